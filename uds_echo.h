@@ -1,0 +1,2843 @@
+/* uds_echo.h - v0.1.0 - a Unix-domain-socket server and client in one file - Unlicense OR MIT
+
+   With no handler it echoes; with one it is the local-IPC endpoint of your program.
+
+DO THIS
+   In exactly one C or C++ file of your program:
+
+       #define UDS_ECHO_IMPLEMENTATION
+       #include "uds_echo.h"
+
+   and a plain #include "uds_echo.h" wherever else you need it. It uses nothing but the system: no library to link,
+   no build step. C99 and later, C++11 and later. Linux.
+
+A SERVER IN ONE CALL
+       uds_echo_server_desc desc = {0};          // zero means default, everywhere
+       desc.path = "/run/app/echo.sock";
+       uds_echo_failure why;
+       if (uds_echo_serve(&desc, &why)) { ... }  // returns when it was stopped, or could not start
+
+   A failure explains itself: uds_echo_explain(&why, desc.path, text, sizeof text) writes a sentence that names the
+   cause and what to do about it. To stop a server, keep the pointer that desc.on_ready gets and call
+   uds_echo_server_stop() from any thread or from a signal handler.
+
+A CLIENT IN ONE CALL
+       char reply[4096];
+       size_t got;
+       if (uds_echo_call("/run/app/echo.sock", "hello", 5, reply, sizeof reply, &got, 1000, &why)) { ... }
+
+A HANDLER
+       static uds_echo_verdict shout(uds_echo_conn *conn, uds_echo_message *m, void *user)
+       {
+           size_t i;
+           for (i = 0; i < m->size; i++) m->data[i] = (unsigned char)toupper(m->data[i]);
+           return UDS_ECHO_REPLY;                // what the message now holds is the answer
+       }
+       desc.on_message = shout;
+
+   A stream has no messages of its own: without desc.frame a message is whatever one read brought. Give desc.frame, a
+   function that tells how long the first whole message is, and the handler sees exactly one message a call.
+
+CONTENTS (search for the mark)
+   >>version  >>linkage  >>errors  >>types  >>server api  >>client api            what you use
+   >>platform  >>syscalls  >>util  >>address  >>descriptor  >>peer  >>poller      how it is done
+   >>claim  >>conn  >>server  >>client  >>licence
+
+CONFIGURATION (define before the implementation; nothing else changes with them)
+   UDS_ECHO_STATIC        all functions static: one private copy in this file       (default: extern)
+   UDS_ECHO_USE_POLL      poll() instead of epoll                                    (default: epoll)
+   UDS_ECHO_SYS(fn)       the name under which the system function fn is called      (default: fn)
+   UDS_ECHO_HAVE_*        0 or 1, see >>platform: force what the system offers       (default: what it offers)
+   Every size, limit and time is a field of a description, never a macro.
+
+FIVE PROMISES
+   Nothing lost.   What a connection sends back is at every moment a prefix of what its handler answered (without one:
+                   of what it received), in order. At an orderly end - the peer's half-close, or a drain - all of it was
+                   sent. Where that cannot be, the connection closes with a named, counted, reported error.
+   Bounded.        While an answer waits for a slow reader, nothing more is read from that peer. An idle connection
+                   costs its slot. Nothing in the process grows with what a peer does.
+   Never blocks.   Only the one wait does. A peer that stalls, floods or resets costs the others nothing.
+   Removes nothing foreign.  Only a socket file that nobody is bound to is ever replaced; only our own is removed.
+   Secure by default.  Mode 0600 from birth, limits on, close-on-exec and nonblocking from birth.
+
+LIMITS
+   Path            any length whose last component fits an address (85 bytes where the whole does not fit 105).
+   Connections     connections_max, 1,024 unless you say otherwise; each takes a descriptor (ulimit -n).
+   Memory          fixed at open: 64 bytes a connection, plus 1 to 3 times message_max. Then at most 2 x message_max of
+                   unsent answers a connection (together pending_max), and with framing message_max of an unfinished
+                   message. Default: 64 KiB messages.
+   Published name  a server listens under "<path>~0" .. "~9" before it renames that to <path>, so that a path that
+                   exists can be connected to. getsockname(), getpeername() and /proc/net/unix go on showing the first
+                   name; what judges by that whether a socket is in use (a cleaner of /tmp) is wrong.
+                   desc.publish = UDS_ECHO_DIRECT binds in place instead.
+   Removal         the system has no "unlink this inode": retiring a path compares and then unlinks under a lock on the
+                   folder, which binds those who take that lock. A foreign program that replaces the file between these
+                   two calls loses its name. Starting over a stale file has no such window where renameat2() exists;
+                   where it does not, rename() under the same lock has.
+   End of a connection  a handler's CLOSE, a refusal and a drain let the peer read all that was sent; its next send gets
+                   EPIPE. Only cutting (idle, evicted, stopped now) may show the peer ECONNRESET.
+
+THREADS, SIGNALS, FORK
+   A server belongs to one thread at a time. uds_echo_server_stop() and uds_echo_server_wake() may be called from any
+   thread and from a signal handler; nothing else may. No function installs a signal handler or needs SIGPIPE ignored.
+   N cores are N servers on N threads that share a listener (desc.share_with). A client belongs to one thread at a time;
+   any number of servers and clients may live in a process.
+   After fork() the child owns nothing: there stop and wake do nothing, run and step return UDS_ECHO_FORKED, and
+   uds_echo_server_close() only closes the child's copies of the descriptors. Call it there soon, since a copy keeps a
+   connection open. exec() closes all of them.
+
+PLATFORMS
+   Linux, epoll or poll. README.md says what was tested where. kqueue, sequenced packets, datagrams, abstract names and
+   descriptor passing are not in this version.
+
+LICENCE
+   Unlicense OR MIT, at your choice; the text is at the end of the file. */
+
+#ifndef UDS_ECHO_H
+#define UDS_ECHO_H
+
+// >>version
+#define UDS_ECHO_VERSION_MAJOR 0
+#define UDS_ECHO_VERSION_MINOR 1
+#define UDS_ECHO_VERSION_PATCH 0
+
+#include <stddef.h>
+
+// >>linkage
+#if defined(UDS_ECHO_STATIC) && defined(__GNUC__)
+#define UDS_ECHO_DEF static __attribute__((unused))
+#elif defined(UDS_ECHO_STATIC)
+#define UDS_ECHO_DEF static
+#elif defined(__cplusplus)
+#define UDS_ECHO_DEF extern "C"
+#else
+#define UDS_ECHO_DEF extern
+#endif
+
+// >>errors
+/* One list for every error: X(name, what is wrong, what to do about it). */
+#define UDS_ECHO_ERRORS(X)                                                                                             \
+    X(OK, "success", "nothing to do")                                                                                  \
+    X(INVALID, "an argument is missing or out of range", "correct the one that is named")                              \
+    X(PATH, "the path is empty or too long", "use a shorter one")                                                      \
+    X(NOT_FOUND, "there is no such file or folder", "start the server, or create the folder")                          \
+    X(DENIED, "permission was denied", "check owner and mode of the socket and of its folder")                         \
+    X(NOT_SOCKET, "something that is not a socket is there", "it was left alone: remove it, or choose another path")   \
+    X(IN_USE, "a live server is there", "stop it, or choose another path")                                             \
+    X(EXISTS, "a stale socket is there", "remove it, or let on_existing be UDS_ECHO_RECOVER")                          \
+    X(BUSY, "others are starting there, or hold the folder's lock", "try again, or use a folder of your own")          \
+    X(REFUSED, "nobody listens there", "start the server")                                                             \
+    X(WRONG_TYPE, "the socket there is of another type", "connect with that type, or choose another path")             \
+    X(UNTRUSTED, "the server runs as another user than required", "find out who took the path before you go on")       \
+    X(MEMORY, "memory ran out", "free some, or lower the limits")                                                      \
+    X(DESCRIPTORS, "descriptors ran out", "close some, or raise the limit (ulimit -n)")                                \
+    X(SYSTEM, "the system said no", "look up the error number under the call that is named")                           \
+    X(UNSUPPORTED, "this system cannot do that", "see PLATFORMS in uds_echo.h")                                        \
+    X(REENTRANT, "called from one of this server's own callbacks", "call it after the callback returned")              \
+    X(FORKED, "this process is not the one that opened the server", "open a new server after fork()")                  \
+    X(STOPPED, "the server was stopped", "nothing to do")                                                              \
+    X(TIMEOUT, "the time is up", "call again, or allow more time")                                                     \
+    X(END, "the peer ended before everything was said", "use what came; look at the peer for the reason")              \
+    X(RESET, "the peer went away", "use what came; connect again")                                                     \
+    X(FULL, "the input buffer is full, and the peer reads no more until its answers are read", "give it more room")    \
+    X(TRUNCATED, "the answer is longer than the buffer", "use a larger buffer")                                        \
+    X(WOULD_BLOCK, "too much is waiting for this peer to read", "send later, drop it, or close the connection")        \
+    X(TOO_LONG, "a message is longer than message_max", "send less at a time, or raise message_max")                   \
+    X(HANDLER, "the handler broke its contract", "keep size within capacity and return a uds_echo_verdict")            \
+    X(IDLE, "no byte moved for idle_ms", "keep the connection busy, or raise idle_ms")                                 \
+    X(EVICTED, "it was the idlest when a place was needed", "raise connections_max")                                   \
+    X(GONE, "the connection is ending", "forget its id")
+
+/* What a function returns; UDS_ECHO_OK is 0. New ones are appended. */
+typedef enum uds_echo_error {
+#define UDS_ECHO_X(name, what, advice) UDS_ECHO_##name,
+    UDS_ECHO_ERRORS(UDS_ECHO_X) UDS_ECHO_ERROR_COUNT
+#undef UDS_ECHO_X
+} uds_echo_error;
+
+/* Filled by a function that fails. Wherever one is asked for, NULL is fine. */
+typedef struct uds_echo_failure {
+    uds_echo_error error;
+    int os_error;     /* errno of the call that failed; 0 where no call did */
+    const char *call; /* that call, or the argument that is wrong ("desc.mode"); a constant string, never NULL */
+    long pid, uid;    /* UDS_ECHO_IN_USE, UDS_ECHO_UNTRUSTED: who listens (unix(7), SO_PEERCRED); -1: not known */
+} uds_echo_failure;
+
+// >>types
+typedef struct uds_echo_server uds_echo_server; /* opaque */
+typedef struct uds_echo_conn uds_echo_conn;     /* opaque; the pointer is good for one callback: keep the id */
+typedef unsigned long long uds_echo_id;         /* of one connection for ever, also where its slot is reused; never 0 */
+
+/* Who connected (unix(7), SO_PEERCRED: as of connect()). The pid may be reused by now; decide on uid and gid. */
+typedef struct uds_echo_peer {
+    long pid, uid, gid;
+} uds_echo_peer;
+
+/* What a handler is given. It may write data[0 .. capacity) and set size; the pointer itself is not looked at again. */
+typedef struct uds_echo_message {
+    unsigned char *data;
+    size_t size;     /* bytes; as received, then as answered */
+    size_t capacity; /* bytes; always message_max */
+} uds_echo_message;
+
+/* What a handler says about the message. */
+typedef enum uds_echo_verdict {
+    UDS_ECHO_REPLY,  /* the message, as it now is, is the answer: doing nothing is echo */
+    UDS_ECHO_SILENT, /* no answer */
+    UDS_ECHO_LATER,  /* one answer is owed: the next uds_echo_conn_send() pays it. Until then this connection is neither
+                        read nor handled further, and half-close and drain wait for it */
+    UDS_ECHO_CLOSE   /* REPLY, then end the connection so that the peer can read all of it; size 0: without a word */
+} uds_echo_verdict;
+
+/* What to do about a socket file that nobody is bound to. Anything else at the path always refuses the start. */
+typedef enum uds_echo_existing { UDS_ECHO_RECOVER, UDS_ECHO_REFUSE } uds_echo_existing;
+
+/* How the path comes to be. ATOMIC: it appears when connections are accepted. DIRECT: bind() in place, then listen().
+   */
+typedef enum uds_echo_publish { UDS_ECHO_ATOMIC, UDS_ECHO_DIRECT } uds_echo_publish;
+
+/* At connections_max. REST: leave new ones queued in the kernel until one ends. EVICT: cut the idlest with
+   UDS_ECHO_EVICTED. */
+typedef enum uds_echo_full { UDS_ECHO_REST, UDS_ECHO_EVICT } uds_echo_full;
+
+/* DRAIN: accept what is queued, answer what was received, then end. NOW: cut everything. NOW after DRAIN is NOW. */
+typedef enum uds_echo_stop { UDS_ECHO_DRAIN, UDS_ECHO_NOW } uds_echo_stop;
+
+/* For on_log: NOTE is for the curious, PROBLEM wants somebody's attention. */
+typedef enum uds_echo_level { UDS_ECHO_NOTE, UDS_ECHO_PROBLEM } uds_echo_level;
+
+/* A server. Zero means default, -1 means none or unlimited where it says so. Set it to zeroes first: fields are
+   appended in later versions, never reordered. It is copied, path included: it need not outlive the call. */
+typedef struct uds_echo_server_desc {
+    /* Where. */
+    const char *path;              /* a file path; relative: to the working directory at open */
+    int mode;                      /* permission bits of the file, whatever the umask; 0: 0600; at most 0777 */
+    uds_echo_existing on_existing; /* 0: UDS_ECHO_RECOVER */
+    uds_echo_publish publish;      /* 0: UDS_ECHO_ATOMIC */
+    int lock_ms;                 /* wait for the folder's lock, which replacing a stale file needs; 0: 1,000; -1: not */
+    int backlog;                 /* queued by the kernel, see listen(2); 0: 4,096; net.core.somaxconn caps it */
+    uds_echo_server *share_with; /* accept from this open server's listener; path is NULL then */
+
+    /* Limits. */
+    int connections_max;     /* 0: 1,024; -1: as many as RLIMIT_NOFILE allows, at most 1,000,000 */
+    uds_echo_full when_full; /* 0: UDS_ECHO_REST */
+    long message_max;        /* bytes of one message or one read; 0: 65,536; at most 1 GiB */
+    long pending_max;        /* bytes of unsent answers held for all slow readers together, at least 2 x message_max;
+                                0 or -1: 2 x message_max for each connection. While less than that is left nothing more
+                                is read from anybody */
+    int send_buffer;         /* SO_SNDBUF of each connection in bytes, see socket(7); 0: the system's */
+    int idle_ms;             /* cut a connection when no byte moved so long, unless an answer is owed; 0 or -1: never */
+    int drain_ms;            /* DRAIN cuts what is left after this long; 0: 5,000; -1: never */
+
+    /* What to do. All run on the server's thread, inside open, step, run or close. From within, call for this server
+       only conn_*, find, stop, wake, stats, fd and timeout; the others return UDS_ECHO_REENTRANT. */
+    size_t (*frame)(const unsigned char *bytes, size_t size, void *user);
+    /* The length of the first whole message; 0, or more than size: it is not whole yet. NULL: chunks as they come. A
+       message longer than message_max ends the connection with UDS_ECHO_TOO_LONG. */
+    uds_echo_verdict (*on_message)(uds_echo_conn *conn, uds_echo_message *message, void *user); /* NULL: echo */
+    void (*on_ready)(uds_echo_server *server, void *user); /* once, when the path can be connected to */
+    int (*on_open)(uds_echo_conn *conn, void *user);
+    /* 0: welcome. Else refused: what conn_send() was given here is sent, then the connection ends readably. */
+    void (*on_close)(uds_echo_conn *conn, uds_echo_error why, void *user);
+    /* Exactly once for each connection that was welcome. UDS_ECHO_OK: the peer's half-close, CLOSE, or drain, and all
+       that was owed has been sent. UDS_ECHO_END: the peer ended within a message. */
+    void (*on_wake)(uds_echo_server *server, void *user); /* after uds_echo_server_wake(); several may come as one */
+    void (*on_log)(uds_echo_level level, uds_echo_error cause, const char *text, void *user);
+    /* A line without newline, control bytes escaped; at most one a second for each cause. */
+    void *user; /* handed to every callback */
+} uds_echo_server_desc;
+
+/* Counters since open, and how things stand. Room for more errors is left, so that it does not grow with them. */
+typedef struct uds_echo_stats {
+    unsigned long long accepted;     /* connections taken from the queue */
+    unsigned long long refused;      /* of these, refused by on_open */
+    unsigned long long messages;     /* messages handled (without frame: reads) */
+    unsigned long long bytes_in;     /* received */
+    unsigned long long bytes_out;    /* sent */
+    unsigned long long exhausted;    /* times accepting had to rest for want of descriptors or memory */
+    unsigned long long waits;        /* times the system was asked for events */
+    unsigned long long connections;  /* open now */
+    unsigned long long pending;      /* bytes of unsent answers held in memory now */
+    unsigned long long pending_peak; /* the most that ever was */
+    unsigned long long closed[64];   /* connections that ended, by uds_echo_error */
+} uds_echo_stats;
+
+// >>server api
+/* Opens a server, runs it until it is stopped, closes it. Returns UDS_ECHO_OK when it was stopped; else what
+   uds_echo_server_open() or uds_echo_server_run() returned, explained in *failure. Blocks. */
+UDS_ECHO_DEF uds_echo_error uds_echo_serve(const uds_echo_server_desc *desc, uds_echo_failure *failure);
+
+/* Opens a server that listens on desc->path, or on the listener of desc->share_with; *server is NULL on failure.
+   A stale socket file is replaced; a live server, and anything that is not a socket, is left alone.
+   Blocks at most lock_ms, and only over a stale file whose folder somebody else has locked.
+   UDS_ECHO_INVALID (failure->call names the field), PATH, NOT_FOUND, DENIED, NOT_SOCKET, IN_USE, EXISTS, BUSY, MEMORY,
+   DESCRIPTORS, SYSTEM, UNSUPPORTED (share_with and a compiler without atomics). */
+UDS_ECHO_DEF uds_echo_error uds_echo_server_open(uds_echo_server **server, const uds_echo_server_desc *desc,
+                                                 uds_echo_failure *failure);
+
+/* The same over a listening socket that somebody else made (socket activation); desc->path and share_with are NULL.
+   It is verified to be a listening AF_UNIX stream socket and made nonblocking and close-on-exec. On success the server
+   owns the descriptor and closes it at the end; it never unlinks, re-modes, re-listens or shuts it down, so that other
+   holders go on. On failure it is still the caller's. Does not block.
+   UDS_ECHO_INVALID, WRONG_TYPE, MEMORY, DESCRIPTORS, SYSTEM. */
+UDS_ECHO_DEF uds_echo_error uds_echo_server_adopt(uds_echo_server **server, int listener,
+                                                  const uds_echo_server_desc *desc, uds_echo_failure *failure);
+
+/* Serves until stopped and, after UDS_ECHO_DRAIN, drained. Blocks. UDS_ECHO_OK: it was stopped, before or during the
+   call. Else INVALID (NULL), REENTRANT, FORKED, or SYSTEM with the reason in errno: the wait itself failed, nothing is
+   lost, and the call may be repeated. */
+UDS_ECHO_DEF uds_echo_error uds_echo_server_run(uds_echo_server *server);
+
+/* One wait of at most timeout_ms (0: none; -1: until something happens) and all that is due. UDS_ECHO_OK: go on.
+   UDS_ECHO_STOPPED: stopped and drained, nothing will ever happen again. Else as run. A signal may end the wait
+   early. */
+UDS_ECHO_DEF uds_echo_error uds_echo_server_step(uds_echo_server *server, int timeout_ms);
+
+/* A descriptor for your own event loop, readable when step has something to do; -1 on the poll backend, and for NULL.
+   Also ask uds_echo_server_timeout(). Only poll it; it is epoll(7)'s. */
+UDS_ECHO_DEF int uds_echo_server_fd(const uds_echo_server *server);
+
+/* Milliseconds, rounded up, until step is due though the descriptor is quiet; 0: now; -1: never. */
+UDS_ECHO_DEF int uds_echo_server_timeout(const uds_echo_server *server);
+
+/* Asks the server to stop; the next step begins it. Never blocks, is never lost, keeps errno; from any thread and any
+   signal handler while the server is open. NULL does nothing. */
+UDS_ECHO_DEF void uds_echo_server_stop(uds_echo_server *server, uds_echo_stop how);
+
+/* Makes the server's thread call on_wake soon, once for any number of calls. From anywhere, as
+   uds_echo_server_stop(). */
+UDS_ECHO_DEF void uds_echo_server_wake(uds_echo_server *server);
+
+/* Copies the counters. */
+UDS_ECHO_DEF void uds_echo_server_stats(const uds_echo_server *server, uds_echo_stats *stats);
+
+/* Ends the server: as UDS_ECHO_NOW where it was not stopped, then frees it. on_close is called for what was open.
+   NULL is fine. UDS_ECHO_OK, or UDS_ECHO_REENTRANT from one of its callbacks (nothing is closed then). */
+UDS_ECHO_DEF uds_echo_error uds_echo_server_close(uds_echo_server *server);
+
+/* The connection with this id; NULL: it is gone or ending. */
+UDS_ECHO_DEF uds_echo_conn *uds_echo_server_find(uds_echo_server *server, uds_echo_id id);
+
+/* Sends size bytes after all that was answered before: a push, or the answer owed after UDS_ECHO_LATER (size 0 pays it
+   with nothing). All or nothing: what the socket does not take now is copied and sent as the peer reads. Never blocks.
+   On the server's thread, within a callback or between steps.
+   UDS_ECHO_WOULD_BLOCK: nothing was sent, for more than message_max would wait for this peer, or pending_max for all.
+   UDS_ECHO_TOO_LONG: size is over message_max. UDS_ECHO_GONE: it is ending. UDS_ECHO_RESET, MEMORY, SYSTEM: it broke;
+   on_close follows in the next step. UDS_ECHO_INVALID: NULL. */
+UDS_ECHO_DEF uds_echo_error uds_echo_conn_send(uds_echo_conn *conn, const void *bytes, size_t size);
+
+/* Ends the connection in the current or next step: what it is owed is sent first, and the peer can read all of it. An
+   answer that was put off with UDS_ECHO_LATER is no longer waited for. */
+UDS_ECHO_DEF void uds_echo_conn_close(uds_echo_conn *conn);
+
+UDS_ECHO_DEF uds_echo_id uds_echo_conn_id(const uds_echo_conn *conn);
+
+/* A pointer of yours for each connection, NULL at first; on_close is the place to free what it points to. */
+UDS_ECHO_DEF void uds_echo_conn_set_user(uds_echo_conn *conn, void *user);
+UDS_ECHO_DEF void *uds_echo_conn_user(const uds_echo_conn *conn);
+
+/* The server a connection belongs to. */
+UDS_ECHO_DEF uds_echo_server *uds_echo_conn_server(const uds_echo_conn *conn);
+
+/* Who connected. UDS_ECHO_OK, INVALID, SYSTEM. In a user namespace an unmapped user reads as 65534. */
+UDS_ECHO_DEF uds_echo_error uds_echo_conn_peer(const uds_echo_conn *conn, uds_echo_peer *peer);
+
+// >>client api
+/* Whom the client talks to, decided before it sends a byte. SO_PEERCRED names who called listen(), which under socket
+   activation is another process than the one that serves: usually root. */
+typedef enum uds_echo_trust {
+    UDS_ECHO_TRUST_ANY,        /* whoever has the path */
+    UDS_ECHO_TRUST_UID,        /* desc.uid only */
+    UDS_ECHO_TRUST_UID_OR_ROOT /* desc.uid or 0 */
+} uds_echo_trust;
+
+typedef struct uds_echo_client_desc {
+    const char *path;
+    int timeout_ms;       /* for connecting, a server with a full queue is waited for; 0: 5,000; -1: no limit */
+    uds_echo_trust trust; /* 0: UDS_ECHO_TRUST_ANY */
+    long uid;
+} uds_echo_client_desc;
+
+/* A client. Yours to place; set by uds_echo_client_open(), not to be changed by hand. */
+typedef struct uds_echo_client {
+    int fd;
+    int finished; /* half-closed by us */
+    int ended;    /* the peer's end was read */
+    int broken;   /* sending met EPIPE or ECONNRESET */
+} uds_echo_client;
+
+/* One exchange: what goes out and where what comes in is put. sent and got tell how far it is: set them to 0, and call
+   again with the same structure to go on. */
+typedef struct uds_echo_io {
+    const void *out;
+    size_t out_size, sent;
+    void *in;
+    size_t in_size, got;
+} uds_echo_io;
+
+/* Connects, sends size bytes of msg, half-closes, reads the answer to its end into reply; *got (NULL is fine) is how
+   much came, also on failure. timeout_ms is for all of it; -1: no limit. Blocks for that long at most. Needs no
+   SIGPIPE care. Those of uds_echo_client_open(), and UDS_ECHO_TIMEOUT, TRUNCATED (the answer is longer than
+   capacity), END (the peer stopped reading before it had all of msg), RESET. */
+UDS_ECHO_DEF uds_echo_error uds_echo_call(const char *path, const void *msg, size_t size, void *reply, size_t capacity,
+                                          size_t *got, int timeout_ms, uds_echo_failure *failure);
+
+/* Connects. Blocks at most desc->timeout_ms. On failure client->fd is -1, and closing it does nothing.
+   UDS_ECHO_INVALID, PATH, NOT_FOUND, DENIED, REFUSED, WRONG_TYPE, UNTRUSTED, TIMEOUT, MEMORY, DESCRIPTORS, SYSTEM. */
+UDS_ECHO_DEF uds_echo_error uds_echo_client_open(uds_echo_client *client, const uds_echo_client_desc *desc,
+                                                 uds_echo_failure *failure);
+
+/* Sends out[sent .. out_size) and receives in[got .. in_size) at the same time, so that neither side can wait for the
+   other. out NULL: only receive. in NULL: only send. Blocks at most timeout_ms (0: not at all; -1: no limit).
+   UDS_ECHO_OK: both are complete. END: the peer ended first; in[0 .. got) is what came. FULL: in is full, the peer has
+   more to say and takes no more until it is read. TIMEOUT: call again. RESET: the peer went away; what came is kept.
+   INVALID: NULL, or sent or got past the size. MEMORY, SYSTEM: the reason is in errno. */
+UDS_ECHO_DEF uds_echo_error uds_echo_client_exchange(uds_echo_client *client, uds_echo_io *io, int timeout_ms);
+
+/* Half-closes: the server sees the end of what was sent, and its answers can still be received. Does not block. OK,
+   INVALID, RESET, SYSTEM. */
+UDS_ECHO_DEF uds_echo_error uds_echo_client_finish(uds_echo_client *client);
+
+/* The nonblocking descriptor, for your own loop; -1: not open. */
+UDS_ECHO_DEF int uds_echo_client_fd(const uds_echo_client *client);
+
+/* Closes. NULL, one that failed to open, and one that is closed are fine. */
+UDS_ECHO_DEF void uds_echo_client_close(uds_echo_client *client);
+
+/* Writes the sentence that explains a failure, with path (NULL: none) in it, control bytes escaped, ended by NUL and
+   cut to fit size. Returns its whole length in bytes without the NUL, as snprintf(3); text may be NULL when size is
+   0. */
+UDS_ECHO_DEF size_t uds_echo_explain(const uds_echo_failure *failure, const char *path, char *text, size_t size);
+
+/* "the time is up" for UDS_ECHO_TIMEOUT; a constant string, never NULL. */
+UDS_ECHO_DEF const char *uds_echo_error_text(uds_echo_error error);
+
+/* Writes size bytes as printable ASCII: control bytes, bytes over 126, backslashes and quotes become \n, \t, \\, \x1b
+   and so on. Ended by NUL, cut to fit, result as uds_echo_explain(). For names and messages that a peer chose. */
+UDS_ECHO_DEF size_t uds_echo_escape(const void *bytes, size_t size, char *text, size_t capacity);
+
+#endif /* UDS_ECHO_H */
+
+#ifdef UDS_ECHO_IMPLEMENTATION
+#ifndef UDS_ECHO_IMPLEMENTED
+#define UDS_ECHO_IMPLEMENTED
+
+// >>platform
+/* Everything about operating systems and compilers is decided here, once, into macros that are 0 or 1 and may be
+   forced from outside. Below, #if tests only those, and wraps whole functions. */
+#ifndef __linux__
+#error "uds_echo.h: this version supports Linux only"
+#endif
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1 /* accept4(2), renameat2(2); too late if a libc header came first, see below */
+#endif
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#if !defined(O_CLOEXEC) || !defined(O_DIRECTORY) || !defined(AT_SYMLINK_NOFOLLOW) || !defined(CLOCK_MONOTONIC) ||      \
+    !defined(SO_PEERCRED)
+#error "uds_echo.h: a libc header came first and hid what is needed: define _GNU_SOURCE before the first #include"
+#endif
+
+/* epoll(7). 0: poll(2). */
+#ifndef UDS_ECHO_HAVE_EPOLL
+#ifdef UDS_ECHO_USE_POLL
+#define UDS_ECHO_HAVE_EPOLL 0
+#else
+#define UDS_ECHO_HAVE_EPOLL 1
+#endif
+#endif
+/* eventfd(2). 0: pipes. */
+#ifndef UDS_ECHO_HAVE_EVENTFD
+#define UDS_ECHO_HAVE_EVENTFD 1
+#endif
+/* accept4(2), SOCK_CLOEXEC, SOCK_NONBLOCK: descriptors that are close-on-exec and nonblocking from birth. 0: at once
+   after it, which leaves a moment in which a fork() and exec() on another thread passes the descriptor on. */
+#ifndef UDS_ECHO_HAVE_ACCEPT4
+#define UDS_ECHO_HAVE_ACCEPT4 1
+#endif
+/* renameat2(2): in glibc since 2.28. 0: link(2) for a fresh path, rename(2) under the folder's lock over a stale one.
+   */
+#ifndef UDS_ECHO_HAVE_RENAMEAT2
+#ifdef __GLIBC_PREREQ
+#define UDS_ECHO_HAVE_RENAMEAT2 __GLIBC_PREREQ(2, 28)
+#else
+#define UDS_ECHO_HAVE_RENAMEAT2 0
+#endif
+#endif
+/* /proc/self/fd/N names an open folder, see proc(5): sockets whose whole path does not fit an address. */
+#ifndef UDS_ECHO_HAVE_PROC_FD
+#define UDS_ECHO_HAVE_PROC_FD 1
+#endif
+/* __atomic builtins: servers on several threads count who shares a listener. */
+#ifndef UDS_ECHO_HAVE_ATOMIC
+#if defined(__ATOMIC_ACQ_REL)
+#define UDS_ECHO_HAVE_ATOMIC 1
+#else
+#define UDS_ECHO_HAVE_ATOMIC 0
+#endif
+#endif
+
+#if UDS_ECHO_HAVE_EPOLL
+#include <sys/epoll.h>
+#endif
+#if UDS_ECHO_HAVE_EVENTFD
+#include <sys/eventfd.h>
+#endif
+#ifndef EPOLLEXCLUSIVE
+#define EPOLLEXCLUSIVE (1u << 28)
+#endif
+#ifdef O_PATH
+#define UE_O_PATH O_PATH
+#else
+#define UE_O_PATH O_RDONLY
+#endif
+#define UE_RENAME_NOREPLACE 1u /* renameat2(2); <stdio.h> names them only with _GNU_SOURCE */
+#define UE_RENAME_EXCHANGE 2u
+
+#if !defined(__USE_GNU) && !defined(__cplusplus)
+/* A libc header that came before _GNU_SOURCE hid these from C; C++ always sees them. */
+int accept4(int, struct sockaddr *, socklen_t *, int);
+int renameat2(int, const char *, int, const char *, unsigned int);
+#endif
+
+// >>syscalls
+/* The seam: nothing below leaves this file but by these, so that a test can put a kernel of its own in their place:
+   accept accept4 bind calloc clock_gettime close connect epoll_create1 epoll_ctl epoll_wait eventfd fchmod fchmodat
+   fcntl flock free fstatat getpid getrlimit getsockopt linkat listen malloc open pipe poll read realloc recv renameat
+   renameat2 send setsockopt shutdown socket unlinkat write. */
+#ifndef UDS_ECHO_SYS
+#define UDS_ECHO_SYS(fn) fn
+#endif
+
+// >>util
+#define UE_NONE (-1LL) /* no deadline */
+
+/* A clock that failed must not make a bounded wait endless: every deadline has passed then. */
+static long long ue_now(void)
+{
+    struct timespec t;
+    if (UDS_ECHO_SYS(clock_gettime)(CLOCK_MONOTONIC, &t)) return LLONG_MAX / 2;
+    return (long long)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static long long ue_deadline(int timeout_ms)
+{
+    return timeout_ms < 0 ? UE_NONE : ue_now() + timeout_ms;
+}
+
+/* What is left until a deadline, in the form that poll(2) and epoll_wait(2) take. */
+static int ue_left(long long deadline, long long now)
+{
+    if (deadline == UE_NONE) return -1;
+    if (deadline <= now) return 0;
+    return deadline - now > INT_MAX ? INT_MAX : (int)(deadline - now);
+}
+
+static long long ue_sooner(long long a, long long b)
+{
+    if (a == UE_NONE) return b;
+    return b == UE_NONE || a < b ? a : b;
+}
+
+/* Start-up and connecting may wait a little; an early end by a signal does no harm, for the caller looks at the
+   clock. */
+static void ue_pause(int ms)
+{
+    (void)UDS_ECHO_SYS(poll)(NULL, 0, ms);
+}
+
+/* Nothing can be done now, but it may be later. On a nonblocking descriptor EINTR is just that: the poller reports
+   again. */
+static int ue_passing(int os_error)
+{
+    return os_error == EAGAIN || os_error == EWOULDBLOCK || os_error == EINTR;
+}
+
+static uds_echo_error ue_error_of(int os_error)
+{
+    switch (os_error) {
+    case EACCES:
+    case EPERM:
+    case EROFS: return UDS_ECHO_DENIED;
+    case ENOENT:
+    case ENOTDIR: return UDS_ECHO_NOT_FOUND;
+    case ENAMETOOLONG: return UDS_ECHO_PATH;
+    case ECONNREFUSED: return UDS_ECHO_REFUSED;
+    case EPROTOTYPE: return UDS_ECHO_WRONG_TYPE;
+    case ENOMEM:
+    case ENOBUFS: return UDS_ECHO_MEMORY;
+    case EMFILE:
+    case ENFILE: return UDS_ECHO_DESCRIPTORS;
+    case EPIPE:
+    case ECONNRESET: return UDS_ECHO_RESET;
+    default: return UDS_ECHO_SYSTEM;
+    }
+}
+
+static uds_echo_error ue_fail(uds_echo_failure *failure, uds_echo_error error, int os_error, const char *call)
+{
+    if (failure) {
+        failure->error = error;
+        failure->os_error = os_error;
+        failure->call = call;
+        failure->pid = failure->uid = -1;
+    }
+    return error;
+}
+
+static uds_echo_error ue_fail_os(uds_echo_failure *failure, const char *call)
+{
+    int os_error = errno;
+    return ue_fail(failure, ue_error_of(os_error), os_error, call);
+}
+
+/* Text that is cut, never overrun: used counts what there would be. */
+typedef struct ue_text {
+    char *at;
+    size_t size, used;
+} ue_text;
+
+static void ue_put(ue_text *t, char c)
+{
+    if (t->used + 1 < t->size) t->at[t->used] = c;
+    t->used++;
+}
+
+static void ue_puts(ue_text *t, const char *s)
+{
+    while (*s) ue_put(t, *s++);
+}
+
+static void ue_put_number(ue_text *t, long number)
+{
+    char digits[24];
+    int n = 0;
+    unsigned long rest = number < 0 ? 0ul - (unsigned long)number : (unsigned long)number;
+    if (number < 0) ue_put(t, '-');
+    do digits[n++] = (char)('0' + rest % 10);
+    while ((rest /= 10) > 0);
+    while (n > 0) ue_put(t, digits[--n]);
+}
+
+static void ue_put_escaped(ue_text *t, const void *bytes, size_t size)
+{
+    const unsigned char *b = (const unsigned char *)bytes;
+    size_t i;
+    for (i = 0; i < size; i++) {
+        const char *plain = "\n\r\t\\\"", *found = b[i] ? strchr(plain, b[i]) : NULL;
+        if (found) {
+            ue_put(t, '\\');
+            ue_put(t, "nrt\\\""[found - plain]);
+        } else if (b[i] < 32 || b[i] > 126) {
+            ue_puts(t, "\\x");
+            ue_put(t, "0123456789abcdef"[b[i] >> 4]);
+            ue_put(t, "0123456789abcdef"[b[i] & 15]);
+        } else {
+            ue_put(t, (char)b[i]);
+        }
+    }
+}
+
+static size_t ue_text_end(ue_text *t)
+{
+    if (t->size) t->at[t->used < t->size ? t->used : t->size - 1] = '\0';
+    return t->used;
+}
+
+// >>address
+/* A path, taken apart once: the folder stays open, so that a later chdir() or rename of the folder changes nothing. */
+typedef struct ue_place {
+    const char *path;
+    const char *name; /* the last component, within path */
+    int dir;          /* the folder; -1: not opened */
+} ue_place;
+
+#define UE_NAME_MAX 253 /* of the 255 bytes that file systems allow, two are for the suffix of the temporary name */
+
+static uds_echo_error ue_place_split(ue_place *p, const char *path, const char *field, uds_echo_failure *failure)
+{
+    const char *slash;
+    p->dir = -1;
+    p->path = p->name = path;
+    if (!path) return ue_fail(failure, UDS_ECHO_INVALID, 0, field);
+    slash = strrchr(path, '/');
+    if (slash) p->name = slash + 1;
+    if (!*p->name || strlen(p->name) > UE_NAME_MAX) return ue_fail(failure, UDS_ECHO_PATH, 0, field);
+    return UDS_ECHO_OK;
+}
+
+/* A folder that may be searched but not read can be used; only the lock needs a descriptor for reading. */
+static uds_echo_error ue_place_open(ue_place *p, uds_echo_failure *failure)
+{
+    uds_echo_error error;
+    size_t size = (size_t)(p->name - p->path);
+    char *folder = (char *)UDS_ECHO_SYS(malloc)(size + 2);
+    if (!folder) return ue_fail(failure, UDS_ECHO_MEMORY, ENOMEM, "malloc");
+    if (size) memcpy(folder, p->path, size);
+    else folder[size++] = '.';
+    folder[size] = '\0';
+    p->dir = UDS_ECHO_SYS(open)(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (p->dir < 0 && errno == EACCES) p->dir = UDS_ECHO_SYS(open)(folder, UE_O_PATH | O_DIRECTORY | O_CLOEXEC);
+    error = p->dir < 0 ? ue_fail_os(failure, "open") : UDS_ECHO_OK;
+    UDS_ECHO_SYS(free)(folder);
+    return error;
+}
+
+/* The caller's own string where it fits (unix(7): 108 bytes, here always with a NUL), else by way of the open folder.
+   0: it does not fit either way. */
+static int ue_address(struct sockaddr_un *address, socklen_t *size, const ue_place *p, const char *suffix)
+{
+    ue_text t;
+    memset(address, 0, sizeof *address);
+    address->sun_family = AF_UNIX;
+    t.at = address->sun_path;
+    t.size = sizeof address->sun_path;
+    t.used = 0;
+    if (strlen(p->path) + strlen(suffix) < t.size) {
+        ue_puts(&t, p->path);
+    } else {
+        if (!UDS_ECHO_HAVE_PROC_FD || p->dir < 0) return 0;
+        ue_puts(&t, "/proc/self/fd/");
+        ue_put_number(&t, p->dir);
+        ue_put(&t, '/');
+        ue_puts(&t, p->name);
+    }
+    ue_puts(&t, suffix);
+    *size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + t.used + 1);
+    return ue_text_end(&t) < t.size;
+}
+
+// >>descriptor
+static void ue_close(int *fd)
+{
+    if (*fd >= 0) (void)UDS_ECHO_SYS(close)(*fd); /* close(2): gone on Linux whatever it returns; never repeated */
+    *fd = -1;
+}
+
+/* Close-on-exec and nonblocking, for descriptors that are not so from birth. Closes *fd where that fails. */
+static int ue_tame(int *fd)
+{
+    int flags = UDS_ECHO_SYS(fcntl)(*fd, F_GETFD);
+    if (flags >= 0 && (flags & FD_CLOEXEC || !UDS_ECHO_SYS(fcntl)(*fd, F_SETFD, flags | FD_CLOEXEC))) {
+        flags = UDS_ECHO_SYS(fcntl)(*fd, F_GETFL);
+        if (flags >= 0 && (flags & O_NONBLOCK || !UDS_ECHO_SYS(fcntl)(*fd, F_SETFL, flags | O_NONBLOCK))) return 1;
+    }
+    return 0;
+}
+
+#if !UDS_ECHO_HAVE_ACCEPT4
+static int ue_tame_or_close(int fd)
+{
+    int os_error;
+    if (fd < 0 || ue_tame(&fd)) return fd;
+    os_error = errno;
+    ue_close(&fd);
+    errno = os_error;
+    return -1;
+}
+
+static int ue_socket(int type)
+{
+    return ue_tame_or_close(UDS_ECHO_SYS(socket)(AF_UNIX, type, 0));
+}
+
+static int ue_accept(int listener)
+{
+    return ue_tame_or_close(UDS_ECHO_SYS(accept)(listener, NULL, NULL));
+}
+#else
+static int ue_socket(int type)
+{
+    return UDS_ECHO_SYS(socket)(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+}
+
+static int ue_accept(int listener)
+{
+    return UDS_ECHO_SYS(accept4)(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+}
+#endif
+
+/* How many bytes the socket took: 0 when it takes none now, -1 when it never will. */
+static long ue_send(int fd, const void *bytes, size_t size)
+{
+    ssize_t n = UDS_ECHO_SYS(send)(fd, bytes, size, MSG_NOSIGNAL);
+    if (n < 0) return ue_passing(errno) ? 0 : -1;
+    return (long)n;
+}
+
+/* The bell: how another thread or a signal handler reaches the server, by one write(2) and nothing shared. */
+enum { UE_RANG_NOW = 1, UE_RANG_DRAIN = 2, UE_RANG_WAKE = 4, UE_BELLS = 3 };
+
+typedef struct ue_bell {
+    int in[UE_BELLS], out[UE_BELLS]; /* read and write ends; -1: not used */
+} ue_bell;
+
+static void ue_bell_close(ue_bell *bell)
+{
+    int i;
+    for (i = 0; i < UE_BELLS; i++) {
+        if (bell->out[i] != bell->in[i]) ue_close(&bell->out[i]);
+        ue_close(&bell->in[i]);
+    }
+}
+
+#if UDS_ECHO_HAVE_EVENTFD
+/* One counter, three fields: bits 0 to 30 NOW, 31 to 61 DRAIN, 62 and 63 WAKE. What may ring without end sits on top: a
+   fourth unread wake would overflow, which the kernel refuses (eventfd(2), EAGAIN) instead of carrying it over. */
+static int ue_bell_open(ue_bell *bell)
+{
+    bell->in[0] = bell->out[0] = UDS_ECHO_SYS(eventfd)(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return bell->in[0] >= 0;
+}
+
+static void ue_bell_ring(const ue_bell *bell, int what)
+{
+    unsigned long long add = what == UE_RANG_NOW ? 1 : what == UE_RANG_DRAIN ? 1ull << 31 : 1ull << 62;
+    (void)UDS_ECHO_SYS(write)(bell->out[0], &add, sizeof add); /* it can only say EAGAIN: a wake is pending already */
+}
+
+static int ue_bell_read(const ue_bell *bell)
+{
+    unsigned long long count = 0;
+    if (UDS_ECHO_SYS(read)(bell->in[0], &count, sizeof count) != (ssize_t)sizeof count) return 0;
+    return (count & 0x7fffffff ? UE_RANG_NOW : 0) | (count >> 31 & 0x7fffffff ? UE_RANG_DRAIN : 0) |
+           (count >> 62 ? UE_RANG_WAKE : 0);
+}
+#else
+/* One pipe each: a pipe that is full of one kind (pipe(7): 65,536 bytes) must not lose another. */
+static int ue_bell_open(ue_bell *bell)
+{
+    int i, ends[2];
+    for (i = 0; i < UE_BELLS; i++) {
+        if (UDS_ECHO_SYS(pipe)(ends)) return 0;
+        bell->in[i] = ends[0];
+        bell->out[i] = ends[1];
+        if (!ue_tame(&bell->in[i]) || !ue_tame(&bell->out[i])) return 0;
+    }
+    return 1;
+}
+
+static void ue_bell_ring(const ue_bell *bell, int what)
+{
+    (void)UDS_ECHO_SYS(write)(bell->out[what >> 1], "", 1); /* EAGAIN: the pipe is full of the same request */
+}
+
+static int ue_bell_read(const ue_bell *bell)
+{
+    char bytes[512];
+    int i, rang = 0;
+    for (i = 0; i < UE_BELLS; i++)
+        if (UDS_ECHO_SYS(read)(bell->in[i], bytes, sizeof bytes) > 0) rang |= 1 << i;
+    return rang;
+}
+#endif
+
+// >>peer
+/* unix(7), SO_PEERCRED: at a server who called connect(), at a client who called listen(). The layout is struct
+   ucred's, which libc shows only with _GNU_SOURCE. */
+static int ue_peer_of(int fd, uds_echo_peer *peer)
+{
+    struct {
+        pid_t pid;
+        uid_t uid;
+        gid_t gid;
+    } who;
+    socklen_t size = sizeof who;
+    memset(&who, 0, sizeof who);
+    if (UDS_ECHO_SYS(getsockopt)(fd, SOL_SOCKET, SO_PEERCRED, &who, &size)) return 0;
+    peer->pid = (long)who.pid;
+    peer->uid = (long)who.uid;
+    peer->gid = (long)who.gid;
+    return 1;
+}
+
+// >>poller
+/* What to watch and what is ready. Two implementations of the same few functions: open, close, set, wait, next. A
+   watched descriptor has a place, a small number of its own, and a token that comes back with its events: the place
+   in the lower half and, for connections, the generation in the upper, so that an event for a slot that was reused
+   meanwhile is known as stale. */
+enum { UE_IN = 1, UE_OUT = 2, UE_SHARED = 4 };        /* what to watch for */
+enum { UE_PLACE_LISTENER = UE_BELLS, UE_PLACE_CONN }; /* places; the bells come first */
+enum { UE_EVENTS = 256 };                             /* taken from the system at a time */
+
+#if UDS_ECHO_HAVE_EPOLL
+typedef struct ue_poller {
+    int fd;
+    int next, count;
+    struct epoll_event ready[UE_EVENTS];
+} ue_poller;
+
+static int ue_poller_open(ue_poller *p, size_t places)
+{
+    (void)places;
+    p->next = p->count = 0;
+    p->fd = UDS_ECHO_SYS(epoll_create1)(EPOLL_CLOEXEC);
+    return p->fd >= 0;
+}
+
+static void ue_poller_close(ue_poller *p)
+{
+    ue_close(&p->fd);
+}
+
+static int ue_poller_fd(const ue_poller *p)
+{
+    return p->fd;
+}
+
+/* Changes what fd is watched for from had to want. Nothing: taken out, for epoll_ctl(2) reports HUP and ERR even
+   unasked, and a descriptor that nobody reads or writes now would spin. */
+static int ue_poller_set(ue_poller *p, int fd, unsigned long long token, int had, int want)
+{
+    struct epoll_event e;
+    memset(&e, 0, sizeof e);
+    e.events = (want & UE_IN ? (unsigned)EPOLLIN : 0u) | (want & UE_OUT ? (unsigned)EPOLLOUT : 0u) |
+               (want & UE_SHARED ? (unsigned)EPOLLEXCLUSIVE : 0u);
+    e.data.u64 = token;
+    return !UDS_ECHO_SYS(epoll_ctl)(p->fd, !had ? EPOLL_CTL_ADD : want ? EPOLL_CTL_MOD : EPOLL_CTL_DEL, fd, &e);
+}
+
+static int ue_poller_wait(ue_poller *p, int timeout_ms)
+{
+    p->next = 0;
+    p->count = UDS_ECHO_SYS(epoll_wait)(p->fd, p->ready, UE_EVENTS, timeout_ms);
+    return p->count;
+}
+
+static int ue_poller_next(ue_poller *p, unsigned long long *token)
+{
+    if (p->next >= p->count) return 0;
+    *token = p->ready[p->next++].data.u64;
+    return 1;
+}
+#else
+typedef struct ue_poller {
+    struct pollfd *fds; /* by place; fd -1: not watched, see poll(2) */
+    unsigned long long *tokens;
+    size_t places, next;
+    int count; /* ready ones not yet handed out */
+} ue_poller;
+
+static int ue_poller_open(ue_poller *p, size_t places)
+{
+    p->places = p->next = 0;
+    p->count = 0;
+    p->fds = (struct pollfd *)UDS_ECHO_SYS(calloc)(places, sizeof *p->fds);
+    p->tokens = (unsigned long long *)UDS_ECHO_SYS(calloc)(places, sizeof *p->tokens);
+    return p->fds && p->tokens;
+}
+
+static void ue_poller_close(ue_poller *p)
+{
+    UDS_ECHO_SYS(free)(p->fds);
+    UDS_ECHO_SYS(free)(p->tokens);
+    p->fds = NULL;
+    p->tokens = NULL;
+}
+
+static int ue_poller_fd(const ue_poller *p)
+{
+    (void)p;
+    return -1;
+}
+
+static int ue_poller_set(ue_poller *p, int fd, unsigned long long token, int had, int want)
+{
+    size_t place = (size_t)(token & 0xffffffff);
+    (void)had;
+    for (; p->places <= place; p->places++) p->fds[p->places].fd = -1;
+    p->fds[place].fd = want ? fd : -1;
+    p->fds[place].events = (short)((want & UE_IN ? POLLIN : 0) | (want & UE_OUT ? POLLOUT : 0));
+    p->fds[place].revents = 0; /* what the last wait said was about the descriptor that was here */
+    p->tokens[place] = token;
+    return 1;
+}
+
+static int ue_poller_wait(ue_poller *p, int timeout_ms)
+{
+    p->next = 0;
+    p->count = UDS_ECHO_SYS(poll)(p->fds, (nfds_t)p->places, timeout_ms);
+    return p->count;
+}
+
+static int ue_poller_next(ue_poller *p, unsigned long long *token)
+{
+    for (; p->count > 0 && p->next < p->places; p->next++) {
+        if (p->fds[p->next].fd < 0 || !p->fds[p->next].revents) continue;
+        p->count--;
+        *token = p->tokens[p->next++];
+        return 1;
+    }
+    return 0;
+}
+#endif
+
+// >>claim
+/* From a path to a listening socket, and back.
+
+   look    what is at the path: nothing, a stale socket, or something that refuses the start
+   stage   bind under a temporary name (path~0 .. path~9), mode, listen
+   publish nothing was there: rename without replacing. A stale socket was there: under the folder's lock, exchange the
+           two names and look at what came out; the wrong thing is put back
+   retire  under the lock, unlink the path if it still is the socket that was staged
+
+   Two rules: no lock, no removal; and stale is believed only when seen twice, for bind(2) makes the file a moment
+   before the socket can be found through it. A crash leaves at most one temporary name; whoever next holds the lock sweeps it
+   up. */
+typedef struct ue_file {
+    dev_t dev;
+    ino_t ino;
+} ue_file;
+
+typedef struct ue_claim {
+    const uds_echo_server_desc *desc;
+    uds_echo_failure *failure;
+    ue_place place;
+    int fd;         /* the staged socket; -1: none */
+    ue_file file;   /* its file, by lstat: fstat of a socket tells another inode */
+    char suffix[3]; /* of the name it has now; "": the published one */
+    int locked;
+} ue_claim;
+
+enum { UE_SEEN_NOTHING, UE_SEEN_STALE };
+
+static int ue_same_file(const ue_file *a, const ue_file *b)
+{
+    return a->dev == b->dev && a->ino == b->ino;
+}
+
+static void ue_name(char name[UE_NAME_MAX + 3], const ue_place *p, const char *suffix)
+{
+    ue_text t;
+    t.at = name;
+    t.size = UE_NAME_MAX + 3;
+    t.used = 0;
+    ue_puts(&t, p->name);
+    ue_puts(&t, suffix);
+    ue_text_end(&t);
+}
+
+/* 0, or the errno. Never follows a link. */
+static int ue_lstat(int dir, const char *name, struct stat *st)
+{
+    return UDS_ECHO_SYS(fstatat)(dir, name, st, AT_SYMLINK_NOFOLLOW) ? errno : 0;
+}
+
+/* Unlinks a socket file if it still is the one that is meant. Between the two calls stands only the folder's lock. */
+static int ue_remove(int dir, const char *name, const ue_file *which)
+{
+    struct stat st;
+    ue_file found;
+    if (ue_lstat(dir, name, &st) || !S_ISSOCK(st.st_mode)) return 0;
+    found.dev = st.st_dev;
+    found.ino = st.st_ino;
+    return ue_same_file(&found, which) && !UDS_ECHO_SYS(unlinkat)(dir, name, 0);
+}
+
+/* Is anybody bound there? 0: yes; ECONNREFUSED: no; else why that cannot be told. A socket of another type asks
+   without taking a place in the queue, sees servers with a full queue, and those that are bound but do not listen yet
+   or no more (connect(2), EPROTOTYPE). */
+static int ue_probe(const ue_place *p, const char *suffix)
+{
+    struct sockaddr_un address;
+    socklen_t size;
+    int result, fd;
+    if (!ue_address(&address, &size, p, suffix)) return ENAMETOOLONG;
+    fd = ue_socket(SOCK_DGRAM);
+    if (fd < 0) return errno;
+    result = UDS_ECHO_SYS(connect)(fd, (struct sockaddr *)&address, size) ? errno : 0;
+    ue_close(&fd);
+    return result == EPROTOTYPE ? 0 : result;
+}
+
+/* Only to explain a refusal: who listens, where a connection can be made at once. */
+static void ue_incumbent(const ue_place *p, uds_echo_failure *failure)
+{
+    struct sockaddr_un address;
+    socklen_t size;
+    uds_echo_peer peer;
+    int fd;
+    if (!failure || !ue_address(&address, &size, p, "")) return;
+    fd = ue_socket(SOCK_STREAM);
+    if (fd < 0) return;
+    if (!UDS_ECHO_SYS(connect)(fd, (struct sockaddr *)&address, size) && ue_peer_of(fd, &peer)) {
+        failure->pid = peer.pid;
+        failure->uid = peer.uid;
+    }
+    ue_close(&fd);
+}
+
+/* OK: nothing is there, or a socket file that nobody is bound to. Everything else, the unknown included, refuses. */
+static uds_echo_error ue_look(const ue_place *p, const char *suffix, int *seen, ue_file *which,
+                              uds_echo_failure *failure)
+{
+    char name[UE_NAME_MAX + 3];
+    struct stat st;
+    int os_error;
+    *seen = UE_SEEN_NOTHING;
+    ue_name(name, p, suffix);
+    os_error = ue_lstat(p->dir, name, &st);
+    if (os_error == ENOENT) return UDS_ECHO_OK;
+    if (os_error) return ue_fail(failure, ue_error_of(os_error), os_error, "fstatat");
+    if (!S_ISSOCK(st.st_mode)) return ue_fail(failure, UDS_ECHO_NOT_SOCKET, 0, "fstatat");
+    which->dev = st.st_dev;
+    which->ino = st.st_ino;
+    os_error = ue_probe(p, suffix);
+    if (os_error == ENOENT) return UDS_ECHO_OK; /* it went away meanwhile */
+    if (os_error == ECONNREFUSED) {
+        *seen = UE_SEEN_STALE;
+        return UDS_ECHO_OK;
+    }
+    if (os_error) return ue_fail(failure, ue_error_of(os_error), os_error, "connect");
+    ue_fail(failure, UDS_ECHO_IN_USE, 0, "connect");
+    ue_incumbent(p, failure);
+    return UDS_ECHO_IN_USE;
+}
+
+static void ue_lock(ue_claim *k)
+{
+    if (!k->locked) k->locked = !UDS_ECHO_SYS(flock)(k->place.dir, LOCK_EX | LOCK_NB);
+}
+
+static void ue_unlock(ue_claim *k)
+{
+    if (k->locked) (void)UDS_ECHO_SYS(flock)(k->place.dir, LOCK_UN);
+    k->locked = 0;
+}
+
+/* Removes what crashed starters left under the temporary names. Needs the lock. */
+static void ue_sweep(const ue_place *p)
+{
+    char name[UE_NAME_MAX + 3], suffix[3] = "~0";
+    ue_file first, again;
+    int seen;
+    for (; suffix[1] <= '9'; suffix[1]++) {
+        if (ue_look(p, suffix, &seen, &first, NULL) || seen != UE_SEEN_STALE) continue;
+        ue_pause(1);
+        if (ue_look(p, suffix, &seen, &again, NULL) || seen != UE_SEEN_STALE) continue;
+        ue_name(name, p, suffix);
+        if (ue_same_file(&first, &again)) (void)ue_remove(p->dir, name, &first);
+    }
+}
+
+/* Gives up the staged socket, its file included. */
+static void ue_unstage(ue_claim *k)
+{
+    char name[UE_NAME_MAX + 3];
+    ue_name(name, &k->place, k->suffix);
+    if (k->fd >= 0) (void)ue_remove(k->place.dir, name, &k->file);
+    ue_close(&k->fd);
+}
+
+/* The file's mode is right from its first moment: bind(2) takes the socket's own mode less the umask, so it can only be
+   narrower, and is widened before anything can connect. */
+static uds_echo_error ue_stage_file(ue_claim *k)
+{
+    char name[UE_NAME_MAX + 3];
+    struct stat st;
+    mode_t mode = (mode_t)k->desc->mode;
+    int os_error;
+    ue_name(name, &k->place, k->suffix);
+    os_error = ue_lstat(k->place.dir, name, &st);
+    if (os_error == ENOENT) return ue_fail(k->failure, UDS_ECHO_WOULD_BLOCK, os_error, "fstatat");
+    if (os_error) return ue_fail(k->failure, ue_error_of(os_error), os_error, "fstatat");
+    k->file.dev = st.st_dev;
+    k->file.ino = st.st_ino;
+    if ((st.st_mode & 0777) == mode) return UDS_ECHO_OK;
+    if (!UDS_ECHO_SYS(fchmodat)(k->place.dir, name, mode, AT_SYMLINK_NOFOLLOW)) return UDS_ECHO_OK;
+    return ue_fail_os(k->failure, "fchmodat");
+}
+
+/* Binds in place (UDS_ECHO_DIRECT), else under the first free temporary name. 0, or the errno. */
+static int ue_bind(ue_claim *k)
+{
+    struct sockaddr_un address;
+    socklen_t size;
+    const char *suffix = k->desc->publish == UDS_ECHO_DIRECT ? "" : "~0";
+    memcpy(k->suffix, suffix, strlen(suffix) + 1);
+    for (;; k->suffix[1]++) {
+        if (!ue_address(&address, &size, &k->place, k->suffix)) return ENAMETOOLONG;
+        if (!UDS_ECHO_SYS(bind)(k->fd, (struct sockaddr *)&address, size)) return 0;
+        if (errno != EADDRINUSE || !*suffix || k->suffix[1] == '9') return errno;
+    }
+}
+
+/* A listening socket that has a file, and not yet the path. WOULD_BLOCK: every name is taken, look again. */
+static uds_echo_error ue_stage(ue_claim *k)
+{
+    uds_echo_error error = UDS_ECHO_OK;
+    int os_error;
+    memset(&k->file, 0, sizeof k->file);
+    k->fd = ue_socket(SOCK_STREAM);
+    if (k->fd < 0) return ue_fail_os(k->failure, "socket");
+    if (UDS_ECHO_SYS(fchmod)(k->fd, (mode_t)k->desc->mode)) {
+        error = ue_fail_os(k->failure, "fchmod");
+        ue_close(&k->fd);
+        return error;
+    }
+    os_error = ue_bind(k);
+    if (os_error) {
+        ue_close(&k->fd);
+        if (os_error == EADDRINUSE) return ue_fail(k->failure, UDS_ECHO_WOULD_BLOCK, os_error, "bind");
+        return ue_fail(k->failure, ue_error_of(os_error), os_error, "bind");
+    }
+    error = ue_stage_file(k);
+    if (!error && UDS_ECHO_SYS(listen)(k->fd, k->desc->backlog)) error = ue_fail_os(k->failure, "listen");
+    if (error) ue_unstage(k);
+    return error;
+}
+
+/* 0, or the errno; ENOSYS and EINVAL: this system or file system has no such rename. */
+#if UDS_ECHO_HAVE_RENAMEAT2
+static int ue_rename(int dir, const char *from, const char *to, unsigned int how)
+{
+    return UDS_ECHO_SYS(renameat2)(dir, from, dir, to, how) ? errno : 0;
+}
+#else
+static int ue_rename(int dir, const char *from, const char *to, unsigned int how)
+{
+    (void)dir, (void)from, (void)to, (void)how;
+    return ENOSYS;
+}
+#endif
+
+static int ue_no_such_rename(int os_error)
+{
+    return os_error == ENOSYS || os_error == EINVAL;
+}
+
+/* Nothing was at the path. Two starters may be here at once: one finds it taken and looks again (WOULD_BLOCK). */
+static uds_echo_error ue_publish_fresh(ue_claim *k)
+{
+    char staged[UE_NAME_MAX + 3];
+    int dir = k->place.dir, os_error;
+    if (!k->suffix[0]) return UDS_ECHO_OK;
+    ue_name(staged, &k->place, k->suffix);
+    os_error = ue_rename(dir, staged, k->place.name, UE_RENAME_NOREPLACE);
+    if (ue_no_such_rename(os_error)) {
+        os_error = UDS_ECHO_SYS(linkat)(dir, staged, dir, k->place.name, 0) ? errno : 0;
+        if (!os_error) (void)ue_remove(dir, staged, &k->file);
+    }
+    if (!os_error) {
+        k->suffix[0] = '\0';
+        return UDS_ECHO_OK;
+    }
+    ue_unstage(k);
+    if (os_error == EEXIST || os_error == ENOENT) return ue_fail(k->failure, UDS_ECHO_WOULD_BLOCK, os_error, "rename");
+    return ue_fail(k->failure, ue_error_of(os_error), os_error, "rename");
+}
+
+static int ue_is_file(int dir, const char *name, const ue_file *which)
+{
+    struct stat st;
+    return !ue_lstat(dir, name, &st) && st.st_dev == which->dev && st.st_ino == which->ino;
+}
+
+/* A stale file is at the path, and the lock is held. What comes out of the exchange is looked at, and only the file
+   that was probed is removed. Without such an exchange: rename over it, whose window the manual names. */
+static uds_echo_error ue_publish_over(ue_claim *k, const ue_file *stale)
+{
+    char staged[UE_NAME_MAX + 3];
+    const char *name = k->place.name;
+    int dir = k->place.dir, exchanged = 1, os_error;
+    ue_name(staged, &k->place, k->suffix);
+    os_error = ue_rename(dir, staged, name, UE_RENAME_EXCHANGE);
+    if (ue_no_such_rename(os_error)) {
+        exchanged = 0;
+        if (!ue_is_file(dir, name, stale)) os_error = ENOENT;
+        else os_error = UDS_ECHO_SYS(renameat)(dir, staged, dir, name) ? errno : 0;
+    }
+    if (!os_error && (!exchanged || ue_is_file(dir, staged, stale))) {
+        k->suffix[0] = '\0';
+        if (exchanged) (void)ue_remove(dir, staged, stale); /* if that fails, the next starter sweeps it up */
+        return UDS_ECHO_OK;
+    }
+    if (!os_error) {
+        os_error = ue_rename(dir, staged, name, UE_RENAME_EXCHANGE);
+        if (os_error) k->suffix[0] = '\0'; /* ours stayed at the path, and is taken away from there */
+        else os_error = ENOENT;
+    }
+    ue_unstage(k);
+    if (os_error == ENOENT) return ue_fail(k->failure, UDS_ECHO_WOULD_BLOCK, os_error, "rename");
+    return ue_fail(k->failure, ue_error_of(os_error), os_error, "rename");
+}
+
+/* UDS_ECHO_DIRECT over a stale file: it is moved to a free temporary name, looked at there, and removed or put back. */
+static void ue_set_aside(ue_claim *k, const ue_file *stale)
+{
+    char aside[UE_NAME_MAX + 3], suffix[3] = "~0";
+    const char *name = k->place.name;
+    int dir = k->place.dir, os_error = EEXIST;
+    for (; os_error == EEXIST && suffix[1] <= '9'; suffix[1]++) {
+        ue_name(aside, &k->place, suffix);
+        os_error = ue_rename(dir, name, aside, UE_RENAME_NOREPLACE);
+    }
+    if (ue_no_such_rename(os_error)) (void)ue_remove(dir, name, stale);
+    if (os_error) return;
+    if (ue_is_file(dir, aside, stale)) (void)ue_remove(dir, aside, stale);
+    else (void)ue_rename(dir, aside, name, UE_RENAME_NOREPLACE);
+}
+
+/* One attempt, after a look that found nothing or, twice and under the lock, this stale file. */
+static uds_echo_error ue_claim_once(ue_claim *k, const ue_file *stale)
+{
+    uds_echo_error error;
+    if (stale && k->desc->publish == UDS_ECHO_DIRECT) {
+        ue_set_aside(k, stale);
+        stale = NULL;
+    }
+    error = ue_stage(k);
+    if (error) return error;
+    return stale ? ue_publish_over(k, stale) : ue_publish_fresh(k);
+}
+
+/* Looks and tries until the path is ours or refuses; WOULD_BLOCK means that somebody moved meanwhile. */
+static uds_echo_error ue_claim_path(ue_claim *k)
+{
+    long long deadline = ue_deadline(k->desc->lock_ms);
+    ue_file before, now;
+    uds_echo_error error;
+    int seen, seen_before = UE_SEEN_NOTHING, tries = 0;
+    memset(&before, 0, sizeof before);
+    ue_lock(k);
+    if (k->locked) ue_sweep(&k->place);
+    for (;;) {
+        error = ue_look(&k->place, "", &seen, &now, k->failure);
+        if (error) return error;
+        if (seen == UE_SEEN_STALE && k->desc->on_existing == UDS_ECHO_REFUSE)
+            return ue_fail(k->failure, UDS_ECHO_EXISTS, 0, "fstatat");
+        error = UDS_ECHO_WOULD_BLOCK;
+        if (seen == UE_SEEN_NOTHING) error = ue_claim_once(k, NULL);
+        else if (k->locked && seen_before == UE_SEEN_STALE && ue_same_file(&before, &now))
+            error = ue_claim_once(k, &now);
+        if (error != UDS_ECHO_WOULD_BLOCK) return error;
+        if (ue_now() >= deadline && (!k->locked || ++tries >= 10))
+            return ue_fail(k->failure, UDS_ECHO_BUSY, EWOULDBLOCK, "flock");
+        seen_before = seen;
+        before = now;
+        ue_pause(1);
+        if (seen == UE_SEEN_STALE) ue_lock(k);
+    }
+}
+
+/* A listening socket that one server made or was given, or that several share. Only refs changes after it was opened.
+   */
+typedef struct ue_listener {
+    int refs;
+    int fd;
+    int dir;      /* the folder of the path; -1: there is no path of ours (adopted) */
+    ue_file file; /* the socket's, for retire */
+    char *name;   /* in the folder; behind this structure */
+} ue_listener;
+
+static ue_listener *ue_listener_new(const char *name)
+{
+    size_t size = strlen(name) + 1;
+    ue_listener *l = (ue_listener *)UDS_ECHO_SYS(malloc)(sizeof *l + size);
+    if (!l) return NULL;
+    memset(l, 0, sizeof *l);
+    l->refs = 1;
+    l->fd = l->dir = -1;
+    l->name = (char *)(l + 1);
+    memcpy(l->name, name, size);
+    return l;
+}
+
+static void ue_listener_free(ue_listener *l)
+{
+    ue_close(&l->fd);
+    ue_close(&l->dir);
+    UDS_ECHO_SYS(free)(l);
+}
+
+static uds_echo_error ue_listener_open(ue_listener **listener, const uds_echo_server_desc *desc,
+                                       uds_echo_failure *failure)
+{
+    ue_claim k;
+    uds_echo_error error;
+    memset(&k, 0, sizeof k);
+    k.desc = desc;
+    k.failure = failure;
+    k.fd = -1;
+    *listener = NULL;
+    error = ue_place_split(&k.place, desc->path, "desc.path", failure);
+    if (!error) error = ue_place_open(&k.place, failure);
+    if (!error) {
+        *listener = ue_listener_new(k.place.name);
+        error = *listener ? ue_claim_path(&k) : ue_fail(failure, UDS_ECHO_MEMORY, ENOMEM, "malloc");
+    }
+    ue_unlock(&k);
+    if (!error) {
+        (*listener)->fd = k.fd;
+        (*listener)->dir = k.place.dir;
+        (*listener)->file = k.file;
+        return UDS_ECHO_OK;
+    }
+    ue_close(&k.place.dir);
+    if (*listener) ue_listener_free(*listener);
+    *listener = NULL;
+    return error;
+}
+
+/* 1: the path no longer leads to this listener. 0: it was left, for the lock could not be had: stale, and harmless. */
+static int ue_retire(ue_listener *l)
+{
+    if (l->dir < 0) return 1;
+    if (UDS_ECHO_SYS(flock)(l->dir, LOCK_EX | LOCK_NB)) return 0;
+    (void)ue_remove(l->dir, l->name, &l->file);
+    (void)UDS_ECHO_SYS(flock)(l->dir, LOCK_UN);
+    ue_close(&l->dir);
+    return 1;
+}
+
+/* Sharing is counted, for the last to leave retires the path. Returns the count after it. */
+#if UDS_ECHO_HAVE_ATOMIC
+static int ue_listener_count(ue_listener *l, int change)
+{
+    return __atomic_add_fetch(&l->refs, change, __ATOMIC_ACQ_REL);
+}
+#else
+static int ue_listener_count(ue_listener *l, int change)
+{
+    return l->refs += change;
+}
+#endif
+
+// >>conn
+/* One connection. It is in exactly one of these states; every arrow is one function below, and these are all there are.
+
+     FREE --ue_conn_open--> READING <------------------------------.
+                               |                                   |
+                         ue_conn_read, one recv                    |
+                               |                                   |
+        ue_conn_handle: each whole message to the handler          |
+                               |                                   |
+        ue_conn_write: one send, keeps the remainder               |
+                               |                                   |
+         .-------------- ue_conn_settle --nothing is owed----------'
+         |            |        |          |            |
+       unsent       answer   no room    to be        ended, or
+       bytes        owed     for more   ended        broken
+         |            |        |          |            |
+      SENDING      WAITING  STARVED       |            |
+         |            |        |          |            |
+    ue_conn_drain     '---+----'    ue_conn_finish     |
+         |                |               |            |
+         |          ue_conn_resume    DISCARDING       |
+         |                |               |            |
+         '-> ue_conn_proceed       ue_conn_discard     |
+         handle what is held,             |            |
+         then ue_conn_settle              '-> ue_conn_close --> FREE
+
+   Callbacks may ask for anything at any time. So conn_send and conn_close only note that there is something to be done
+   (ue_list), and the step does it by ue_conn_resume: nothing is freed under a caller's feet. ue_conn_event leads from
+   the poller to the function of the state. */
+enum { UE_FREE, UE_READING, UE_SENDING, UE_WAITING, UE_STARVED, UE_DISCARDING };
+enum { UE_READS = 16, UE_ACCEPTS = 16 }; /* of one connection, of one listener, at most so many a step */
+enum { UE_REST_MS = 100 };               /* until accepting is tried again after want of descriptors or memory */
+enum { UE_GRACE_MS = 2 };                /* accepting goes on so long after the path is gone */
+#define UE_NIL 0xffffffffu               /* the end of a list of slots */
+
+/* Bytes that wait, in one piece of memory: start tells how far they are used up. */
+typedef struct ue_block {
+    size_t start, size;
+} ue_block;
+
+struct uds_echo_conn {
+    uds_echo_server *server;
+    void *user;
+    ue_block *in;    /* received and not handled: part of a message, or all that came behind an unfinished answer */
+    ue_block *out;   /* answered and not sent */
+    long long moved; /* when a byte last moved, ms */
+    int fd;
+    unsigned generation;           /* of the slot; never 0 */
+    unsigned older, newer;         /* the list of connections by moved; newer also chains the free slots */
+    unsigned queued;               /* the next in the list this one is in, of queue and starved */
+    unsigned state : 3, watch : 2; /* one of the above; what the poller watches for */
+    unsigned is_queued : 1;
+    unsigned welcome : 1; /* on_open let it in: on_close is owed */
+    unsigned owed : 1;    /* the handler said LATER */
+    unsigned ended : 1;   /* the peer's end was read */
+    unsigned ending : 1;  /* handle nothing more; send what there is, then end readably */
+    unsigned broken : 1;  /* nothing can be sent any more: close */
+    unsigned why : 8;     /* uds_echo_error, for on_close */
+};
+
+enum { UE_SERVING, UE_GRACE, UE_EMPTYING, UE_DRAINING, UE_STOPPED };
+
+struct uds_echo_server {
+    uds_echo_server_desc desc; /* defaults filled in */
+    ue_listener *listener;     /* NULL: accepts no more */
+    ue_bell bell;
+    long pid;               /* of the process that opened it */
+    int phase, inside, how; /* inside: a call of ours is running; how: the strongest stop that was asked for */
+    int listening, resting; /* it is watched; accepting waits for a place, or for rest_until */
+    int adopted;
+    long long now, rest_until, grace_until, drain_until;
+
+    uds_echo_conn *conns;
+    unsigned conns_max, conns_used, free_slot; /* slots from conns_used on were never used, nor touched */
+    unsigned oldest, newest;                   /* by moved, where somebody wants to know (in_order) */
+    unsigned queue, starved;                   /* to be looked at by the step; waiting for room in pending_max */
+    int in_order;
+
+    /* The message being handled lies at scratch + filled, behind answers that are not sent yet, from sent to filled. */
+    unsigned char *scratch, *input;
+    size_t message_max, sent, filled;
+    uds_echo_conn *current;      /* whose handler is running */
+    unsigned long long reserved; /* room that the connection being read may need */
+    unsigned long long pending_max;
+    uds_echo_stats stats;
+    long long logged[UDS_ECHO_ERROR_COUNT]; /* when each cause was last reported */
+    ue_poller poller;
+};
+
+static unsigned char *ue_block_bytes(ue_block *b)
+{
+    return (unsigned char *)(b + 1) + b->start;
+}
+
+static size_t ue_block_left(const ue_block *b)
+{
+    return b ? b->size - b->start : 0;
+}
+
+static unsigned ue_index(const uds_echo_conn *c)
+{
+    return (unsigned)(c - c->server->conns);
+}
+
+/* It may be read, and what was read may be handled. */
+static int ue_takes_input(const uds_echo_conn *c)
+{
+    return !c->out && !c->owed && !c->ending && !c->broken;
+}
+
+/* An answer may grow from nothing to two messages (one pushed, one replied, neither sent): without room for them in
+   pending_max nothing is read that would have to be answered. */
+static int ue_has_room(const uds_echo_server *s)
+{
+    return s->stats.pending + 2ull * s->message_max <= s->pending_max;
+}
+
+static void ue_log(uds_echo_server *s, uds_echo_level level, uds_echo_error cause, const char *event)
+{
+    char line[256];
+    ue_text t;
+    if (!s->desc.on_log || (s->logged[cause] && s->now - s->logged[cause] < 1000)) return;
+    s->logged[cause] = s->now ? s->now : 1;
+    t.at = line;
+    t.size = sizeof line;
+    t.used = 0;
+    ue_puts(&t, event);
+    ue_puts(&t, ": ");
+    ue_puts(&t, uds_echo_error_text(cause));
+    ue_text_end(&t);
+    s->desc.on_log(level, cause, line, s->desc.user);
+}
+
+/* The list by moved: the idlest is found without looking at the others. */
+static void ue_order_remove(uds_echo_conn *c)
+{
+    uds_echo_server *s = c->server;
+    if (c->older == UE_NIL) s->oldest = c->newer;
+    else s->conns[c->older].newer = c->newer;
+    if (c->newer == UE_NIL) s->newest = c->older;
+    else s->conns[c->newer].older = c->older;
+}
+
+static void ue_order_append(uds_echo_conn *c)
+{
+    uds_echo_server *s = c->server;
+    c->moved = s->now;
+    c->older = s->newest;
+    c->newer = UE_NIL;
+    if (s->newest == UE_NIL) s->oldest = ue_index(c);
+    else s->conns[s->newest].newer = ue_index(c);
+    s->newest = ue_index(c);
+}
+
+static void ue_moved(uds_echo_conn *c)
+{
+    if (!c->server->in_order) return;
+    ue_order_remove(c);
+    ue_order_append(c);
+}
+
+static void ue_unstarve(uds_echo_server *s)
+{
+    while (s->starved != UE_NIL) {
+        uds_echo_conn *c = &s->conns[s->starved];
+        s->starved = c->queued;
+        c->queued = s->queue;
+        s->queue = ue_index(c);
+    }
+}
+
+/* Into the list of those the step has to look at, or of those that wait for room. A slot stays in its list when it is
+   freed or used anew: looking at it once too often does no harm. */
+static void ue_list(uds_echo_conn *c, unsigned *list)
+{
+    if (c->is_queued) {
+        if (list == &c->server->queue) ue_unstarve(c->server);
+        return;
+    }
+    c->is_queued = 1;
+    c->queued = *list;
+    *list = ue_index(c);
+}
+
+/* The first cause stays the one that is told. */
+static void ue_end(uds_echo_conn *c, uds_echo_error why)
+{
+    if (!c->ending && !c->why) c->why = (unsigned)why & 255u;
+    c->ending = 1;
+}
+
+static void ue_break(uds_echo_conn *c, uds_echo_error why)
+{
+    if (!c->broken && !c->why) c->why = (unsigned)why & 255u;
+    c->broken = 1;
+}
+
+/* Drain: what the peer sent so far stays readable, then comes the end, and its next send gets EPIPE (shutdown(2),
+   unix(7)). So a drained connection ends by the same arrows as one whose peer half-closed. */
+static void ue_hush(uds_echo_conn *c)
+{
+    if (!UDS_ECHO_SYS(shutdown)(c->fd, SHUT_RD)) return;
+    ue_break(c, ue_error_of(errno));
+    ue_list(c, &c->server->queue);
+}
+
+static int ue_watch(uds_echo_conn *c, int want)
+{
+    uds_echo_server *s = c->server;
+    unsigned long long token = (unsigned long long)c->generation << 32 | (ue_index(c) + UE_PLACE_CONN);
+    if ((int)c->watch == want) return 1;
+    if (!ue_poller_set(&s->poller, c->fd, token, (int)c->watch, want)) return 0;
+    c->watch = (unsigned)want & 3u;
+    return 1;
+}
+
+static void ue_drop_in(uds_echo_conn *c)
+{
+    UDS_ECHO_SYS(free)(c->in);
+    c->in = NULL;
+}
+
+static void ue_drop_out(uds_echo_conn *c)
+{
+    if (!c->out) return;
+    c->server->stats.pending -= c->out->size;
+    UDS_ECHO_SYS(free)(c->out);
+    c->out = NULL;
+    ue_unstarve(c->server);
+}
+
+/* Keeps what the socket did not take. The block is exactly as long as what waits in it. */
+static int ue_keep_out(uds_echo_conn *c, const unsigned char *bytes, size_t size)
+{
+    uds_echo_server *s = c->server;
+    size_t left = ue_block_left(c->out), old = c->out ? c->out->size : 0;
+    ue_block *b = c->out;
+    if (b && b->start) {
+        memmove(b + 1, ue_block_bytes(b), left);
+        b->start = 0;
+        b->size = left;
+        s->stats.pending = s->stats.pending - old + left;
+        old = left;
+    }
+    b = (ue_block *)UDS_ECHO_SYS(realloc)(b, sizeof *b + left + size);
+    if (!b) return 0;
+    b->start = 0;
+    b->size = left + size;
+    memcpy(ue_block_bytes(b) + left, bytes, size);
+    c->out = b;
+    s->stats.pending = s->stats.pending - old + b->size;
+    if (s->stats.pending > s->stats.pending_peak) s->stats.pending_peak = s->stats.pending;
+    return 1;
+}
+
+/* Keeps the rest of what was received, in a block that has room for a whole message. */
+static int ue_keep_in(uds_echo_conn *c, const unsigned char *bytes, size_t size)
+{
+    ue_block *b = (ue_block *)UDS_ECHO_SYS(malloc)(sizeof *b + c->server->message_max);
+    if (!b) return 0;
+    b->start = 0;
+    b->size = size;
+    memcpy(ue_block_bytes(b), bytes, size);
+    c->in = b;
+    return 1;
+}
+
+static void ue_conn_close(uds_echo_conn *c)
+{
+    uds_echo_server *s = c->server;
+    uds_echo_error why = (uds_echo_error)c->why;
+    c->ending = c->broken = 1;
+    s->stats.closed[why]++;
+    if (why) ue_log(s, UDS_ECHO_NOTE, why, "connection closed");
+    if (c->welcome && s->desc.on_close) s->desc.on_close(c, why, s->desc.user);
+    (void)ue_watch(c, 0); /* epoll(7): closing does not take it out where a forked child holds it too */
+    ue_close(&c->fd);
+    ue_drop_in(c);
+    ue_drop_out(c);
+    if (s->in_order) ue_order_remove(c);
+    c->state = UE_FREE;
+    c->newer = s->free_slot;
+    s->free_slot = ue_index(c);
+    s->stats.connections--;
+    s->resting = 0;
+}
+
+/* The peer ended nothing, we do: its next send fails, what it sent before is taken and thrown away, and what we sent
+   stays readable. Closing with unread input would show it ECONNRESET instead. */
+static void ue_conn_discard(uds_echo_conn *c)
+{
+    uds_echo_server *s = c->server;
+    int reads;
+    for (reads = 0; reads < UE_READS; reads++) {
+        ssize_t n = UDS_ECHO_SYS(recv)(c->fd, s->scratch, s->message_max, 0);
+        if (n > 0) continue;
+        if (n < 0 && ue_passing(errno)) break;
+        ue_conn_close(c);
+        return;
+    }
+    if (!ue_watch(c, UE_IN)) ue_conn_close(c);
+}
+
+static void ue_conn_finish(uds_echo_conn *c)
+{
+    c->state = UE_DISCARDING;
+    ue_drop_in(c);
+    if (UDS_ECHO_SYS(shutdown)(c->fd, SHUT_RD)) ue_conn_close(c);
+    else ue_conn_discard(c);
+}
+
+/* Where a connection goes from here. */
+static void ue_conn_settle(uds_echo_conn *c)
+{
+    uds_echo_server *s = c->server;
+    int want = 0;
+    if (!c->broken && c->out) {
+        c->state = UE_SENDING;
+        want = UE_OUT;
+    } else if (c->broken || (c->ending && c->ended)) {
+        ue_conn_close(c);
+        return;
+    } else if (c->ending) {
+        ue_conn_finish(c);
+        return;
+    } else if (c->owed) {
+        c->state = UE_WAITING; /* and stays watched: most peers wait too, and then nothing has to be changed twice */
+        return;
+    } else if (!ue_has_room(s) && (c->in || !c->ended)) {
+        c->state = UE_STARVED;
+        ue_list(c, &s->starved);
+    } else if (c->ended) {
+        if (c->in) ue_break(c, UDS_ECHO_END);
+        ue_conn_close(c);
+        return;
+    } else {
+        c->state = UE_READING;
+        want = UE_IN;
+    }
+    if (ue_watch(c, want)) return;
+    ue_break(c, ue_error_of(errno));
+    ue_conn_close(c);
+}
+
+/* Sends after all that was answered before. */
+static void ue_conn_write(uds_echo_conn *c, const unsigned char *bytes, size_t size)
+{
+    long n = 0;
+    if (c->broken || !size) return;
+    if (!c->out) n = ue_send(c->fd, bytes, size);
+    if (n < 0) {
+        ue_break(c, ue_error_of(errno));
+        return;
+    }
+    if (n > 0) {
+        c->server->stats.bytes_out += (unsigned long)n;
+        ue_moved(c);
+    }
+    if ((size_t)n < size && !ue_keep_out(c, bytes + n, size - (size_t)n)) ue_break(c, UDS_ECHO_MEMORY);
+}
+
+/* Sends the answers that were collected in scratch. */
+static void ue_flush(uds_echo_conn *c)
+{
+    uds_echo_server *s = c->server;
+    size_t from = s->sent;
+    s->sent = s->filled;
+    ue_conn_write(c, s->scratch + from, s->filled - from);
+}
+
+/* The message at scratch + filled goes to the handler, and its answer joins those to be sent. */
+static void ue_deliver(uds_echo_conn *c, size_t size)
+{
+    uds_echo_server *s = c->server;
+    uds_echo_verdict verdict = UDS_ECHO_REPLY;
+    uds_echo_message m;
+    m.data = s->scratch + s->filled;
+    m.size = size;
+    m.capacity = s->message_max;
+    s->stats.messages++;
+    if (s->desc.on_message) {
+        s->current = c;
+        verdict = s->desc.on_message(c, &m, s->desc.user);
+        s->current = NULL;
+    }
+    if (m.size > m.capacity || (int)verdict < UDS_ECHO_REPLY || (int)verdict > UDS_ECHO_CLOSE) {
+        ue_end(c, UDS_ECHO_HANDLER);
+        return;
+    }
+    if (verdict == UDS_ECHO_REPLY || verdict == UDS_ECHO_CLOSE) s->filled += m.size;
+    if (verdict == UDS_ECHO_LATER) c->owed = 1;
+    if (verdict == UDS_ECHO_CLOSE) ue_end(c, UDS_ECHO_OK);
+}
+
+/* Hands over whole messages until none is left or the connection takes no more; tells how many bytes they were.
+   Answers are collected and sent together: a socket buffer is charged some 800 bytes for each send, however short. */
+static size_t ue_conn_handle(uds_echo_conn *c, const unsigned char *bytes, size_t size)
+{
+    uds_echo_server *s = c->server;
+    size_t used = 0, length = size;
+    s->sent = s->filled = 0;
+    s->reserved = 2ull * s->message_max;
+    while (used < size && ue_takes_input(c)) {
+        if (s->filled > s->message_max) {
+            ue_flush(c);
+            s->sent = s->filled = 0;
+            continue;
+        }
+        if (s->desc.frame) length = s->desc.frame(bytes + used, size - used, s->desc.user);
+        if (length == 0 || length > size - used) {
+            if (length > s->message_max || size - used >= s->message_max) ue_end(c, UDS_ECHO_TOO_LONG);
+            break;
+        }
+        if (s->desc.frame) memcpy(s->scratch + s->filled, bytes + used, length);
+        used += length;
+        ue_deliver(c, length);
+    }
+    ue_flush(c);
+    s->reserved = 0;
+    return used;
+}
+
+/* One or more recv; each is handled and answered before the next. Level-triggered: a short one is not followed by
+   another that would only say EAGAIN, and whatever it left is reported again. */
+static void ue_conn_read(uds_echo_conn *c)
+{
+    uds_echo_server *s = c->server;
+    unsigned char *bytes;
+    size_t have, used;
+    ssize_t n;
+    int reads = 0;
+    do {
+        if (c->in && c->in->start) {
+            memmove(c->in + 1, ue_block_bytes(c->in), ue_block_left(c->in));
+            c->in->size -= c->in->start;
+            c->in->start = 0;
+        }
+        have = ue_block_left(c->in);
+        bytes = c->in ? ue_block_bytes(c->in) : s->desc.frame ? s->input : s->scratch;
+        n = UDS_ECHO_SYS(recv)(c->fd, bytes + have, s->message_max - have, 0);
+        if (n == 0) c->ended = 1;
+        if (n < 0 && !ue_passing(errno)) ue_break(c, ue_error_of(errno));
+        if (n <= 0) break;
+        s->stats.bytes_in += (unsigned long)n;
+        ue_moved(c);
+        used = ue_conn_handle(c, bytes, have + (size_t)n);
+        if (c->in) {
+            c->in->start = used;
+            c->in->size = have + (size_t)n;
+            if (!ue_block_left(c->in)) ue_drop_in(c);
+        } else if (used < (size_t)n && !c->ending && !ue_keep_in(c, bytes + used, (size_t)n - used)) {
+            ue_break(c, UDS_ECHO_MEMORY);
+        }
+    } while ((size_t)n == s->message_max - have && ++reads < UE_READS && ue_takes_input(c) && ue_has_room(s));
+    ue_conn_settle(c);
+}
+
+/* What was held back while an answer was unfinished is handled now. */
+static void ue_conn_proceed(uds_echo_conn *c)
+{
+    if (c->in && ue_takes_input(c) && ue_has_room(c->server)) {
+        c->in->start += ue_conn_handle(c, ue_block_bytes(c->in), ue_block_left(c->in));
+        if (!ue_block_left(c->in)) ue_drop_in(c);
+    }
+    ue_conn_settle(c);
+}
+
+static void ue_conn_drain(uds_echo_conn *c)
+{
+    long n = ue_send(c->fd, ue_block_bytes(c->out), ue_block_left(c->out));
+    if (n < 0) ue_break(c, ue_error_of(errno));
+    if (n > 0) {
+        c->out->start += (size_t)n;
+        c->server->stats.bytes_out += (unsigned long)n;
+        ue_moved(c);
+        if (!ue_block_left(c->out)) ue_drop_out(c);
+    }
+    ue_conn_proceed(c);
+}
+
+static void ue_conn_resume(uds_echo_conn *c)
+{
+    if (c->state != UE_FREE && c->state != UE_DISCARDING) ue_conn_proceed(c);
+}
+
+/* The poller says that the descriptor is ready; for what, each state finds out by trying. */
+static void ue_conn_event(uds_echo_conn *c)
+{
+    switch (c->state) {
+    case UE_READING:
+        if (ue_takes_input(c) && ue_has_room(c->server)) ue_conn_read(c);
+        else ue_conn_settle(c);
+        break;
+    case UE_SENDING: ue_conn_drain(c); break;
+    case UE_DISCARDING: ue_conn_discard(c); break;
+    case UE_FREE: break;
+    default: /* not its turn: look away, or this would be reported for ever */
+        if (!ue_watch(c, 0)) {
+            ue_break(c, UDS_ECHO_SYSTEM);
+            ue_conn_close(c);
+        }
+    }
+}
+
+/* Takes a slot; on_open decides whether the peer stays. */
+static void ue_conn_open(uds_echo_server *s, int fd)
+{
+    unsigned index = s->free_slot, queued, is_queued, generation;
+    uds_echo_conn *c = &s->conns[index == UE_NIL ? s->conns_used : index];
+    int on = 1;
+    if (index == UE_NIL) s->conns_used++;
+    else s->free_slot = c->newer;
+    queued = c->queued;
+    is_queued = c->is_queued;
+    generation = c->generation + 1;
+    memset(c, 0, sizeof *c);
+    c->server = s;
+    c->fd = fd;
+    c->queued = queued;
+    c->is_queued = is_queued & 1u;
+    c->generation = generation ? generation : 1;
+    c->state = UE_READING;
+    if (s->in_order) ue_order_append(c);
+    s->stats.accepted++;
+    s->stats.connections++;
+    /* unix(7): without it a byte sent with MSG_OOB would vanish from the stream */
+    if (UDS_ECHO_SYS(setsockopt)(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on) ||
+        (s->desc.send_buffer &&
+         UDS_ECHO_SYS(setsockopt)(fd, SOL_SOCKET, SO_SNDBUF, &s->desc.send_buffer, sizeof s->desc.send_buffer))) {
+        ue_break(c, ue_error_of(errno));
+    } else if (s->desc.on_open && s->desc.on_open(c, s->desc.user)) {
+        s->stats.refused++;
+        ue_end(c, UDS_ECHO_OK);
+    } else {
+        c->welcome = 1;
+        if (s->phase >= UE_EMPTYING) ue_hush(c);
+    }
+    ue_conn_settle(c);
+}
+
+// >>server
+static uds_echo_error ue_check(const uds_echo_server_desc *d, int wants_path, uds_echo_failure *failure)
+{
+    // clang-format off
+    const char *bad = (wants_path && !d->share_with) == !d->path ? "desc.path" :
+                      !wants_path && d->share_with ? "desc.share_with" :
+                      d->mode < 0 || d->mode > 0777 ? "desc.mode" :
+                      (int)d->on_existing < 0 || d->on_existing > UDS_ECHO_REFUSE ? "desc.on_existing" :
+                      (int)d->publish < 0 || d->publish > UDS_ECHO_DIRECT ? "desc.publish" :
+                      d->lock_ms < -1 ? "desc.lock_ms" :
+                      d->backlog < 0 ? "desc.backlog" :
+                      d->connections_max < -1 || d->connections_max > 1000000 ? "desc.connections_max" :
+                      (int)d->when_full < 0 || d->when_full > UDS_ECHO_EVICT ? "desc.when_full" :
+                      d->message_max < 0 || d->message_max > 1l << 30 ? "desc.message_max" :
+                      d->pending_max < -1 ? "desc.pending_max" :
+                      d->send_buffer < 0 ? "desc.send_buffer" :
+                      d->idle_ms < -1 ? "desc.idle_ms" :
+                      d->drain_ms < -1 ? "desc.drain_ms" : NULL;
+    // clang-format on
+    return bad ? ue_fail(failure, UDS_ECHO_INVALID, 0, bad) : UDS_ECHO_OK;
+}
+
+/* Fills in the defaults, and what is computed from them. */
+static uds_echo_error ue_resolve(uds_echo_server *s, uds_echo_failure *failure)
+{
+    uds_echo_server_desc *d = &s->desc;
+    struct rlimit limit;
+    if (!d->mode) d->mode = 0600;
+    if (!d->lock_ms) d->lock_ms = 1000;
+    if (d->lock_ms < 0) d->lock_ms = 0;
+    if (!d->backlog) d->backlog = 4096;
+    if (!d->message_max) d->message_max = 65536;
+    if (d->idle_ms < 0) d->idle_ms = 0;
+    if (!d->drain_ms) d->drain_ms = 5000;
+    if (!d->connections_max) d->connections_max = 1024;
+    if (d->connections_max < 0) {
+        if (UDS_ECHO_SYS(getrlimit)(RLIMIT_NOFILE, &limit)) return ue_fail_os(failure, "getrlimit");
+        d->connections_max = limit.rlim_cur < 1000000 ? (int)limit.rlim_cur : 1000000;
+        if (!d->connections_max) d->connections_max = 1;
+    }
+    s->conns_max = (unsigned)d->connections_max;
+    s->message_max = (size_t)d->message_max;
+    s->pending_max = d->pending_max > 0 ? (unsigned long long)d->pending_max : 2ull * s->message_max * s->conns_max;
+    s->in_order = d->idle_ms > 0 || d->when_full == UDS_ECHO_EVICT;
+    if (s->pending_max < 2ull * s->message_max) return ue_fail(failure, UDS_ECHO_INVALID, 0, "desc.pending_max");
+    return UDS_ECHO_OK;
+}
+
+static void ue_server_free(uds_echo_server *s)
+{
+    ue_poller_close(&s->poller);
+    ue_bell_close(&s->bell);
+    UDS_ECHO_SYS(free)(s->conns);
+    UDS_ECHO_SYS(free)(s->scratch);
+    UDS_ECHO_SYS(free)(s->input);
+    UDS_ECHO_SYS(free)(s);
+}
+
+/* What is allocated for as long as the server lives: all but answers and messages that have to wait. */
+static uds_echo_error ue_server_furnish(uds_echo_server *s, uds_echo_failure *failure)
+{
+    int i, framed = s->desc.frame != NULL;
+    if (!ue_poller_open(&s->poller, (size_t)s->conns_max + UE_PLACE_CONN))
+        return ue_fail_os(failure, UDS_ECHO_HAVE_EPOLL ? "epoll_create1" : "calloc");
+    s->conns = (uds_echo_conn *)UDS_ECHO_SYS(calloc)(s->conns_max, sizeof *s->conns);
+    s->scratch = (unsigned char *)UDS_ECHO_SYS(malloc)(s->message_max * (framed ? 2 : 1));
+    if (framed) s->input = (unsigned char *)UDS_ECHO_SYS(malloc)(s->message_max);
+    if (!s->conns || !s->scratch || (framed && !s->input)) return ue_fail(failure, UDS_ECHO_MEMORY, ENOMEM, "malloc");
+    if (!ue_bell_open(&s->bell)) return ue_fail_os(failure, UDS_ECHO_HAVE_EVENTFD ? "eventfd" : "pipe");
+    for (i = 0; i < UE_BELLS; i++)
+        if (s->bell.in[i] >= 0 && !ue_poller_set(&s->poller, s->bell.in[i], (unsigned)i, 0, UE_IN))
+            return ue_fail_os(failure, "epoll_ctl");
+    return UDS_ECHO_OK;
+}
+
+static uds_echo_error ue_server_new(uds_echo_server **server, const uds_echo_server_desc *desc,
+                                    uds_echo_failure *failure)
+{
+    uds_echo_server *s = (uds_echo_server *)UDS_ECHO_SYS(calloc)(1, sizeof *s);
+    uds_echo_error error;
+    int i;
+    if (!s) return ue_fail(failure, UDS_ECHO_MEMORY, ENOMEM, "calloc");
+    s->desc = *desc;
+    s->pid = (long)UDS_ECHO_SYS(getpid)();
+    s->now = ue_now();
+    s->free_slot = s->oldest = s->newest = s->queue = s->starved = UE_NIL;
+    s->how = -1;
+    s->rest_until = s->grace_until = s->drain_until = UE_NONE;
+    for (i = 0; i < UE_BELLS; i++) s->bell.in[i] = s->bell.out[i] = -1;
+    error = ue_resolve(s, failure);
+    if (error) {
+        UDS_ECHO_SYS(free)(s);
+        return error;
+    }
+    error = ue_server_furnish(s, failure);
+    if (error) ue_server_free(s);
+    else *server = s;
+    return error;
+}
+
+/* Among several epoll sets an exclusive wake-up goes to the one that has watched the listener longest, so one that
+   has just accepted goes to the end of that line: without this, one of the sharers would take nearly all
+   (epoll_ctl(2)). */
+static int ue_listen(uds_echo_server *s)
+{
+    int want = UE_IN | (ue_listener_count(s->listener, 0) > 1 ? UE_SHARED : 0);
+    s->listening = ue_poller_set(&s->poller, s->listener->fd, UE_PLACE_LISTENER, 0, want);
+    return s->listening;
+}
+
+static void ue_unlisten(uds_echo_server *s)
+{
+    if (s->listening) (void)ue_poller_set(&s->poller, s->listener->fd, UE_PLACE_LISTENER, UE_IN, 0);
+    s->listening = 0;
+}
+
+/* Accepts no more until a connection closes, or until then: the queue stays ready all the while, and would spin. */
+static void ue_rest(uds_echo_server *s, long long until)
+{
+    ue_unlisten(s);
+    s->resting = 1;
+    s->rest_until = until;
+}
+
+static void ue_rest_for_want(uds_echo_server *s, int os_error)
+{
+    s->stats.exhausted++;
+    ue_log(s, UDS_ECHO_PROBLEM, ue_error_of(os_error), "accepting rests");
+    ue_rest(s, s->now + UE_REST_MS);
+}
+
+static void ue_cut(uds_echo_conn *c, uds_echo_error why)
+{
+    ue_break(c, why);
+    ue_conn_close(c);
+}
+
+/* accept(2): 1: the queue is empty; 0: there may be more. */
+static int ue_accept_some(uds_echo_server *s)
+{
+    int accepts, fd, os_error;
+    for (accepts = 0; accepts < UE_ACCEPTS; accepts++) {
+        if (s->stats.connections >= s->conns_max) {
+            if (s->desc.when_full == UDS_ECHO_EVICT) ue_cut(&s->conns[s->oldest], UDS_ECHO_EVICTED);
+            else return ue_rest(s, UE_NONE), 0;
+        }
+        fd = ue_accept(s->listener->fd);
+        os_error = errno;
+        if (fd >= 0) {
+            ue_conn_open(s, fd);
+            if (s->listening && ue_listener_count(s->listener, 0) > 1) {
+                ue_unlisten(s);
+                if (!ue_listen(s)) return ue_rest_for_want(s, errno), 0;
+            }
+        } else if (os_error == EAGAIN || os_error == EWOULDBLOCK || (os_error == EINVAL && s->phase == UE_EMPTYING)) {
+            return 1;
+        } else if (os_error != EINTR && os_error != ECONNABORTED && os_error != EPROTO && os_error != EPERM) {
+            return ue_rest_for_want(s, os_error), 0;
+        }
+    }
+    return 0;
+}
+
+static void ue_hush_all(uds_echo_server *s)
+{
+    unsigned i;
+    for (i = 0; i < s->conns_used; i++)
+        if (s->conns[i].state != UE_FREE && s->conns[i].state != UE_DISCARDING) ue_hush(&s->conns[i]);
+}
+
+static void ue_let_go(uds_echo_server *s, int last)
+{
+    ue_unlisten(s);
+    if (last) ue_listener_free(s->listener);
+    s->listener = NULL;
+}
+
+static void ue_retire_or_tell(uds_echo_server *s)
+{
+    if (!ue_retire(s->listener)) ue_log(s, UDS_ECHO_NOTE, UDS_ECHO_BUSY, "the socket file stays behind, stale");
+}
+
+/* Drain, on a listener that is ours alone: the path goes, those who found it in time are accepted for a moment more,
+   then the listener is shut, which refuses new ones and still hands out the queue (closing it would reset them). One
+   that others hold is only left. */
+static void ue_begin_drain(uds_echo_server *s)
+{
+    int last = ue_listener_count(s->listener, -1) == 0;
+    if (s->desc.drain_ms >= 0) s->drain_until = s->now + s->desc.drain_ms;
+    if (last && !s->adopted) {
+        ue_retire_or_tell(s);
+        s->grace_until = s->now + UE_GRACE_MS;
+        s->phase = UE_GRACE;
+    } else {
+        ue_let_go(s, last);
+        s->phase = UE_DRAINING;
+        ue_hush_all(s);
+    }
+}
+
+static void ue_end_grace(uds_echo_server *s)
+{
+    ue_unlisten(s); /* it would be reported ready for ever now */
+    if (UDS_ECHO_SYS(shutdown)(s->listener->fd, SHUT_RD)) ue_log(s, UDS_ECHO_NOTE, ue_error_of(errno), "shutdown");
+    s->phase = UE_EMPTYING;
+    ue_hush_all(s);
+}
+
+static void ue_empty(uds_echo_server *s)
+{
+    if (s->resting && (s->rest_until == UE_NONE || s->now < s->rest_until)) return;
+    s->resting = 0;
+    if (!ue_accept_some(s)) return;
+    ue_let_go(s, 1);
+    s->phase = UE_DRAINING;
+}
+
+/* NOW, and the end of a drain that took too long. */
+static void ue_cut_all(uds_echo_server *s)
+{
+    unsigned i;
+    if (s->listener) {
+        int last = s->phase != UE_SERVING || ue_listener_count(s->listener, -1) == 0;
+        if (last) ue_retire_or_tell(s);
+        ue_let_go(s, last);
+    }
+    s->phase = UE_STOPPED;
+    for (i = 0; i < s->conns_used; i++)
+        if (s->conns[i].state != UE_FREE) ue_cut(&s->conns[i], UDS_ECHO_STOPPED);
+}
+
+static void ue_cut_idle(uds_echo_server *s)
+{
+    uds_echo_conn *c;
+    if (s->desc.idle_ms <= 0) return;
+    while (s->oldest != UE_NIL) {
+        c = &s->conns[s->oldest];
+        if (s->now - c->moved < s->desc.idle_ms) return;
+        if (c->state == UE_WAITING) ue_moved(c); /* it is us that it waits for */
+        else ue_cut(c, UDS_ECHO_IDLE);
+    }
+}
+
+/* Looks once at each connection that was in the queue when it began; what they add is for the next step. */
+static void ue_run_queue(uds_echo_server *s)
+{
+    unsigned next = s->queue;
+    s->queue = UE_NIL;
+    while (next != UE_NIL) {
+        uds_echo_conn *c = &s->conns[next];
+        next = c->queued;
+        c->is_queued = 0;
+        ue_conn_resume(c);
+    }
+}
+
+/* What is due though no descriptor says so. */
+static void ue_tick(uds_echo_server *s)
+{
+    if (s->how == UDS_ECHO_NOW || (s->drain_until != UE_NONE && s->now >= s->drain_until)) ue_cut_all(s);
+    else if (s->how == UDS_ECHO_DRAIN && s->phase == UE_SERVING) ue_begin_drain(s);
+    ue_run_queue(s);
+    ue_cut_idle(s);
+    if (s->phase == UE_GRACE && s->now >= s->grace_until) ue_end_grace(s);
+    if (s->phase == UE_EMPTYING) ue_empty(s);
+    if (s->phase == UE_DRAINING && !s->stats.connections) s->phase = UE_STOPPED;
+    if (s->phase > UE_GRACE || s->listening) return;
+    if (s->resting && (s->rest_until == UE_NONE || s->now < s->rest_until)) return;
+    s->resting = 0;
+    if (!ue_listen(s)) ue_rest_for_want(s, errno);
+}
+
+static void ue_rang(uds_echo_server *s)
+{
+    int rang = ue_bell_read(&s->bell);
+    if (rang & UE_RANG_NOW) s->how = UDS_ECHO_NOW;
+    else if (rang & UE_RANG_DRAIN && s->how < UDS_ECHO_DRAIN) s->how = UDS_ECHO_DRAIN;
+    if (rang & UE_RANG_WAKE && s->desc.on_wake) s->desc.on_wake(s, s->desc.user);
+}
+
+static void ue_event(uds_echo_server *s, unsigned long long token)
+{
+    unsigned place = (unsigned)(token & 0xffffffff);
+    if (place < UE_PLACE_LISTENER) {
+        ue_rang(s);
+    } else if (place == UE_PLACE_LISTENER) {
+        if (s->listening) (void)ue_accept_some(s);
+    } else {
+        uds_echo_conn *c = &s->conns[place - UE_PLACE_CONN];
+        if (c->generation == token >> 32) ue_conn_event(c);
+    }
+}
+
+static int ue_timeout(const uds_echo_server *s)
+{
+    long long due = s->drain_until;
+    if (s->phase == UE_STOPPED || s->queue != UE_NIL || (s->phase == UE_EMPTYING && !s->resting)) return 0;
+    if (s->resting) due = ue_sooner(due, s->rest_until);
+    if (s->phase == UE_GRACE) due = ue_sooner(due, s->grace_until);
+    if (s->desc.idle_ms > 0 && s->oldest != UE_NIL) due = ue_sooner(due, s->conns[s->oldest].moved + s->desc.idle_ms);
+    return due == UE_NONE ? -1 : ue_left(due, ue_now());
+}
+
+static uds_echo_error ue_step(uds_echo_server *s, int timeout_ms)
+{
+    unsigned long long token;
+    int due = ue_timeout(s), count, os_error;
+    if (s->phase == UE_STOPPED) return UDS_ECHO_STOPPED;
+    count = ue_poller_wait(&s->poller, due >= 0 && (timeout_ms < 0 || due < timeout_ms) ? due : timeout_ms);
+    os_error = errno;
+    s->inside = 1;
+    s->stats.waits++;
+    s->now = ue_now();
+    while (count > 0 && ue_poller_next(&s->poller, &token)) ue_event(s, token);
+    ue_tick(s);
+    s->inside = 0;
+    if (s->phase == UE_STOPPED) return UDS_ECHO_STOPPED;
+    if (count >= 0 || os_error == EINTR) return UDS_ECHO_OK;
+    errno = os_error;
+    return UDS_ECHO_SYSTEM;
+}
+
+static uds_echo_error ue_may_run(const uds_echo_server *s)
+{
+    if (!s) return UDS_ECHO_INVALID;
+    if (s->inside) return UDS_ECHO_REENTRANT;
+    return s->pid == (long)UDS_ECHO_SYS(getpid)() ? UDS_ECHO_OK : UDS_ECHO_FORKED;
+}
+
+/* The listener is in place: watch it, and tell that the server is ready. */
+static uds_echo_error ue_server_begin(uds_echo_server *s, uds_echo_server **server, uds_echo_failure *failure)
+{
+    s->desc.path = NULL; /* the caller's, and used no more */
+    s->desc.share_with = NULL;
+    if (!ue_listen(s)) return ue_fail_os(failure, "epoll_ctl");
+    *server = s;
+    s->inside = 1;
+    if (s->desc.on_ready) s->desc.on_ready(s, s->desc.user);
+    s->inside = 0;
+    return UDS_ECHO_OK;
+}
+
+UDS_ECHO_DEF uds_echo_error uds_echo_server_open(uds_echo_server **server, const uds_echo_server_desc *desc,
+                                                 uds_echo_failure *failure)
+{
+    uds_echo_server *s = NULL;
+    uds_echo_error error;
+    ue_fail(failure, UDS_ECHO_OK, 0, "");
+    if (!server) return ue_fail(failure, UDS_ECHO_INVALID, 0, "server");
+    *server = NULL;
+    if (!desc) return ue_fail(failure, UDS_ECHO_INVALID, 0, "desc");
+    error = ue_check(desc, 1, failure);
+    if (!error && desc->share_with && !UDS_ECHO_HAVE_ATOMIC)
+        error = ue_fail(failure, UDS_ECHO_UNSUPPORTED, 0, "desc.share_with");
+    if (!error && desc->share_with && (desc->share_with->phase != UE_SERVING || !desc->share_with->listener))
+        error = ue_fail(failure, UDS_ECHO_STOPPED, 0, "desc.share_with");
+    if (!error) error = ue_server_new(&s, desc, failure);
+    if (error) return error;
+    if (desc->share_with) {
+        s->listener = desc->share_with->listener;
+        s->adopted = desc->share_with->adopted;
+        (void)ue_listener_count(s->listener, 1);
+    } else {
+        error = ue_listener_open(&s->listener, &s->desc, failure);
+    }
+    if (!error) error = ue_server_begin(s, server, failure);
+    if (!error) return UDS_ECHO_OK;
+    if (s->listener) ue_cut_all(s);
+    ue_server_free(s);
+    return error;
+}
+
+/* Only what is certain to be a listening stream socket of this family is adopted (unix(7), socket(7)). */
+static uds_echo_error ue_verify(int listener, uds_echo_failure *failure)
+{
+    const int option[3] = {SO_DOMAIN, SO_TYPE, SO_ACCEPTCONN}, wanted[3] = {AF_UNIX, SOCK_STREAM, 1};
+    int i, value;
+    socklen_t size;
+    for (i = 0; i < 3; i++) {
+        value = -1;
+        size = sizeof value;
+        if (UDS_ECHO_SYS(getsockopt)(listener, SOL_SOCKET, option[i], &value, &size)) {
+            if (errno == EBADF || errno == ENOTSOCK) return ue_fail(failure, UDS_ECHO_INVALID, errno, "listener");
+            return ue_fail_os(failure, "getsockopt");
+        }
+        if (value != wanted[i]) return ue_fail(failure, i < 2 ? UDS_ECHO_WRONG_TYPE : UDS_ECHO_INVALID, 0, "listener");
+    }
+    return ue_tame(&listener) ? UDS_ECHO_OK : ue_fail_os(failure, "fcntl");
+}
+
+UDS_ECHO_DEF uds_echo_error uds_echo_server_adopt(uds_echo_server **server, int listener,
+                                                  const uds_echo_server_desc *desc, uds_echo_failure *failure)
+{
+    uds_echo_server *s = NULL;
+    uds_echo_error error;
+    ue_fail(failure, UDS_ECHO_OK, 0, "");
+    if (!server) return ue_fail(failure, UDS_ECHO_INVALID, 0, "server");
+    *server = NULL;
+    if (!desc) return ue_fail(failure, UDS_ECHO_INVALID, 0, "desc");
+    error = ue_check(desc, 0, failure);
+    if (!error) error = ue_verify(listener, failure);
+    if (!error) error = ue_server_new(&s, desc, failure);
+    if (error) return error;
+    s->adopted = 1;
+    s->listener = ue_listener_new("");
+    if (s->listener) {
+        s->listener->fd = listener;
+        error = ue_server_begin(s, server, failure);
+    } else {
+        error = ue_fail(failure, UDS_ECHO_MEMORY, ENOMEM, "malloc");
+    }
+    if (!error) return UDS_ECHO_OK;
+    if (s->listener) s->listener->fd = -1; /* still the caller's */
+    if (s->listener) ue_listener_free(s->listener);
+    ue_server_free(s);
+    return error;
+}
+
+UDS_ECHO_DEF uds_echo_error uds_echo_server_step(uds_echo_server *server, int timeout_ms)
+{
+    uds_echo_error error = ue_may_run(server);
+    return error ? error : ue_step(server, timeout_ms);
+}
+
+UDS_ECHO_DEF uds_echo_error uds_echo_server_run(uds_echo_server *server)
+{
+    uds_echo_error error = ue_may_run(server);
+    while (!error) error = ue_step(server, -1);
+    return error == UDS_ECHO_STOPPED ? UDS_ECHO_OK : error;
+}
+
+UDS_ECHO_DEF uds_echo_error uds_echo_serve(const uds_echo_server_desc *desc, uds_echo_failure *failure)
+{
+    uds_echo_server *server;
+    uds_echo_error error = uds_echo_server_open(&server, desc, failure);
+    if (error) return error;
+    error = uds_echo_server_run(server);
+    if (error) ue_fail(failure, error, errno, UDS_ECHO_HAVE_EPOLL ? "epoll_wait" : "poll");
+    (void)uds_echo_server_close(server);
+    return error;
+}
+
+UDS_ECHO_DEF int uds_echo_server_fd(const uds_echo_server *server)
+{
+    return server ? ue_poller_fd(&server->poller) : -1;
+}
+
+UDS_ECHO_DEF int uds_echo_server_timeout(const uds_echo_server *server)
+{
+    return server ? ue_timeout(server) : -1;
+}
+
+/* In a forked child the bell is the parent's. */
+static void ue_ring(const uds_echo_server *s, int what)
+{
+    int os_error = errno;
+    if (s && s->pid == (long)UDS_ECHO_SYS(getpid)()) ue_bell_ring(&s->bell, what);
+    errno = os_error;
+}
+
+UDS_ECHO_DEF void uds_echo_server_stop(uds_echo_server *server, uds_echo_stop how)
+{
+    ue_ring(server, how == UDS_ECHO_NOW ? UE_RANG_NOW : UE_RANG_DRAIN);
+}
+
+UDS_ECHO_DEF void uds_echo_server_wake(uds_echo_server *server)
+{
+    ue_ring(server, UE_RANG_WAKE);
+}
+
+UDS_ECHO_DEF void uds_echo_server_stats(const uds_echo_server *server, uds_echo_stats *stats)
+{
+    if (server && stats) *stats = server->stats;
+}
+
+/* After fork: the files, the poller's set and the bell are shared with the parent, so nothing is done but close and
+   free. */
+static void ue_abandon(uds_echo_server *s)
+{
+    unsigned i;
+    for (i = 0; i < s->conns_used; i++) {
+        if (s->conns[i].state == UE_FREE) continue;
+        ue_close(&s->conns[i].fd);
+        UDS_ECHO_SYS(free)(s->conns[i].in);
+        UDS_ECHO_SYS(free)(s->conns[i].out);
+    }
+    if (s->listener && (s->phase != UE_SERVING || ue_listener_count(s->listener, -1) == 0))
+        ue_listener_free(s->listener);
+}
+
+UDS_ECHO_DEF uds_echo_error uds_echo_server_close(uds_echo_server *server)
+{
+    uds_echo_error error = ue_may_run(server);
+    if (!server) return UDS_ECHO_OK;
+    if (error == UDS_ECHO_REENTRANT) return error;
+    server->inside = 1;
+    if (error == UDS_ECHO_FORKED) {
+        ue_abandon(server);
+    } else if (server->phase != UE_STOPPED) {
+        server->now = ue_now();
+        ue_cut_all(server);
+    }
+    ue_server_free(server);
+    return UDS_ECHO_OK;
+}
+
+UDS_ECHO_DEF uds_echo_conn *uds_echo_server_find(uds_echo_server *server, uds_echo_id id)
+{
+    uds_echo_conn *c;
+    if (!server || (id & 0xffffffff) >= server->conns_used) return NULL;
+    c = &server->conns[id & 0xffffffff];
+    return c->state != UE_FREE && c->generation == id >> 32 && !c->ending && !c->broken ? c : NULL;
+}
+
+UDS_ECHO_DEF uds_echo_error uds_echo_conn_send(uds_echo_conn *conn, const void *bytes, size_t size)
+{
+    uds_echo_server *s;
+    if (!conn || (!bytes && size)) return UDS_ECHO_INVALID;
+    s = conn->server;
+    if (conn->ending || conn->broken) return UDS_ECHO_GONE;
+    if (size > s->message_max) return UDS_ECHO_TOO_LONG;
+    if (conn == s->current) ue_flush(conn);
+    if (ue_block_left(conn->out) + size > s->message_max) return UDS_ECHO_WOULD_BLOCK;
+    if (conn != s->current && s->stats.pending + s->reserved + size > s->pending_max) return UDS_ECHO_WOULD_BLOCK;
+    if (!s->inside && s->in_order) s->now = ue_now();
+    ue_conn_write(conn, (const unsigned char *)bytes, size);
+    if (conn->owed || conn->out || conn->broken) ue_list(conn, &s->queue);
+    conn->owed = 0;
+    return conn->broken ? (uds_echo_error)conn->why : UDS_ECHO_OK;
+}
+
+UDS_ECHO_DEF void uds_echo_conn_close(uds_echo_conn *conn)
+{
+    if (!conn) return;
+    ue_end(conn, UDS_ECHO_OK);
+    ue_list(conn, &conn->server->queue);
+}
+
+UDS_ECHO_DEF uds_echo_id uds_echo_conn_id(const uds_echo_conn *conn)
+{
+    return conn ? (uds_echo_id)conn->generation << 32 | ue_index(conn) : 0;
+}
+
+UDS_ECHO_DEF void uds_echo_conn_set_user(uds_echo_conn *conn, void *user)
+{
+    if (conn) conn->user = user;
+}
+
+UDS_ECHO_DEF void *uds_echo_conn_user(const uds_echo_conn *conn)
+{
+    return conn ? conn->user : NULL;
+}
+
+UDS_ECHO_DEF uds_echo_server *uds_echo_conn_server(const uds_echo_conn *conn)
+{
+    return conn ? conn->server : NULL;
+}
+
+UDS_ECHO_DEF uds_echo_error uds_echo_conn_peer(const uds_echo_conn *conn, uds_echo_peer *peer)
+{
+    if (!conn || !peer) return UDS_ECHO_INVALID;
+    return ue_peer_of(conn->fd, peer) ? UDS_ECHO_OK : UDS_ECHO_SYSTEM;
+}
+
+// >>client
+/* A socket whose queue is full says EAGAIN, and poll(2) then calls it writable though it is not connected
+   (connect(2)): the only way to wait is to try again. */
+static uds_echo_error ue_connect(int fd, const ue_place *p, long long deadline, uds_echo_failure *failure)
+{
+    struct sockaddr_un address;
+    socklen_t size;
+    int pause_ms = 1;
+    if (!ue_address(&address, &size, p, "")) return ue_fail(failure, UDS_ECHO_PATH, 0, "path");
+    for (;;) {
+        if (!UDS_ECHO_SYS(connect)(fd, (struct sockaddr *)&address, size)) return UDS_ECHO_OK;
+        if (!ue_passing(errno)) return ue_fail_os(failure, "connect");
+        if (deadline != UE_NONE && ue_now() >= deadline) return ue_fail(failure, UDS_ECHO_TIMEOUT, errno, "connect");
+        ue_pause(pause_ms);
+        if (pause_ms < 16) pause_ms *= 2;
+    }
+}
+
+static uds_echo_error ue_trust(int fd, const uds_echo_client_desc *desc, uds_echo_failure *failure)
+{
+    uds_echo_peer peer;
+    if (desc->trust == UDS_ECHO_TRUST_ANY) return UDS_ECHO_OK;
+    if (!ue_peer_of(fd, &peer)) return ue_fail_os(failure, "getsockopt");
+    if (peer.uid == desc->uid || (desc->trust == UDS_ECHO_TRUST_UID_OR_ROOT && peer.uid == 0)) return UDS_ECHO_OK;
+    ue_fail(failure, UDS_ECHO_UNTRUSTED, 0, "getsockopt");
+    if (failure) failure->pid = peer.pid;
+    if (failure) failure->uid = peer.uid;
+    return UDS_ECHO_UNTRUSTED;
+}
+
+UDS_ECHO_DEF uds_echo_error uds_echo_client_open(uds_echo_client *client, const uds_echo_client_desc *desc,
+                                                 uds_echo_failure *failure)
+{
+    uds_echo_error error;
+    long long deadline;
+    ue_place place;
+    ue_fail(failure, UDS_ECHO_OK, 0, "");
+    if (!client) return ue_fail(failure, UDS_ECHO_INVALID, 0, "client");
+    memset(client, 0, sizeof *client);
+    client->fd = -1;
+    if (!desc) return ue_fail(failure, UDS_ECHO_INVALID, 0, "desc");
+    if (desc->timeout_ms < -1) return ue_fail(failure, UDS_ECHO_INVALID, 0, "desc.timeout_ms");
+    if ((int)desc->trust < 0 || desc->trust > UDS_ECHO_TRUST_UID_OR_ROOT)
+        return ue_fail(failure, UDS_ECHO_INVALID, 0, "desc.trust");
+    deadline = ue_deadline(desc->timeout_ms ? desc->timeout_ms : 5000);
+    error = ue_place_split(&place, desc->path, "desc.path", failure);
+    if (!error && strlen(place.path) >= sizeof((struct sockaddr_un *)0)->sun_path)
+        error = ue_place_open(&place, failure);
+    if (error) return error;
+    client->fd = ue_socket(SOCK_STREAM);
+    if (client->fd < 0) error = ue_fail_os(failure, "socket");
+    if (!error) error = ue_connect(client->fd, &place, deadline, failure);
+    if (!error) error = ue_trust(client->fd, desc, failure);
+    ue_close(&place.dir);
+    if (error) ue_close(&client->fd);
+    return error;
+}
+
+/* What an exchange and a call have in common: bytes out and bytes in, both as far as they go. */
+typedef struct ue_talk {
+    uds_echo_client *client;
+    uds_echo_io *io;
+    int to_end;          /* a call: half-close behind the last byte, then read to the end */
+    int can_out, can_in; /* worth a try */
+    int surplus;         /* bytes came for which there is no room */
+} ue_talk;
+
+static int ue_talk_has_out(const ue_talk *t)
+{
+    return t->io->sent < t->io->out_size && !t->client->broken;
+}
+
+/* 0: the system failed, see errno. That the peer went away only ends sending: what it said before is still to be
+   read. */
+static int ue_talk_out(ue_talk *t)
+{
+    uds_echo_client *c = t->client;
+    uds_echo_io *io = t->io;
+    if (ue_talk_has_out(t)) {
+        long n = ue_send(c->fd, (const char *)io->out + io->sent, io->out_size - io->sent);
+        if (n < 0 && errno != EPIPE && errno != ECONNRESET) return 0;
+        if (n < 0) c->broken = 1;
+        else io->sent += (size_t)n;
+    }
+    return !t->to_end || c->finished || c->broken || io->sent < io->out_size || !uds_echo_client_finish(c);
+}
+
+/* 0: the system failed. A call reads one byte past its buffer, to tell an answer that fits from one that was cut. */
+static int ue_talk_in(ue_talk *t)
+{
+    uds_echo_client *c = t->client;
+    uds_echo_io *io = t->io;
+    char extra;
+    int full = io->got == io->in_size;
+    ssize_t n;
+    if (c->ended || (full && !t->to_end)) return 1;
+    n = UDS_ECHO_SYS(recv)(c->fd, full ? &extra : (char *)io->in + io->got, full ? 1 : io->in_size - io->got, 0);
+    if (n < 0 && ue_passing(errno)) return 1;
+    if (n < 0 && errno != ECONNRESET) return 0;
+    if (n < 0) c->broken = 1;
+    if (n <= 0) c->ended = 1;
+    else if (full) t->surplus = 1;
+    else io->got += (size_t)n;
+    return 1;
+}
+
+/* 1: *verdict is final. */
+static int ue_talk_over(const ue_talk *t, uds_echo_error *verdict)
+{
+    const uds_echo_client *c = t->client;
+    int sent = t->io->sent == t->io->out_size, got = t->io->got == t->io->in_size;
+    if (t->surplus) *verdict = t->to_end ? UDS_ECHO_TRUNCATED : UDS_ECHO_FULL;
+    else if (t->to_end ? c->ended && sent && !c->broken : sent && got) *verdict = UDS_ECHO_OK;
+    else if (c->broken && (c->ended ? sent : got && !t->to_end)) *verdict = UDS_ECHO_RESET;
+    else if (c->ended) *verdict = UDS_ECHO_END;
+    else return 0;
+    return 1;
+}
+
+/* Waits until there is something to do. OK, TIMEOUT, or why that failed. */
+static uds_echo_error ue_talk_wait(ue_talk *t, long long deadline)
+{
+    struct pollfd p;
+    int count, any = POLLHUP | POLLERR | POLLNVAL, reads = t->to_end || t->io->in_size > 0;
+    p.fd = t->client->fd;
+    p.events = (short)((reads && !t->client->ended ? POLLIN : 0) | (ue_talk_has_out(t) ? POLLOUT : 0));
+    p.revents = 0;
+    count = UDS_ECHO_SYS(poll)(&p, 1, ue_left(deadline, deadline == UE_NONE ? 0 : ue_now()));
+    if (count < 0 && errno != EINTR) return ue_error_of(errno);
+    t->can_out = count > 0 && p.revents & (POLLOUT | any);
+    t->can_in = count > 0 && p.revents & (POLLIN | any);
+    if (t->can_in && !t->can_out && !t->to_end && t->io->got == t->io->in_size) t->surplus = 1;
+    return UDS_ECHO_OK;
+}
+
+/* Sends first and then waits, so that a question and its answer cost one send, one poll and one recv. */
+static uds_echo_error ue_talk_run(ue_talk *t, int timeout_ms)
+{
+    long long deadline = ue_deadline(timeout_ms);
+    uds_echo_error verdict = UDS_ECHO_OK;
+    int waits = 0;
+    t->can_out = t->to_end || ue_talk_has_out(t);
+    t->can_in = !t->can_out;
+    for (;; waits++) {
+        if ((t->can_out && !ue_talk_out(t)) || (t->can_in && !ue_talk_in(t))) return ue_error_of(errno);
+        if (ue_talk_over(t, &verdict)) return verdict;
+        if (waits && deadline != UE_NONE && ue_now() >= deadline) return UDS_ECHO_TIMEOUT;
+        verdict = ue_talk_wait(t, deadline);
+        if (verdict) return verdict;
+    }
+}
+
+UDS_ECHO_DEF uds_echo_error uds_echo_client_exchange(uds_echo_client *client, uds_echo_io *io, int timeout_ms)
+{
+    ue_talk t;
+    if (!client || client->fd < 0 || !io || timeout_ms < -1) return UDS_ECHO_INVALID;
+    if (io->sent > io->out_size || io->got > io->in_size) return UDS_ECHO_INVALID;
+    if ((!io->out && io->out_size) || (!io->in && io->in_size)) return UDS_ECHO_INVALID;
+    if (client->finished && io->sent < io->out_size) return UDS_ECHO_INVALID;
+    memset(&t, 0, sizeof t);
+    t.client = client;
+    t.io = io;
+    return ue_talk_run(&t, timeout_ms);
+}
+
+UDS_ECHO_DEF uds_echo_error uds_echo_client_finish(uds_echo_client *client)
+{
+    if (!client || client->fd < 0) return UDS_ECHO_INVALID;
+    if (client->finished) return UDS_ECHO_OK;
+    if (UDS_ECHO_SYS(shutdown)(client->fd, SHUT_WR)) return errno == ENOTCONN ? UDS_ECHO_RESET : ue_error_of(errno);
+    client->finished = 1;
+    return UDS_ECHO_OK;
+}
+
+UDS_ECHO_DEF int uds_echo_client_fd(const uds_echo_client *client)
+{
+    return client ? client->fd : -1;
+}
+
+UDS_ECHO_DEF void uds_echo_client_close(uds_echo_client *client)
+{
+    if (client) ue_close(&client->fd);
+}
+
+UDS_ECHO_DEF uds_echo_error uds_echo_call(const char *path, const void *msg, size_t size, void *reply, size_t capacity,
+                                          size_t *got, int timeout_ms, uds_echo_failure *failure)
+{
+    long long deadline = ue_deadline(timeout_ms);
+    uds_echo_client_desc desc;
+    uds_echo_client client;
+    uds_echo_error error;
+    uds_echo_io io;
+    ue_talk t;
+    if (got) *got = 0;
+    if (!msg && size) return ue_fail(failure, UDS_ECHO_INVALID, 0, "msg");
+    if (!reply && capacity) return ue_fail(failure, UDS_ECHO_INVALID, 0, "reply");
+    if (timeout_ms < -1) return ue_fail(failure, UDS_ECHO_INVALID, 0, "timeout_ms");
+    memset(&desc, 0, sizeof desc);
+    memset(&io, 0, sizeof io);
+    memset(&t, 0, sizeof t);
+    desc.path = path;
+    desc.timeout_ms = timeout_ms ? timeout_ms : 1; /* 0 would be the default there */
+    error = uds_echo_client_open(&client, &desc, failure);
+    if (error) return error;
+    io.out = msg;
+    io.out_size = size;
+    io.in = reply;
+    io.in_size = capacity;
+    t.client = &client;
+    t.io = &io;
+    t.to_end = 1;
+    error = ue_talk_run(&t, ue_left(deadline, deadline == UE_NONE ? 0 : ue_now()));
+    if (error) ue_fail(failure, error, error == UDS_ECHO_MEMORY || error == UDS_ECHO_SYSTEM ? errno : 0, "exchange");
+    if (got) *got = io.got;
+    uds_echo_client_close(&client);
+    return error;
+}
+
+static const char *const ue_what[] = {
+#define UE_X(name, what, advice) what,
+    UDS_ECHO_ERRORS(UE_X)
+#undef UE_X
+};
+
+static const char *const ue_advice[] = {
+#define UE_X(name, what, advice) advice,
+    UDS_ECHO_ERRORS(UE_X)
+#undef UE_X
+};
+
+UDS_ECHO_DEF const char *uds_echo_error_text(uds_echo_error error)
+{
+    return (int)error >= 0 && error < UDS_ECHO_ERROR_COUNT ? ue_what[error] : "not an error of this library";
+}
+
+UDS_ECHO_DEF size_t uds_echo_explain(const uds_echo_failure *failure, const char *path, char *text, size_t size)
+{
+    ue_text t;
+    t.at = text;
+    t.size = text ? size : 0;
+    t.used = 0;
+    if (path) {
+        ue_put(&t, '"');
+        ue_put_escaped(&t, path, strlen(path));
+        ue_puts(&t, "\": ");
+    }
+    ue_puts(&t, uds_echo_error_text(failure ? failure->error : UDS_ECHO_OK));
+    if (failure && failure->pid > 0) {
+        ue_puts(&t, " (pid ");
+        ue_put_number(&t, failure->pid);
+        ue_puts(&t, ", uid ");
+        ue_put_number(&t, failure->uid);
+        ue_puts(&t, ")");
+    }
+    if (failure && failure->error && failure->call[0]) {
+        ue_puts(&t, " [");
+        ue_puts(&t, failure->call);
+        if (failure->os_error) {
+            ue_puts(&t, ": errno ");
+            ue_put_number(&t, failure->os_error);
+        }
+        ue_puts(&t, "]");
+    }
+    if (failure && failure->error && (int)failure->error > 0 && failure->error < UDS_ECHO_ERROR_COUNT) {
+        ue_puts(&t, "; ");
+        ue_puts(&t, ue_advice[failure->error]);
+    }
+    return ue_text_end(&t);
+}
+
+UDS_ECHO_DEF size_t uds_echo_escape(const void *bytes, size_t size, char *text, size_t capacity)
+{
+    ue_text t;
+    t.at = text;
+    t.size = text ? capacity : 0;
+    t.used = 0;
+    if (bytes) ue_put_escaped(&t, bytes, size);
+    return ue_text_end(&t);
+}
+
+#endif /* UDS_ECHO_IMPLEMENTED */
+#endif /* UDS_ECHO_IMPLEMENTATION */
+
+// >>licence
+/* SPDX-License-Identifier: Unlicense OR MIT
+
+   This software is available under two licences; choose the one that you prefer.
+
+   A. Public domain (www.unlicense.org)
+
+   This is free and unencumbered software released into the public domain. Anyone is free to copy, modify, publish,
+   use, compile, sell, or distribute this software, either in source code form or as a compiled binary, for any
+   purpose, commercial or non-commercial, and by any means.
+
+   In jurisdictions that recognize copyright laws, the author or authors of this software dedicate any and all
+   copyright interest in the software to the public domain. We make this dedication for the benefit of the public at
+   large and to the detriment of our heirs and successors. We intend this dedication to be an overt act of
+   relinquishment in perpetuity of all present and future rights to this software under copyright law.
+
+   THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO
+   THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
+   AUTHORS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE,
+   ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+
+   B. MIT License, Copyright (c) 2026 the uds_echo.h authors
+
+   Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated
+   documentation files (the "Software"), to deal in the Software without restriction, including without limitation the
+   rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to
+   permit persons to whom the Software is furnished to do so, subject to the following conditions:
+
+   The above copyright notice and this permission notice shall be included in all copies or substantial portions of
+   the Software.
+
+   THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO
+   THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
+   AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT,
+   TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
+   SOFTWARE. */
