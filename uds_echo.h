@@ -362,7 +362,7 @@ typedef struct uds_echo_client_desc {
 typedef struct uds_echo_client {
     int fd;
     int finished; /* half-closed by us */
-    int ended;    /* the peer's end was read */
+    int ended;    /* 1: the peer's end was read; 2: it went away */
     int broken;   /* sending met EPIPE or ECONNRESET */
 } uds_echo_client;
 
@@ -412,8 +412,9 @@ UDS_ECHO_DEF size_t uds_echo_explain(const uds_echo_failure *failure, const char
 /* "the time is up" for UDS_ECHO_TIMEOUT; a constant string, never NULL. */
 UDS_ECHO_DEF const char *uds_echo_error_text(uds_echo_error error);
 
-/* Writes size bytes as printable ASCII: control bytes, bytes over 126, backslashes and quotes become \n, \t, \\, \x1b
-   and so on. Ended by NUL, cut to fit, result as uds_echo_explain(). For names and messages that a peer chose. */
+/* Writes size bytes as text that is safe to show: well-formed UTF-8 as it is, control characters, other bytes and the
+   backslash as \n, \r, \t, \\ or \x1b. Ended by NUL, cut to fit, result as uds_echo_explain(). For names and messages
+   that a peer chose. */
 UDS_ECHO_DEF size_t uds_echo_escape(const void *bytes, size_t size, char *text, size_t capacity);
 
 #endif /* UDS_ECHO_H */
@@ -634,15 +635,35 @@ static void ue_put_number(ue_text *t, long number)
     while (n > 0) ue_put(t, digits[--n]);
 }
 
+/* The length of a well-formed multi-byte character at the start that is no control character (RFC 3629); 0: none. */
+static size_t ue_utf8(const unsigned char *b, size_t size)
+{
+    size_t length = b[0] < 0xc2 ? 0 : b[0] < 0xe0 ? 2 : b[0] < 0xf0 ? 3 : b[0] < 0xf5 ? 4 : 0, i;
+    if (length == 0 || length > size) return 0;
+    for (i = 1; i < length; i++)
+        if ((b[i] & 0xc0) != 0x80) return 0;
+    if ((b[0] == 0xc2 && b[1] < 0xa0) || (b[0] == 0xe0 && b[1] < 0xa0) || (b[0] == 0xed && b[1] > 0x9f)) return 0;
+    if ((b[0] == 0xf0 && b[1] < 0x90) || (b[0] == 0xf4 && b[1] > 0x8f)) return 0;
+    return length;
+}
+
 static void ue_put_escaped(ue_text *t, const void *bytes, size_t size)
 {
     const unsigned char *b = (const unsigned char *)bytes;
-    size_t i;
-    for (i = 0; i < size; i++) {
-        const char *plain = "\n\r\t\\\"", *found = b[i] ? strchr(plain, b[i]) : NULL;
+    const char *special = "\n\r\t\\";
+    size_t i, length;
+    for (i = 0; i < size; i += length) {
+        const char *found = b[i] ? strchr(special, b[i]) : NULL;
+        length = ue_utf8(b + i, size - i);
+        if (length) {
+            size_t k;
+            for (k = 0; k < length; k++) ue_put(t, (char)b[i + k]);
+            continue;
+        }
+        length = 1;
         if (found) {
             ue_put(t, '\\');
-            ue_put(t, "nrt\\\""[found - plain]);
+            ue_put(t, "nrt\\"[found - special]);
         } else if (b[i] < 32 || b[i] > 126) {
             ue_puts(t, "\\x");
             ue_put(t, "0123456789abcdef"[b[i] >> 4]);
@@ -997,8 +1018,8 @@ static int ue_poller_next(ue_poller *p, unsigned long long *token)
    retire  under the lock, unlink the path if it still is the socket that was staged
 
    Two rules: no lock, no removal; and stale is believed only when seen twice, for bind(2) makes the file a moment
-   before the socket can be found through it. A crash leaves at most one temporary name; whoever next holds the lock sweeps it
-   up. */
+   before the socket can be found through it. A crash leaves at most one temporary name; whoever next holds the lock
+   sweeps it up. */
 typedef struct ue_file {
     dev_t dev;
     ino_t ino;
@@ -2283,8 +2304,8 @@ static uds_echo_error ue_step(uds_echo_server *s, int timeout_ms)
 static uds_echo_error ue_may_run(const uds_echo_server *s)
 {
     if (!s) return UDS_ECHO_INVALID;
-    if (s->inside) return UDS_ECHO_REENTRANT;
-    return s->pid == (long)UDS_ECHO_SYS(getpid)() ? UDS_ECHO_OK : UDS_ECHO_FORKED;
+    if (s->pid != (long)UDS_ECHO_SYS(getpid)()) return UDS_ECHO_FORKED;
+    return s->inside ? UDS_ECHO_REENTRANT : UDS_ECHO_OK;
 }
 
 /* The listener is in place: watch it, and tell that the server is ready. */
@@ -2621,8 +2642,7 @@ static int ue_talk_in(ue_talk *t)
     n = UDS_ECHO_SYS(recv)(c->fd, full ? &extra : (char *)io->in + io->got, full ? 1 : io->in_size - io->got, 0);
     if (n < 0 && ue_passing(errno)) return 1;
     if (n < 0 && errno != ECONNRESET) return 0;
-    if (n < 0) c->broken = 1;
-    if (n <= 0) c->ended = 1;
+    if (n <= 0) c->ended = n == 0 ? 1 : 2;
     else if (full) t->surplus = 1;
     else io->got += (size_t)n;
     return 1;
@@ -2634,8 +2654,8 @@ static int ue_talk_over(const ue_talk *t, uds_echo_error *verdict)
     const uds_echo_client *c = t->client;
     int sent = t->io->sent == t->io->out_size, got = t->io->got == t->io->in_size;
     if (t->surplus) *verdict = t->to_end ? UDS_ECHO_TRUNCATED : UDS_ECHO_FULL;
-    else if (t->to_end ? c->ended && sent && !c->broken : sent && got) *verdict = UDS_ECHO_OK;
-    else if (c->broken && (c->ended ? sent : got && !t->to_end)) *verdict = UDS_ECHO_RESET;
+    else if (t->to_end ? sent && c->ended == 1 : sent && got) *verdict = UDS_ECHO_OK;
+    else if (c->ended == 2 || (c->broken && !c->ended && got && !t->to_end)) *verdict = UDS_ECHO_RESET;
     else if (c->ended) *verdict = UDS_ECHO_END;
     else return 0;
     return 1;
