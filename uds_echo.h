@@ -308,7 +308,7 @@ UDS_ECHO_DEF void uds_echo_server_stop(uds_echo_server *server, uds_echo_stop ho
    uds_echo_server_stop(). */
 UDS_ECHO_DEF void uds_echo_server_wake(uds_echo_server *server);
 
-/* Copies the counters. */
+/* Copies the counters; all are 0 for NULL. On the server's thread. */
 UDS_ECHO_DEF void uds_echo_server_stats(const uds_echo_server *server, uds_echo_stats *stats);
 
 /* Ends the server: as UDS_ECHO_NOW where it was not stopped, then frees it. on_close is called for what was open.
@@ -339,7 +339,7 @@ UDS_ECHO_DEF void *uds_echo_conn_user(const uds_echo_conn *conn);
 /* The server a connection belongs to. */
 UDS_ECHO_DEF uds_echo_server *uds_echo_conn_server(const uds_echo_conn *conn);
 
-/* Who connected. UDS_ECHO_OK, INVALID, SYSTEM. In a user namespace an unmapped user reads as 65534. */
+/* Who connected; all -1 where that fails: UDS_ECHO_INVALID, SYSTEM. In a user namespace an unmapped user reads as 65534. */
 UDS_ECHO_DEF uds_echo_error uds_echo_conn_peer(const uds_echo_conn *conn, uds_echo_peer *peer);
 
 // >>client api
@@ -2451,7 +2451,9 @@ UDS_ECHO_DEF void uds_echo_server_wake(uds_echo_server *server)
 
 UDS_ECHO_DEF void uds_echo_server_stats(const uds_echo_server *server, uds_echo_stats *stats)
 {
-    if (server && stats) *stats = server->stats;
+    if (!stats) return;
+    memset(stats, 0, sizeof *stats);
+    if (server) *stats = server->stats;
 }
 
 /* After fork: the files, the poller's set and the bell are shared with the parent, so nothing is done but close and
@@ -2539,7 +2541,9 @@ UDS_ECHO_DEF uds_echo_server *uds_echo_conn_server(const uds_echo_conn *conn)
 
 UDS_ECHO_DEF uds_echo_error uds_echo_conn_peer(const uds_echo_conn *conn, uds_echo_peer *peer)
 {
-    if (!conn || !peer) return UDS_ECHO_INVALID;
+    if (!peer) return UDS_ECHO_INVALID;
+    peer->pid = peer->uid = peer->gid = -1;
+    if (!conn) return UDS_ECHO_INVALID;
     return ue_peer_of(conn->fd, peer) ? UDS_ECHO_OK : UDS_ECHO_SYSTEM;
 }
 

@@ -1,0 +1,184 @@
+#!/bin/sh
+# compile.sh: the header compiles without a warning, with every compiler and language standard that is here, however a
+# program includes and configures it; and it leaves no name behind that is not its own. Every line of the list of jobs is
+# one compilation (or link) and counts as one test.
+set -u
+
+c_standards='c99 c11 c17 c2x gnu99 gnu11 gnu17 gnu2x'
+cxx_standards='c++11 c++14 c++17 c++20 gnu++17'
+warnings='-Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wundef -Werror'
+c_warnings='-Wstrict-prototypes -Wmissing-prototypes'
+cxx_warnings='-Wno-missing-field-initializers' # g++ warns of the {0} that C knows as "all zeroes"
+# So many jobs there are for each compiler; fewer means that a part of the list went missing.
+c_floor=150
+cxx_floor=80
+
+# ---- one job: compile.sh --job FOLDER NUMBER KIND COMPILER STANDARD [FLAG...] -----------------------------------------
+
+language_of() {
+    case $1 in
+    *++*) echo "-x c++ $warnings $cxx_warnings" ;;
+    *) echo "-x c $warnings $c_warnings" ;;
+    esac
+}
+
+# A line of nm's for each symbol that is not ours.
+foreign_symbols() {
+    nm --defined-only "$1" | awk '
+        $2 ~ /[A-Z]/ && $3 !~ /^uds_echo_/ { print "public symbol without the prefix:", $3 }
+        $2 ~ /[a-z]/ && $3 !~ /^(ue_|uds_echo_|\.L|__func__|__PRETTY_FUNCTION__|CSWTCH|switch\.table)/ {
+            print "private symbol without the prefix:", $3 }'
+}
+
+# Every declared function is defined.
+missing_symbols() {
+    nm -g --defined-only "$1" | awk '{ print $3 }' | sort >"$1.defined"
+    sed -n 's/^UDS_ECHO_DEF .*[ *]\(uds_echo_[a-z_]*\)(.*/\1/p' uds_echo.h | sort -u >"$1.declared"
+    [ -s "$1.declared" ] || echo "no declaration was found"
+    comm -13 "$1.defined" "$1.declared" | sed 's/^/declared, not defined: /'
+}
+
+# The macros that a file defines beyond those of the headers it includes. $1: compiler and flags, $2: prefixes.
+foreign_macros() {
+    sed -n 's/^#include \(<.*>\).*/#include \1/p; s/^# *include \(<.*>\).*/#include \1/p' uds_echo.h |
+        sort -u >"$3.includes"
+    { echo '#define _GNU_SOURCE 1' && cat "$3.includes"; } >"$3.base.c"
+    { cat "$3.base.c" && echo "$4" && echo '#include "uds_echo.h"'; } >"$3.with.c"
+    for file in base with; do
+        $1 -I. -dM -E "$3.$file.c" | awk '{ sub(/\(.*/, "", $2); print $2 }' | sort -u >"$3.$file" || echo "no macros"
+    done
+    grep -q '^UDS_ECHO_VERSION_MAJOR$' "$3.with" || echo "the header defined nothing"
+    comm -13 "$3.base" "$3.with" | grep -Ev "$2" | sed 's/^/macro without the prefix: /'
+}
+
+# shellcheck disable=SC2086 # flags are words
+run_job() {
+    folder=$1 number=$2 kind=$3 compiler=$4 standard=$5
+    shift 5
+    base=$folder/$number
+    compile="$compiler -std=$standard $(language_of "$standard") -I."
+    case $kind in
+    object) $compile "$@" -c tests/compile/impl.c -o "$base.o" ;;
+    link)
+        $compile "$@" -c tests/compile/impl.c -o "$base.o" && $compile "$@" -c tests/compile/user.c -o "$base.user.o" &&
+            $compiler "$base.o" "$base.user.o" -o "$base.program" && "$base.program" >/dev/null ;;
+    static)
+        for file in one two; do
+            $compile "$@" -c "tests/compile/static_$file.c" -o "$base.$file.o" || return 1
+            nm -g --defined-only "$base.$file.o" | grep ' uds_echo_' && return 1
+        done
+        $compiler "$base.one.o" "$base.two.o" -o "$base.program" && "$base.program" ;;
+    builds_or_says) # what to do, in one error
+        $compile "$@" -c tests/compile/impl.c -o "$base.o" 2>"$base.said" && return 0
+        cat "$base.said"
+        [ "$(grep -c 'error:' "$base.said")" -eq 1 ] && grep 'error:' "$base.said" | grep -q '_GNU_SOURCE' ;;
+    symbols)
+        $compile "$@" -c -DUDS_ECHO_IMPLEMENTATION uds_echo.h -o "$base.o" || return 1
+        said=$(foreign_symbols "$base.o" && missing_symbols "$base.o")
+        [ -z "$said" ] || { echo "$said" && return 1; } ;;
+    macros)
+        said=$(foreign_macros "$compiler -std=$standard -x c" '^UDS_ECHO_' "$base" '' &&
+            foreign_macros "$compiler -std=$standard -x c" '^(UDS_ECHO_|UE_|ue_)' "$base.2" '#define UDS_ECHO_IMPLEMENTATION')
+        [ -z "$said" ] || { echo "$said" && return 1; } ;;
+    esac
+}
+
+if [ "${1:-}" = --job ]; then
+    shift
+    if ! run_job "$@" >"$1/$2.log" 2>&1; then
+        { echo "FAILED: $*" | sed "s|$1/*||" && head -20 "$1/$2.log"; } >"$1/$2.failed"
+    fi
+    rm -f "$1/$2".*o "$1/$2.log" "$1/$2.program"
+    : >"$1/$2.done"
+    exit 0
+fi
+
+# ---- the list of jobs ------------------------------------------------------------------------------------------------
+
+folder=$(mktemp -d) || exit 1
+trap 'rm -rf "$folder"' EXIT
+trap 'exit 1' HUP INT TERM
+
+have_macros=$(awk '/^\/\/ >>/ { on = ($2 == ">>platform") } on' uds_echo.h | grep -o 'UDS_ECHO_HAVE_[A-Z0-9_]*' | sort -u)
+all_off=$(for macro in $have_macros; do printf -- ' -D%s=0' "$macro"; done)
+
+accepts() {
+    echo 'int accepted;' >"$folder/accepts.c"
+    case $2 in *++*) language=c++ ;; *) language=c ;; esac
+    "$1" "-std=$2" -x $language -c "$folder/accepts.c" -o "$folder/accepts.o" 2>/dev/null
+}
+
+# What every compiler has to take in every standard.
+jobs_of_a_standard() {
+    for level in -O0 -O2; do
+        echo "link $1 $2 $level"
+        echo "object $1 $2 $level -DCASE_DECLARED_BEFORE -DCASE_TWICE"
+        echo "object $1 $2 $level -DUDS_ECHO_USE_POLL -DCASE_DECLARED_AFTER"
+        echo "static $1 $2 $level"
+        echo "object $1 $2 $level -DCASE_GNU_SOURCE -DCASE_LIBC_FIRST"
+    done
+    case $2 in
+    c[0-9]*) echo "builds_or_says $1 $2 -O0 -DCASE_LIBC_FIRST" ;;
+    *) echo "object $1 $2 -O0 -DCASE_LIBC_FIRST" ;;
+    esac
+}
+
+# What depends on the platform section, which asks no compiler for its standard: a few standards are enough.
+jobs_of_a_compiler() {
+    for macro in $have_macros; do
+        for level in -O0 -O2; do
+            echo "object $1 $2 $level -D$macro=0"
+            echo "object $1 $3 $level -D$macro=0 -DUDS_ECHO_USE_POLL"
+        done
+    done
+    for level in -O0 -O2; do
+        echo "object $1 $2 $level$all_off"
+        echo "static $1 $2 $level$all_off"
+        echo "object $1 $3 $level$all_off -DUDS_ECHO_USE_POLL"
+    done
+}
+
+floor=0
+skipped=0
+for compiler in gcc clang; do
+    command -v $compiler >/dev/null || { echo "# $compiler is not installed" && skipped=$((skipped + 1)) && continue; }
+    floor=$((floor + c_floor))
+    for standard in $c_standards; do
+        if accepts $compiler "$standard"; then jobs_of_a_standard $compiler "$standard"
+        else echo "# $compiler does not know $standard" && skipped=$((skipped + 1)); fi
+    done
+    jobs_of_a_compiler $compiler c99 gnu17
+    for level in -O0 -O2; do
+        echo "symbols $compiler c99 $level -D_GNU_SOURCE"
+        echo "symbols $compiler c99 $level -D_GNU_SOURCE -DUDS_ECHO_USE_POLL"
+    done
+    echo "macros $compiler c99"
+    echo "macros $compiler gnu17"
+done >"$folder/jobs"
+for compiler in g++ clang++; do
+    command -v $compiler >/dev/null || { echo "# $compiler is not installed" && skipped=$((skipped + 1)) && continue; }
+    floor=$((floor + cxx_floor))
+    for standard in $cxx_standards; do
+        if accepts $compiler "$standard"; then jobs_of_a_standard $compiler "$standard"
+        else echo "# $compiler does not know $standard" && skipped=$((skipped + 1)); fi
+    done
+    jobs_of_a_compiler $compiler c++11 c++17
+done >>"$folder/jobs"
+
+grep '^#' "$folder/jobs"
+grep -v '^#' "$folder/jobs" | awk '{ print NR, $0 }' >"$folder/list"
+count=$(wc -l <"$folder/list")
+parallel=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+xargs -P "$parallel" -L 1 sh tests/compile.sh --job "$folder" <"$folder/list"
+
+ran=$(find "$folder" -name '*.done' | wc -l)
+failed=$(find "$folder" -name '*.failed' | wc -l)
+find "$folder" -name '*.failed' | sort | head -20 | while read -r file; do cat "$file"; done
+echo "# $ran of $count compilations made, at least $floor wanted; $(echo "$have_macros" | wc -w) platform macros forced to 0"
+if [ "$ran" -ne "$count" ] || [ "$ran" -lt "$floor" ] || [ "$floor" -eq 0 ] || [ -z "$have_macros" ]; then
+    echo "too few compilations, or no platform macros"
+    failed=$((failed + 1))
+    ran=$((ran + 1))
+fi
+echo "$((ran - failed)) passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,30 @@
+/* The implementation as a user's file may meet it; the macros that begin with CASE_ choose how. Compiled, never run. */
+
+#ifdef CASE_GNU_SOURCE
+#define _GNU_SOURCE 1
+#endif
+
+/* A libc header that comes first freezes what glibc shows. */
+#ifdef CASE_LIBC_FIRST
+#include <stdio.h>
+#include <sys/socket.h>
+#endif
+
+#ifdef CASE_DECLARED_BEFORE
+#include "uds_echo.h"
+#endif
+
+#define UDS_ECHO_IMPLEMENTATION
+#include "uds_echo.h"
+
+#ifdef CASE_TWICE
+#include "uds_echo.h"
+#endif
+
+#ifdef CASE_DECLARED_AFTER
+#undef UDS_ECHO_IMPLEMENTATION
+#include "uds_echo.h"
+#endif
+
+extern const int uds_echo_case;
+const int uds_echo_case = UDS_ECHO_VERSION_MINOR; /* what comes after the header still compiles */
