@@ -17,8 +17,8 @@ HEADERS := uds_echo.h $(wildcard tests/*.h tests/*/*.h bench/*.h)
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/%,$(wildcard examples/*.c))
 BENCHES  := $(patsubst bench/%.c,$(BUILD)/%,$(wildcard bench/*.c))
 
-# Tests are found by name. Those of unit/ and fault/ run over the fake kernel, those of os/ over the real one. POLL_TESTS
-# are built a second time, as test_x_poll, over the poll backend.
+# Tests are found by name. Those of unit/ and fault/ run over the fake kernel, those of os/ over the real one.
+# POLL_TESTS are built a second time, as test_x_poll, over the poll backend.
 UNIT       := $(wildcard tests/unit/test_*.c)
 FAULT      := $(wildcard tests/fault/test_*.c)
 OS         := $(wildcard tests/os/test_*.c)

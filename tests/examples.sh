@@ -111,7 +111,8 @@ check "the client's lines" lines client.err \
 check "several messages go one after another" says 0 client.err echo_client "$path" one 'and two'
 check "their lines" lines client.err \
     "connecting to $path" 'sending [one]' 'received [one]' 'sending [and two]' 'received [and two]' 'closing socket'
-check "a message that is no text" says 0 client.err echo_client "$path" "$(printf 'tab\tescape\033line\nhigh\303\244\\"')"
+odd=$(printf 'tab\tescape\033line\nhigh\303\244\\"')
+check "a message that is no text" says 0 client.err echo_client "$path" "$odd"
 shown='tab\tescape\x1bline\nhigh\xc3\xa4\\\"'
 check "is shown escaped" lines client.err "connecting to $path" "sending [$shown]" "received [$shown]" 'closing socket'
 check "an empty message" says 0 client.err echo_client "$path" ''
@@ -218,9 +219,10 @@ check "-q names an error" says 1 server.err echo_server -q file
 check "in a line" has server.err 'echo_server: '
 
 # A client that reads no more: what it says goes to a pipe that nobody empties, and it is long, for every byte of the
-# message takes four characters. Its server then has answers that it cannot send, so a drain takes its time.
-start server echo_server -q "$path"
-check "a server for a client that stalls" await_socket "$path"
+# message takes four characters. The server, which sends a little at a time, then has answers for which there is no room
+# left, so a drain takes its time.
+start server echo_server "$path"
+check "a server for a client that stalls" await server.err '^Listening'
 mkfifo pipe
 exec 3<>pipe
 "$build/echo_client" "$path" "$(head -c 130000 /dev/zero | tr '\0' '\1')" 2>pipe 3>&- &
@@ -230,18 +232,13 @@ check "the client sends" sh -c 'timeout 60 head -c 520050 <&3 >/dev/null'
 sleep 0.5
 kill -TERM "$pid"
 sleep 0.5
-drained=no
-goes_on "$pid" || drained=yes # the socket buffers were large enough for all of it: then this shows nothing
-kill -TERM "$pid" 2>/dev/null
-check "a second signal stops it now" await_end "$pid" 30
-check "with exit status 0" test "$status" -eq 0
-check "and without its socket" absent "$path"
-[ $drained = no ] || echo "# the drain was over before the second signal came"
+check "a drain waits for a client that stalls" goes_on "$pid"
+check "a second signal stops it now" stops TERM
 kill -KILL "$client"
 wait "$client" 2>/dev/null
 exec 3>&-
 
-# Whenever a signal comes, no socket stays and nothing crashes: too early is death by that signal, before there is a socket.
+# Whenever a signal comes, no socket stays and nothing crashes. Very early it is death by that signal, without a socket.
 ends_well() {
     for pause in 0 0 0 0.001 0.001 0.002 0.002 0.003 0.004 0.005 0.01 0.02; do
         start early echo_server -q "$path"

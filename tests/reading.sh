@@ -1,7 +1,7 @@
 #!/bin/sh
-# reading.sh [HEADER]: what somebody who reads uds_echo.h may rely on. Every check prints its complaints about a file, none
-# if all is well. Before the header is checked, each check has to complain about a small bad file and to be silent about a
-# good one: a check that cannot fail shows nothing.
+# reading.sh [HEADER]: what somebody who reads uds_echo.h may rely on. Every check prints its complaints about a file,
+# none if all is well. Before the header is checked, each check has to complain about a small bad file and to be silent
+# about a good one: a check that cannot fail shows nothing.
 set -u
 LC_ALL=C
 export LC_ALL
@@ -96,7 +96,8 @@ check_contents() {
         grep -o '>>[a-z]*\( [a-z][a-z]*\)*' | sed 's/^>>//' >"$folder/contents"
     sed -n 's|^// >>||p' "$1" >"$folder/marks"
     [ -s "$folder/contents" ] || echo "the manual has no CONTENTS"
-    diff "$folder/contents" "$folder/marks" | sed -n 's/^</in CONTENTS, but not at that place:/p; s/^>/a mark, but not at that place:/p'
+    diff "$folder/contents" "$folder/marks" |
+        sed -n 's/^</in CONTENTS, but not at that place:/p; s/^>/a mark, but not at that place:/p'
 }
 
 check_characters() {
@@ -106,8 +107,8 @@ check_characters() {
          / $/ { print "line " NR ": ends with a space" }' "$1"
 }
 
-# The object file of the implementation. Everything that goes through the seam is named seam_... there: what else it needs
-# is called past the seam. $2: further flags.
+# The object file of the implementation. Everything that goes through the seam is named seam_... there: what else it
+# needs is called past the seam. $2: further flags.
 compile_with_seam() {
     {
         echo '#define _GNU_SOURCE 1'
@@ -143,15 +144,16 @@ check_seam() {
     done
 }
 
+output='v?d?f?printf|puts|fputs|putchar|perror'
+process='abort|exit|_exit|_Exit|quick_exit|atexit|signal|sigaction|sigprocmask|umask|f?chdir|getenv|setenv|system'
+
+# Nothing is printed, ended or changed for the whole process, and nothing is remembered outside what the caller holds.
 check_manners() {
-    code_of "$1" | awk '
-    match($0, /(^|[^A-Za-z0-9_])(abort|exit|_exit|_Exit|quick_exit|atexit|v?d?f?printf|puts|fputs|putchar|perror|signal|sigaction|sigprocmask|umask|f?chdir|getenv|setenv|system) *\)? *\(/) {
-        print "line " NR ": " $0 }
-    match($0, /UDS_ECHO_SYS\((abort|exit|_exit|v?d?f?printf|signal|sigaction|sigprocmask|umask|f?chdir|getenv)\)/) {
-        print "line " NR ": " $0 }'
+    code_of "$1" | awk -v called="(^|[^A-Za-z0-9_])($output|$process) *[)]? *[(]" '$0 ~ called { print "line " NR ": " $0 }'
     configurations "$1" | while read -r flags; do
         compile_with_seam "$1" "$flags" || continue
-        nm "$folder/seam.o" | awk -v flags="$flags" 'NF == 3 && $2 ~ /^[BbDdCcGgSs]$/ { print "a variable that outlives calls: " $3 " " flags }'
+        nm "$folder/seam.o" | awk -v flags="$flags" '
+            NF == 3 && $2 ~ /^[BbDdCcGgSs]$/ { print "a variable that outlives calls: " $3 " " flags }'
     done
 }
 
@@ -244,7 +246,8 @@ for check in $checks; do verdict "$check (a good file)" "$($check "$good")" sile
 lines() { awk -v n="$1" 'BEGIN { while (n--) printf "%s", "\\\n" }'; }
 spoil check_function_length "61 lines" "/char c =/a $(lines 57)"
 spoil check_function_length "brace at the end" 's/^int uds_echo_get(int fd)$/int uds_echo_get(int fd) {/'
-spoil check_conditions "a system outside the platform section" 's/^#if !UDS_ECHO_HAVE_THIS.*/#if defined(__linux__) \&\& \\/'
+spoil check_conditions "a system outside the platform section" \
+    's/^#if !UDS_ECHO_HAVE_THIS.*/#if defined(__linux__) \&\& \\/'
 spoil check_conditions "a system in the second line" 's/^    0$/    !__FreeBSD__/'
 spoil check_conditions "a compiler in an #elif" 's/^#else$/#elif __GNUC__ > 3/'
 spoil check_conditions "a condition inside a function" '/char c =/i #if UDS_ECHO_HAVE_THIS'
@@ -259,8 +262,10 @@ spoil check_characters "a tab" 's/^    return/\treturn/'
 spoil check_characters "a foreign letter" 's/it.s/it\xe2\x80\x99s/'
 spoil check_characters "a long line" "s/idle \*\//&$(printf '%0120d' 0)/"
 spoil check_seam "a call past the seam" 's/UDS_ECHO_SYS(close)(fd)/close(fd)/'
-spoil check_seam "a call past it where the platform lacks something" 's/^    0$/    1/; s/^#else/static int ue_conn_write(int fd) { return dup(fd); }\n&/'
-spoil check_manners "a global variable" 's/^int uds_echo_get(int fd)$/static int ue_count;\n&/; s/return ue_conn_read(fd)/return ue_count++/'
+spoil check_seam "a call past it where the platform lacks something" \
+    's/^    0$/    1/; s/^#else/static int ue_conn_write(int fd) { return dup(fd); }\n&/'
+spoil check_manners "a global variable" \
+    's/^int uds_echo_get(int fd)$/static int ue_count;\n&/; s/return ue_conn_read(fd)/return ue_count++/'
 spoil check_manners "a static variable in a function" 's/^    char c/    static char c/'
 spoil check_manners "exit" 's/strlen(ue_names/exit(1), strlen(ue_names/'
 spoil check_manners "umask through the seam" 's/UDS_ECHO_SYS(close)(fd)/UDS_ECHO_SYS(umask)(fd)/'

@@ -26,5 +26,15 @@
 #include "uds_echo.h"
 #endif
 
+/* What is included after the header finds nothing in its way. */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
 extern const int uds_echo_case;
-const int uds_echo_case = UDS_ECHO_VERSION_MINOR; /* what comes after the header still compiles */
+const int uds_echo_case = UDS_ECHO_VERSION_MINOR;
