@@ -19,7 +19,8 @@ A SERVER IN ONE CALL
 
    A failure explains itself: uds_echo_explain(&why, desc.path, text, sizeof text) writes a sentence that names the
    cause and what to do about it. To stop a server, keep the pointer that desc.on_ready gets and call
-   uds_echo_server_stop() from any thread or from a signal handler.
+   uds_echo_server_stop() from any thread or from a signal handler; in desc.on_end set your pointer to NULL, for the
+   server is freed next (stopping NULL does nothing).
 
 A CLIENT IN ONE CALL
        char reply[4096];
@@ -155,7 +156,7 @@ typedef enum uds_echo_error {
 #undef UDS_ECHO_X
 } uds_echo_error;
 
-/* Filled by a function that fails. Wherever one is asked for, NULL is fine. */
+/* Filled by a function that takes one, UDS_ECHO_OK included. Wherever one is asked for, NULL is fine. */
 typedef struct uds_echo_failure {
     uds_echo_error error;
     int os_error;     /* errno of the call that failed; 0 where no call did */
@@ -216,7 +217,7 @@ typedef struct uds_echo_server_desc {
     uds_echo_publish publish;      /* 0: UDS_ECHO_ATOMIC */
     int lock_ms;                 /* wait for the folder's lock, which replacing a stale file needs; 0: 1,000; -1: not */
     int backlog;                 /* queued by the kernel, see listen(2); 0: 4,096; net.core.somaxconn caps it */
-    uds_echo_server *share_with; /* accept from this open server's listener; path is NULL then */
+    uds_echo_server *share_with; /* accept from its listener, path NULL; open all that share before one of them runs */
 
     /* Limits. */
     int connections_max;     /* 0: 1,024; -1: as many as RLIMIT_NOFILE allows, at most 1,000,000 */
@@ -242,6 +243,7 @@ typedef struct uds_echo_server_desc {
     /* Exactly once for each connection that was welcome. UDS_ECHO_OK: the peer's half-close, CLOSE, or drain, and all
        that was owed has been sent. UDS_ECHO_END: the peer ended within a message. */
     void (*on_wake)(uds_echo_server *server, void *user); /* after uds_echo_server_wake(); several may come as one */
+    void (*on_end)(uds_echo_server *server, void *user); /* last of all, in close: the place to forget the pointer */
     void (*on_log)(uds_echo_level level, uds_echo_error cause, const char *text, void *user);
     /* A line without newline, control bytes escaped; at most one a second for each cause. */
     void *user; /* handed to every callback */
@@ -271,7 +273,7 @@ UDS_ECHO_DEF uds_echo_error uds_echo_serve(const uds_echo_server_desc *desc, uds
    A stale socket file is replaced; a live server, and anything that is not a socket, is left alone.
    Blocks at most lock_ms, and only over a stale file whose folder somebody else has locked.
    UDS_ECHO_INVALID (failure->call names the field), PATH, NOT_FOUND, DENIED, NOT_SOCKET, IN_USE, EXISTS, BUSY, MEMORY,
-   DESCRIPTORS, SYSTEM, UNSUPPORTED (share_with and a compiler without atomics). */
+   DESCRIPTORS, SYSTEM; for share_with STOPPED, and UNSUPPORTED where the compiler has no atomics. */
 UDS_ECHO_DEF uds_echo_error uds_echo_server_open(uds_echo_server **server, const uds_echo_server_desc *desc,
                                                  uds_echo_failure *failure);
 
@@ -339,7 +341,7 @@ UDS_ECHO_DEF void *uds_echo_conn_user(const uds_echo_conn *conn);
 /* The server a connection belongs to. */
 UDS_ECHO_DEF uds_echo_server *uds_echo_conn_server(const uds_echo_conn *conn);
 
-/* Who connected; all -1 where that fails (UDS_ECHO_INVALID, SYSTEM). In a user namespace an unmapped user reads 65534. */
+/* Who connected; all -1 where that fails (UDS_ECHO_INVALID, SYSTEM). In a user namespace an unmapped user is 65534. */
 UDS_ECHO_DEF uds_echo_error uds_echo_conn_peer(const uds_echo_conn *conn, uds_echo_peer *peer);
 
 // >>client api
@@ -499,9 +501,7 @@ UDS_ECHO_DEF size_t uds_echo_escape(const void *bytes, size_t size, char *text, 
 #if UDS_ECHO_HAVE_EVENTFD
 #include <sys/eventfd.h>
 #endif
-#ifndef EPOLLEXCLUSIVE
-#define EPOLLEXCLUSIVE (1u << 28)
-#endif
+#define UE_EPOLLEXCLUSIVE (1u << 28) /* epoll_ctl(2), since Linux 4.5 */
 #ifdef O_PATH
 #define UE_O_PATH O_PATH
 #else
@@ -928,7 +928,7 @@ static int ue_poller_set(ue_poller *p, int fd, unsigned long long token, int had
     struct epoll_event e;
     memset(&e, 0, sizeof e);
     e.events = (want & UE_IN ? (unsigned)EPOLLIN : 0u) | (want & UE_OUT ? (unsigned)EPOLLOUT : 0u) |
-               (want & UE_SHARED ? (unsigned)EPOLLEXCLUSIVE : 0u);
+               (want & UE_SHARED ? UE_EPOLLEXCLUSIVE : 0u);
     e.data.u64 = token;
     return !UDS_ECHO_SYS(epoll_ctl)(p->fd, !had ? EPOLL_CTL_ADD : want ? EPOLL_CTL_MOD : EPOLL_CTL_DEL, fd, &e);
 }
@@ -2151,7 +2151,6 @@ static void ue_hush_all(uds_echo_server *s)
 
 static void ue_let_go(uds_echo_server *s, int last)
 {
-    ue_unlisten(s);
     if (last) ue_listener_free(s->listener);
     s->listener = NULL;
 }
@@ -2166,7 +2165,9 @@ static void ue_retire_or_tell(uds_echo_server *s)
    that others hold is only left. */
 static void ue_begin_drain(uds_echo_server *s)
 {
-    int last = ue_listener_count(s->listener, -1) == 0;
+    int last;
+    ue_unlisten(s); /* before the count: once it has left, another thread may free what is shared */
+    last = ue_listener_count(s->listener, -1) == 0;
     if (s->desc.drain_ms >= 0) s->drain_until = s->now + s->desc.drain_ms;
     if (last && !s->adopted) {
         ue_retire_or_tell(s);
@@ -2201,7 +2202,9 @@ static void ue_cut_all(uds_echo_server *s)
 {
     unsigned i;
     if (s->listener) {
-        int last = s->phase != UE_SERVING || ue_listener_count(s->listener, -1) == 0;
+        int last;
+        ue_unlisten(s);
+        last = s->phase != UE_SERVING || ue_listener_count(s->listener, -1) == 0;
         if (last) ue_retire_or_tell(s);
         ue_let_go(s, last);
     }
@@ -2479,9 +2482,10 @@ UDS_ECHO_DEF uds_echo_error uds_echo_server_close(uds_echo_server *server)
     server->inside = 1;
     if (error == UDS_ECHO_FORKED) {
         ue_abandon(server);
-    } else if (server->phase != UE_STOPPED) {
+    } else {
         server->now = ue_now();
-        ue_cut_all(server);
+        if (server->phase != UE_STOPPED) ue_cut_all(server);
+        if (server->desc.on_end) server->desc.on_end(server, server->desc.user);
     }
     ue_server_free(server);
     return UDS_ECHO_OK;

@@ -11,29 +11,24 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
-    READ_BYTES = 1024,   /* what is received is shown in pieces of this size */
-    PATIENCE_MS = 10000, /* so long it waits for one of them */
-    PIECE_BYTES = 1024
+    READ_BYTES = 1024,  /* what is received is shown in pieces of this size */
+    PATIENCE_MS = 10000 /* so long it waits for one of them */
 };
 
 static const char usage[] = "usage: echo_client [PATH] [MESSAGE...]    (PATH: ./uds_socket)\n";
 
-/* Bytes of any number, escaped a piece at a time: the buffer need not be as long as they are. */
-static void show(const char *before, const char *bytes, size_t size, const char *after)
+/* Without its control characters, a message of any length is a line. */
+static void show(const char *before, const void *bytes, size_t size, const char *after)
 {
-    char text[4 * PIECE_BYTES + 1]; /* an escaped byte takes up to four characters */
-    fputs(before, stderr);
-    while (size) {
-        size_t n = size < PIECE_BYTES ? size : PIECE_BYTES;
-        (void)uds_echo_escape(bytes, n, text, sizeof text);
-        fputs(text, stderr);
-        bytes += n;
-        size -= n;
-    }
-    fputs(after, stderr);
+    size_t length = uds_echo_escape(bytes, size, NULL, 0);
+    char *text = (char *)malloc(length + 1);
+    if (text) (void)uds_echo_escape(bytes, size, text, length + 1);
+    fprintf(stderr, "%s%s%s", before, text ? text : "...", after);
+    free(text);
 }
 
 static void complain(const uds_echo_failure *why, const char *path)
@@ -71,7 +66,7 @@ int main(int argc, char **argv)
     const char *const *messages = standard;
     uds_echo_client_desc desc = {0};
     uds_echo_client client;
-    uds_echo_failure why = {UDS_ECHO_OK, 0, "uds_echo_client_exchange", -1, -1};
+    uds_echo_failure why = {UDS_ECHO_OK, 0, "", -1, -1};
     int count = 1, i = 1;
 
     if (i < argc && (!strcmp(argv[i], "-h") || !strcmp(argv[i], "--help"))) return fputs(usage, stdout) < 0;
@@ -91,6 +86,7 @@ int main(int argc, char **argv)
     }
     for (i = 0; i < count && !why.error; i++) {
         why.error = converse(&client, messages[i]);
+        why.call = "uds_echo_client_exchange";
         why.os_error = why.error == UDS_ECHO_SYSTEM ? errno : 0;
     }
     if (why.error) complain(&why, desc.path);

@@ -83,7 +83,7 @@ int main(int argc, char **argv)
 {
     uds_echo_server_desc desc = {0};
     uds_echo_server *server;
-    uds_echo_failure why = {UDS_ECHO_OK, 0, "uds_echo_server_run", -1, -1};
+    uds_echo_failure why = {UDS_ECHO_OK, 0, "", -1, -1};
     char text[1024];
     int quiet = 0, i = 1;
 
@@ -108,6 +108,7 @@ int main(int argc, char **argv)
     handle_signals();
     if (!uds_echo_server_open(&server, &desc, &why)) {
         why.error = uds_echo_server_run(server);
+        why.call = "uds_echo_server_run";
         why.os_error = why.error == UDS_ECHO_SYSTEM ? errno : 0;
         block_signals(SIG_BLOCK);
         (void)uds_echo_server_close(server);

@@ -19,7 +19,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-enum { SERVER, TIMER, SIGNALS, SOURCES, TICK_MS = 200 };
+enum { SERVER, TIMER, SIGNALS, SOURCES, TICK_MS = 200, MOMENT_MS = 20 };
 
 static int open_signals(void)
 {
@@ -64,14 +64,16 @@ static void on_signals(int fd, uds_echo_server *server)
 /* Until the server has stopped and drained. */
 static uds_echo_error loop(uds_echo_server *server, struct pollfd *sources)
 {
+    /* Compiled with UDS_ECHO_USE_POLL it has no descriptor to watch, and waits in step, a moment at a time. */
+    int has_fd = sources[SERVER].fd >= 0;
     uds_echo_error error = UDS_ECHO_OK;
     while (error == UDS_ECHO_OK) {
         /* The server may be due though its descriptor is quiet: a deadline of its own is near. */
-        int n = poll(sources, SOURCES, uds_echo_server_timeout(server));
+        int n = poll(sources, SOURCES, has_fd ? uds_echo_server_timeout(server) : 0);
         if (n < 0 && errno != EINTR) return UDS_ECHO_SYSTEM;
         if (n > 0 && sources[SIGNALS].revents) on_signals(sources[SIGNALS].fd, server);
         if (n > 0 && sources[TIMER].revents) on_timer(sources[TIMER].fd, server);
-        error = uds_echo_server_step(server, 0); /* what is due, without waiting; cheap when nothing is */
+        error = uds_echo_server_step(server, has_fd ? 0 : MOMENT_MS); /* all that is due; cheap when nothing is */
     }
     return error;
 }
@@ -99,8 +101,7 @@ int main(int argc, char **argv)
     }
     sources[SERVER].fd = uds_echo_server_fd(server);
     for (i = 0; i < SOURCES; i++) sources[i].events = POLLIN;
-    /* The poll backend (UDS_ECHO_USE_POLL) has no such descriptor: there call step with a timeout instead. */
-    error = sources[SERVER].fd >= 0 ? loop(server, sources) : UDS_ECHO_UNSUPPORTED;
+    error = loop(server, sources);
 
     (void)uds_echo_server_close(server);
     (void)close(sources[TIMER].fd);

@@ -35,40 +35,51 @@ static void *work(void *argument)
     return NULL;
 }
 
-/* The first opens the path, every other shares its listener. Returns how many there are. */
-static int open_workers(worker *workers, int wanted, const char *path)
+/* The first opens the path, every other shares its listener; this comes before the first of them runs on its thread.
+   Returns how many there are. */
+static int open_servers(worker *workers, int wanted, const char *path)
 {
     uds_echo_server_desc desc = {0};
     uds_echo_failure why;
     char text[1024];
-    int n, error;
+    int n;
 
     desc.path = path;
     for (n = 0; n < wanted; n++) {
-        if (uds_echo_server_open(&workers[n].server, &desc, &why)) break;
-        error = pthread_create(&workers[n].thread, NULL, work, &workers[n]);
-        if (error) {
-            fprintf(stderr, "threads: pthread_create: %s\n", strerror(error));
-            (void)uds_echo_server_close(workers[n].server);
-            return n;
+        if (uds_echo_server_open(&workers[n].server, &desc, &why)) {
+            (void)uds_echo_explain(&why, path, text, sizeof text);
+            fprintf(stderr, "threads: %s\n", text);
+            break;
         }
         desc.path = NULL;
         desc.share_with = workers[0].server;
     }
-    if (n < wanted) {
-        (void)uds_echo_explain(&why, path, text, sizeof text);
-        fprintf(stderr, "threads: %s\n", text);
-    }
     return n;
 }
 
-static void close_workers(worker *workers, int count)
+static int start_threads(worker *workers, int wanted)
 {
-    uds_echo_stats stats;
+    int n, error = 0;
+    for (n = 0; n < wanted; n++) {
+        error = pthread_create(&workers[n].thread, NULL, work, &workers[n]);
+        if (error) break;
+    }
+    if (error) fprintf(stderr, "threads: pthread_create: %s\n", strerror(error));
+    return n;
+}
+
+static void stop_threads(worker *workers, int count)
+{
     int i;
     /* Stopping is what another thread may do; all are told before the first is waited for. */
     for (i = 0; i < count; i++) uds_echo_server_stop(workers[i].server, UDS_ECHO_DRAIN);
     for (i = 0; i < count; i++) (void)pthread_join(workers[i].thread, NULL);
+}
+
+static void close_servers(worker *workers, int count)
+{
+    uds_echo_stats stats;
+    int i;
     for (i = 0; i < count; i++) {
         uds_echo_server_stats(workers[i].server, &stats);
         fprintf(stderr, "thread %d: %llu connections, %llu messages\n", i, stats.accepted, stats.messages);
@@ -80,7 +91,7 @@ int main(int argc, char **argv)
 {
     static worker workers[THREADS_MAX];
     sigset_t set;
-    int count = argc == 3 ? atoi(argv[2]) : 4, opened, number;
+    int count = argc == 3 ? atoi(argv[2]) : 4, opened, started = 0, number;
 
     if (argc < 2 || argc > 3 || argv[1][0] == '-' || count < 1 || count > THREADS_MAX)
         return fprintf(stderr, "usage: threads PATH [COUNT]    (COUNT: 1 to %d)\n", THREADS_MAX), 2;
@@ -90,11 +101,13 @@ int main(int argc, char **argv)
     (void)sigaddset(&set, SIGTERM);
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL); /* before the threads, which inherit it: sigwait() gets the signal */
 
-    opened = open_workers(workers, count, argv[1]);
-    if (opened == count) {
+    opened = open_servers(workers, count, argv[1]);
+    if (opened == count) started = start_threads(workers, count);
+    if (started == count) {
         fprintf(stderr, "%d threads serve %s\n", count, argv[1]);
         (void)sigwait(&set, &number);
     }
-    close_workers(workers, opened);
-    return opened == count ? 0 : 1;
+    stop_threads(workers, started);
+    close_servers(workers, opened);
+    return started == count ? 0 : 1;
 }

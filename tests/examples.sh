@@ -58,6 +58,7 @@ await_end() {
 start() {
     name=$1 program=$2
     shift 2
+    : >"$name.err" # here, for what an earlier one said must not be taken for its own
     "$build/$program" "$@" 2>"$name.err" &
     pid=$!
     started="$started $pid"
@@ -111,9 +112,9 @@ check "the client's lines" lines client.err \
 check "several messages go one after another" says 0 client.err echo_client "$path" one 'and two'
 check "their lines" lines client.err \
     "connecting to $path" 'sending [one]' 'received [one]' 'sending [and two]' 'received [and two]' 'closing socket'
-odd=$(printf 'tab\tescape\033line\nhigh\303\244\\"')
+odd=$(printf 'tab\tescape\033line\nhigh\303\244\377\\"')
 check "a message that is no text" says 0 client.err echo_client "$path" "$odd"
-shown='tab\tescape\x1bline\nhigh\xc3\xa4\\\"'
+shown=$(printf '%s\303\244%s' 'tab\tescape\x1bline\nhigh' '\xff\\"')
 check "is shown escaped" lines client.err "connecting to $path" "sending [$shown]" "received [$shown]" 'closing socket'
 check "an empty message" says 0 client.err echo_client "$path" ''
 check "sends nothing and waits for nothing" lines client.err "connecting to $path" 'sending []' 'closing socket'
@@ -195,8 +196,8 @@ check "it stops" stops TERM
 
 # ---- arguments -------------------------------------------------------------------------------------------------------
 
-for arguments in 'echo_server -x' 'echo_server a b' 'echo_server -q a b' 'echo_client -x' handler 'handler a b' own_loop \
-    'own_loop -x' threads 'threads a 0' 'threads a b c'; do
+for arguments in 'echo_server -x' 'echo_server a b' 'echo_server -q a b' 'echo_client -x' handler 'handler a b' \
+    own_loop 'own_loop -x' threads 'threads a 0' 'threads a b c'; do
     # shellcheck disable=SC2086 # program and arguments
     check "$arguments: exit status 2" says 2 usage.err $arguments
     check "$arguments: usage" has usage.err 'usage: '

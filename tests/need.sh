@@ -7,7 +7,8 @@ cc=${CC:-cc}
 have_cmocka() {
     # shellcheck disable=SC2086 # CC may hold options
     printf '%s\n' '#include <stdarg.h>' '#include <stddef.h>' '#include <stdint.h>' '#include <setjmp.h>' \
-        '#include <cmocka.h>' 'int main(void) { return 0; }' | $cc -x c - -o /dev/null -lcmocka 2>/dev/null
+        '#include <cmocka.h>' 'int main(void) { cmocka_set_message_output(CM_OUTPUT_STDOUT); return 0; }' |
+        $cc -std=c99 -Werror -x c - -o /dev/null -lcmocka 2>/dev/null
 }
 
 as_root() {

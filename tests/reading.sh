@@ -149,7 +149,8 @@ process='abort|exit|_exit|_Exit|quick_exit|atexit|signal|sigaction|sigprocmask|u
 
 # Nothing is printed, ended or changed for the whole process, and nothing is remembered outside what the caller holds.
 check_manners() {
-    code_of "$1" | awk -v called="(^|[^A-Za-z0-9_])($output|$process) *[)]? *[(]" '$0 ~ called { print "line " NR ": " $0 }'
+    code_of "$1" | awk -v called="(^|[^A-Za-z0-9_])($output|$process) *[)]? *[(]" '
+        $0 ~ called { print "line " NR ": " $0 }'
     configurations "$1" | while read -r flags; do
         compile_with_seam "$1" "$flags" || continue
         nm "$folder/seam.o" | awk -v flags="$flags" '

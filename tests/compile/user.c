@@ -1,5 +1,5 @@
-/* A user's file that sees only the declarations: it names every public function, type and field, so that it links only if
-   all are there. Run, it exits with 0. */
+/* A user's file that sees only the declarations: it names every public function, so that it links only if all are
+   there. Run, it exits with 0. */
 
 #include "uds_echo.h"
 

@@ -1,0 +1,173 @@
+/* fake_kernel.h - a small model of the kernel, for tests and fuzzers of uds_echo.h.
+
+   A test defines UDS_ECHO_SYS(fn) as fake_##fn before it includes the header; then nothing the header calls reaches the
+   system. Readiness is state, not a script: bytes arrive and windows drain when the test's world says so, a hang-up shows
+   unasked, a lack of descriptors lasts until one is closed. One call can be made to fail, once or for ever. Every call is
+   checked against the laws of the house; what breaks one is a violation, and ends up in a list that a test must find empty.
+
+   Deterministic: no clock, no addresses, no randomness of its own. One kernel at a time, reset by fake_reset(). */
+#ifndef FAKE_KERNEL_H
+#define FAKE_KERNEL_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1
+#endif
+#include <poll.h>
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <time.h>
+
+/* Every function of the seam, once: name, and the errors it can plausibly give on Linux (0-terminated). Functions that
+   cannot fail have none. */
+#define FAKE_CALLS(X)                                                                                                  \
+    X(accept, EAGAIN, EINTR, ECONNABORTED, EPROTO, EPERM, EMFILE, ENFILE, ENOBUFS, ENOMEM, EINVAL)                     \
+    X(accept4, EAGAIN, EINTR, ECONNABORTED, EPROTO, EPERM, EMFILE, ENFILE, ENOBUFS, ENOMEM, EINVAL)                    \
+    X(bind, EADDRINUSE, EACCES, ENOENT, ENOTDIR, EROFS, ENOMEM, EINVAL)                                                \
+    X(calloc, ENOMEM)                                                                                                  \
+    X(clock_gettime, EINVAL)                                                                                           \
+    X(close, EINTR, EIO)                                                                                               \
+    X(connect, EAGAIN, EINTR, ECONNREFUSED, ENOENT, EACCES, EPROTOTYPE, ENOMEM)                                        \
+    X(epoll_create1, EMFILE, ENFILE, ENOMEM)                                                                           \
+    X(epoll_ctl, ENOMEM, ENOSPC)                                                                                       \
+    X(epoll_wait, EINTR)                                                                                               \
+    X(eventfd, EMFILE, ENFILE, ENOMEM)                                                                                 \
+    X(fchmod, EPERM, EIO)                                                                                              \
+    X(fchmodat, EPERM, ENOENT, EOPNOTSUPP)                                                                             \
+    X(fcntl, EINTR, ENOMEM)                                                                                            \
+    X(flock, EWOULDBLOCK, EINTR, ENOLCK)                                                                               \
+    X(fstatat, ENOENT, EACCES, ENOMEM)                                                                                 \
+    X(getrlimit, EFAULT)                                                                                               \
+    X(getsockopt, ENOBUFS, ENOTSOCK)                                                                                   \
+    X(linkat, EEXIST, ENOENT, EPERM, ENOSPC)                                                                           \
+    X(listen, EADDRINUSE, EOPNOTSUPP)                                                                                  \
+    X(malloc, ENOMEM)                                                                                                  \
+    X(open, EACCES, ENOENT, ENOTDIR, EMFILE, ENFILE, ENOMEM, EINTR)                                                    \
+    X(pipe, EMFILE, ENFILE)                                                                                            \
+    X(poll, EINTR, ENOMEM)                                                                                             \
+    X(read, EAGAIN, EINTR)                                                                                             \
+    X(realloc, ENOMEM)                                                                                                 \
+    X(recv, EAGAIN, EINTR, ECONNRESET, ENOMEM)                                                                         \
+    X(renameat, ENOENT, EACCES, ENOSPC)                                                                                \
+    X(renameat2, EEXIST, ENOENT, EINVAL, ENOSYS, EACCES, ENOSPC)                                                       \
+    X(send, EAGAIN, EINTR, EPIPE, ECONNRESET, ENOBUFS, ENOMEM)                                                         \
+    X(setsockopt, ENOBUFS, ENOMEM)                                                                                     \
+    X(shutdown, ENOTCONN, ENOBUFS)                                                                                     \
+    X(socket, EMFILE, ENFILE, ENOBUFS, ENOMEM)                                                                         \
+    X(unlinkat, ENOENT, EACCES, EBUSY)                                                                                 \
+    X(write, EAGAIN, EINTR)
+
+typedef enum fake_call {
+#define FAKE_X(name, ...) FAKE_##name,
+    FAKE_CALLS(FAKE_X) FAKE_CALL_COUNT
+#undef FAKE_X
+} fake_call;
+
+/* ---- the test's side --------------------------------------------------------------------------------------------- */
+
+/* How this kernel is; fake_reset() sets the defaults, a test changes them before or while it runs. */
+typedef struct fake_config {
+    int descriptors_max;     /* EMFILE above; default 64 */
+    size_t queue_bytes;      /* what one direction of a connection holds; default 256 */
+    int no_renameat2;        /* renameat2 says ENOSYS */
+    unsigned umask;          /* default 022 */
+    long pid, uid, gid;      /* of the process; 100, 1000, 1000 */
+    int foreign_lock;        /* somebody else holds the lock on every folder */
+    unsigned long calls_max; /* more calls in one run are a livelock; default 100,000 */
+    int (*world)(void *user); /* asked when the process waits and nothing is ready: 1: something happened, 0: nothing will */
+    void *user;
+} fake_config;
+
+extern fake_config fake;
+
+void fake_reset(void); /* forgets everything */
+/* A run that cannot go on (a hang, a livelock) is a violation and jumps here when it is set. */
+extern jmp_buf fake_escape;
+extern int fake_escape_set;
+
+void fake_finish(void); /* the process ends: open descriptors and live allocations are violations */
+int fake_violations(void);
+const char *fake_violation(int n); /* "" past the last */
+void fake_complain(const char *text); /* adds one; for laws that a test checks itself */
+
+/* Faults: the call with this number (from 1) fails with os_error; for_ever: the same function from then on, too. */
+void fake_fault(unsigned long call, int os_error, int for_ever);
+int fake_fault_happened(void);
+unsigned long fake_calls(void);
+unsigned long fake_calls_of(fake_call what);
+fake_call fake_call_at(unsigned long call); /* of this run; the first 100,000 are kept */
+const int *fake_errors_of(fake_call what);  /* 0-terminated */
+const char *fake_name_of(fake_call what);
+unsigned long long fake_trace_hash(void); /* FNV-1a over every call's name, result and errno */
+
+long long fake_now_ms(void);
+void fake_sleep(int ms);
+int fake_open_descriptors(void);
+long fake_live_blocks(void);
+
+/* Files. Paths are absolute, or relative to the working directory "/w", which exists. */
+void fake_put_file(const char *path);
+void fake_put_dir(const char *path);
+void fake_put_link(const char *path, const char *target);
+void fake_put_stale(const char *path);    /* a socket file that nobody is bound to */
+int fake_put_live(const char *path, int type, int listening); /* somebody else's; a peer id */
+void fake_remove(const char *path);
+int fake_exists(const char *path);        /* without following a link */
+unsigned long fake_inode(const char *path); /* 0: none. A number is reused as soon as it is free */
+unsigned fake_mode(const char *path);
+void fake_set_mode(const char *path, unsigned mode);
+
+/* Peers: the other ends of connections, and other people's listeners. -1 with errno where the real call would fail. */
+int fake_peer_connect(const char *path);
+long fake_peer_send(int peer, const void *bytes, size_t size);
+long fake_peer_recv(int peer, void *bytes, size_t size); /* 0: end of stream */
+int fake_peer_shutdown(int peer, int how);
+void fake_peer_close(int peer);
+int fake_peer_accept(int listener);
+size_t fake_peer_pending(int peer); /* bytes it could read now */
+
+/* ---- the header's side ------------------------------------------------------------------------------------------- */
+int fake_accept(int, struct sockaddr *, socklen_t *);
+int fake_accept4(int, struct sockaddr *, socklen_t *, int);
+int fake_bind(int, const struct sockaddr *, socklen_t);
+void *fake_calloc(size_t, size_t);
+int fake_clock_gettime(clockid_t, struct timespec *);
+int fake_close(int);
+int fake_connect(int, const struct sockaddr *, socklen_t);
+int fake_epoll_create1(int);
+int fake_epoll_ctl(int, int, int, struct epoll_event *);
+int fake_epoll_wait(int, struct epoll_event *, int, int);
+int fake_eventfd(unsigned int, int);
+int fake_fchmod(int, mode_t);
+int fake_fchmodat(int, const char *, mode_t, int);
+int fake_fcntl(int, int, ...);
+int fake_flock(int, int);
+void fake_free(void *);
+int fake_fstatat(int, const char *, struct stat *, int);
+pid_t fake_getpid(void);
+int fake_getrlimit(int, struct rlimit *);
+int fake_getsockopt(int, int, int, void *, socklen_t *);
+int fake_linkat(int, const char *, int, const char *, int);
+int fake_listen(int, int);
+void *fake_malloc(size_t);
+int fake_open(const char *, int, ...);
+int fake_pipe(int[2]);
+int fake_poll(struct pollfd *, nfds_t, int);
+ssize_t fake_read(int, void *, size_t);
+void *fake_realloc(void *, size_t);
+ssize_t fake_recv(int, void *, size_t, int);
+int fake_renameat(int, const char *, int, const char *);
+int fake_renameat2(int, const char *, int, const char *, unsigned int);
+ssize_t fake_send(int, const void *, size_t, int);
+int fake_setsockopt(int, int, int, const void *, socklen_t);
+int fake_shutdown(int, int);
+int fake_socket(int, int, int);
+int fake_unlinkat(int, const char *, int);
+ssize_t fake_write(int, const void *, size_t);
+
+#endif
