@@ -2121,13 +2121,11 @@ static int ue_accept_some(uds_echo_server *s)
 {
     int accepts, fd, os_error;
     for (accepts = 0; accepts < UE_ACCEPTS; accepts++) {
-        if (s->stats.connections >= s->conns_max) {
-            if (s->desc.when_full == UDS_ECHO_EVICT) ue_cut(&s->conns[s->oldest], UDS_ECHO_EVICTED);
-            else return ue_rest(s, UE_NONE), 0;
-        }
+        if (s->stats.connections >= s->conns_max && s->desc.when_full == UDS_ECHO_REST) return ue_rest(s, UE_NONE), 0;
         fd = ue_accept(s->listener->fd);
         os_error = errno;
         if (fd >= 0) {
+            if (s->stats.connections >= s->conns_max) ue_cut(&s->conns[s->oldest], UDS_ECHO_EVICTED);
             ue_conn_open(s, fd);
             if (s->listening && ue_listener_count(s->listener, 0) > 1) {
                 ue_unlisten(s);

@@ -35,6 +35,7 @@
     X(connect, EAGAIN, EINTR, ECONNREFUSED, ENOENT, EACCES, EPROTOTYPE, ENOMEM)                                        \
     X(epoll_create1, EMFILE, ENFILE, ENOMEM)                                                                           \
     X(epoll_ctl, ENOMEM, ENOSPC)                                                                                       \
+    X(epoll_del, 0) /* EPOLL_CTL_DEL: needs nothing that could run out */                                              \
     X(epoll_wait, EINTR)                                                                                               \
     X(eventfd, EMFILE, ENFILE, ENOMEM)                                                                                 \
     X(fchmod, EPERM, EIO)                                                                                              \

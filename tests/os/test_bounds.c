@@ -1,0 +1,520 @@
+/* test_bounds.c - what a peer, or a lack of descriptors, can cost: limits hold and the others are served. */
+#include "os.h"
+
+enum { MESSAGE = 65536 };
+
+/* ---- one that writes for ever and never reads -------------------------------------------------------------------- */
+
+static void flood_for_ever(void)
+{
+    char block[16384];
+    int fd = os_dial(os.path);
+    struct timeval none = {0, 0};
+    if (fd < 0) _exit(1);
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &none, sizeof none);
+    memset(block, 'f', sizeof block);
+    for (;;) {
+        ssize_t n = send(fd, block, sizeof block, MSG_NOSIGNAL);
+        if (n <= 0) _exit(2);
+        os.shared->count[0] += n;
+    }
+}
+
+/* In microseconds. */
+static double p99_of_round_trips(int fd)
+{
+    enum { TRIPS = 3000 };
+    static double took[TRIPS];
+    int i;
+    for (i = 0; i < TRIPS; i++) {
+        double began = os_now();
+        assert_true(os_ping(fd));
+        took[i] = (os_now() - began) * 1000;
+    }
+    return os_percentile(took, TRIPS, 99);
+}
+
+/* Scheduling on a busy machine adds what no server can help: the floor below which a p99 is not judged. */
+static void p23_a_flooder_that_never_reads(void **state)
+{
+    enum { FLOODERS = 4, NOISE_US = 1000 };
+    pid_t server = os_serve(NULL), flooders[FLOODERS];
+    double before, during;
+    long rss, grown;
+    int fd = os_connect(), i;
+    (void)state;
+    before = p99_of_round_trips(fd);
+    rss = os_proc_number(server, "status", "VmRSS");
+    for (i = 0; i < FLOODERS; i++) {
+        flooders[i] = os_fork();
+        if (flooders[i] == 0) flood_for_ever();
+    }
+    os_sleep(300);
+    during = p99_of_round_trips(fd);
+    grown = os_proc_number(server, "status", "VmRSS") - rss;
+    print_message("# p99 of a round trip: %.0f us alone, %.0f us beside %d flooders\n", before, during, FLOODERS);
+    os_at_least("bytes the flooders got rid of", (double)os.shared->count[0], 100000);
+    os_at_most("p99 us", during, 3 * before + NOISE_US * OS_SLOW);
+    os_at_most("bytes held for a flooder", (double)os.shared->stats.pending_peak / FLOODERS, MESSAGE);
+    os_at_least("bytes held", (double)os.shared->stats.pending, 1);
+    os_at_most("KiB more of resident memory", (double)grown, 1024.0 * OS_SLOW);
+    for (i = 0; i < FLOODERS; i++) os_kill(flooders[i]);
+    assert_true(os_ping(fd));
+    os_exactly("bytes held after they were killed", (double)os.shared->stats.pending, 0);
+    (void)close(fd);
+    assert_int_equal(os_stop(server), 0);
+}
+
+/* ---- want of descriptors ----------------------------------------------------------------------------------------- */
+
+static void sixteen_descriptors(void)
+{
+    struct rlimit few = {16, 16};
+    int fd;
+    for (fd = 3; fd < 1024; fd++)
+        if (fd != os_ready_fd) (void)close(fd); /* what the test itself was given must not count */
+    if (setrlimit(RLIMIT_NOFILE, &few)) _exit(96);
+}
+
+static void count_problem(uds_echo_level level, uds_echo_error cause, const char *text, void *user)
+{
+    (void)text;
+    (void)user;
+    if (level == UDS_ECHO_PROBLEM && cause == UDS_ECHO_DESCRIPTORS) os.shared->count[3]++;
+}
+
+static int pings_within(int fd, int ms)
+{
+    char out[64], in[64];
+    memset(out, 'q', sizeof out);
+    if (os_write(fd, out, sizeof out) != sizeof out || !os_readable(fd, ms)) return 0;
+    return os_read(fd, in, sizeof in) == sizeof in && !memcmp(in, out, sizeof in);
+}
+
+static void p15_sixteen_descriptors_and_forty_clients(void **state)
+{
+    enum { CLIENTS = 40, WATCHED_MS = 1000 };
+    int fds[CLIENTS], i, early = 0, served = 0;
+    double cpu;
+    os_plan plan;
+    pid_t server;
+    (void)state;
+    memset(&plan, 0, sizeof plan);
+    plan.before = sixteen_descriptors;
+    plan.desc.on_log = count_problem;
+    server = os_serve(&plan);
+    for (i = 0; i < CLIENTS; i++) fds[i] = os_connect();
+    os_sleep(50);
+    cpu = os_cpu_ms(server);
+    os_sleep(WATCHED_MS);
+    cpu = os_cpu_ms(server) - cpu;
+    for (i = 0; i < 4; i++) early += pings_within(fds[i], OS_REPLY_MS);
+    os_exactly("of four early clients served while full", early, 4);
+    print_message("# %% of a core while full: %.1f\n", cpu * 100 / WATCHED_MS);
+    os_at_most("% of a core while full", cpu * 100 / WATCHED_MS, 5);
+    os_at_least("times accepting rested", (double)os.shared->stats.exhausted, 1);
+    os_at_most("log lines", (double)os.shared->count[3], 1 + WATCHED_MS / 1000.0 + OS_SLOW);
+    os_at_least("log lines", (double)os.shared->count[3], 1);
+    os_at_most("connections at once", (double)os.shared->stats.connections, 12);
+    for (i = 0; i < CLIENTS; i++) {
+        served += pings_within(fds[i], OS_REPLY_MS);
+        (void)close(fds[i]);
+    }
+    os_exactly("served in the end", served, CLIENTS);
+    os_exactly("exit status", os_stop(server), 0);
+    os_exactly("accepted", (double)os.shared->stats.accepted, CLIENTS);
+}
+
+/* ---- connections_max --------------------------------------------------------------------------------------------- */
+
+static void connections_max_rests(void **state)
+{
+    int fds[12], i, served = 0;
+    os_plan plan;
+    pid_t server;
+    double cpu;
+    (void)state;
+    memset(&plan, 0, sizeof plan);
+    plan.desc.connections_max = 4;
+    server = os_serve(&plan);
+    for (i = 0; i < 12; i++) fds[i] = os_connect();
+    for (i = 0; i < 4; i++) assert_true(pings_within(fds[i], OS_REPLY_MS));
+    assert_false(pings_within(fds[4], 100)); /* its 64 bytes wait in the queue, and are answered below */
+    cpu = os_cpu_ms(server);
+    os_sleep(300);
+    os_at_most("ms of cpu in 300 ms while full", os_cpu_ms(server) - cpu, 20);
+    os_exactly("connections", (double)os.shared->stats.connections, 4);
+    for (i = 0; i < 12; i++) {
+        served += pings_within(fds[i], OS_REPLY_MS);
+        (void)close(fds[i]);
+    }
+    os_exactly("served in the end", served, 12);
+    assert_int_equal(os_stop(server), 0);
+    os_exactly("closed for a reason", (double)os.shared->stats.closed[UDS_ECHO_EVICTED], 0);
+    os_exactly("closed in order", (double)os.shared->stats.closed[UDS_ECHO_OK], 12);
+}
+
+/* Cut, not ended: with nothing unread on either side that is an end of stream. */
+static void connections_max_evicts_the_idlest(void **state)
+{
+    int fds[5], i;
+    os_plan plan;
+    pid_t server;
+    (void)state;
+    memset(&plan, 0, sizeof plan);
+    plan.desc.connections_max = 4;
+    plan.desc.when_full = UDS_ECHO_EVICT;
+    server = os_serve(&plan);
+    for (i = 0; i < 4; i++) {
+        fds[i] = os_connect();
+        assert_true(os_ping(fds[i]));
+    }
+    os_sleep(5);
+    assert_true(os_ping(fds[0]));
+    fds[4] = os_connect();
+    assert_true(os_ping(fds[4]));
+    assert_true(os_readable(fds[1], OS_REPLY_MS));
+    assert_int_equal(os_read_end(fds[1]), 0);
+    for (i = 0; i < 5; i++)
+        if (i != 1) assert_true(os_ping(fds[i]));
+    os_exactly("evicted", (double)os.shared->stats.closed[UDS_ECHO_EVICTED], 1);
+    os_exactly("connections", (double)os.shared->stats.connections, 4);
+    for (i = 0; i < 5; i++) (void)close(fds[i]);
+    assert_int_equal(os_stop(server), 0);
+}
+
+/* ---- idle_ms ----------------------------------------------------------------------------------------------------- */
+
+enum { IDLE_MS = 150 * OS_SLOW };
+
+static pid_t serve_with_idle(void)
+{
+    os_plan plan;
+    memset(&plan, 0, sizeof plan);
+    plan.desc.idle_ms = IDLE_MS;
+    return os_serve(&plan);
+}
+
+static void idle_ms_cuts_the_idle_and_not_the_busy(void **state)
+{
+    pid_t server = serve_with_idle();
+    int idle = os_connect(), busy = os_connect(), pings = 0;
+    double began, took;
+    (void)state;
+    assert_true(os_ping(idle));
+    began = os_now();
+    while (!os_readable(idle, IDLE_MS / 10) && os_now() - began < 5 * IDLE_MS) pings += os_ping(busy);
+    took = os_now() - began;
+    assert_int_equal(os_read_end(idle), 0);
+    os_at_least("ms until the idle one was cut", took, IDLE_MS - 5);
+    os_at_most("ms until the idle one was cut", took, 3 * IDLE_MS);
+    assert_true(os_ping(busy));
+    os_at_least("round trips of the busy one", pings, 3);
+    os_exactly("cut as idle", (double)os.shared->stats.closed[UDS_ECHO_IDLE], 1);
+    (void)close(idle);
+    (void)close(busy);
+    assert_int_equal(os_stop(server), 0);
+}
+
+/* Writes what fits, and reads nothing: a buffer of the server's is held for it. */
+static size_t stuff(int fd)
+{
+    static char block[8192];
+    size_t sent = 0;
+    int quiet;
+    for (quiet = 0; quiet < 10; quiet++) {
+        ssize_t n = send(fd, block, sizeof block, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n > 0) {
+            sent += (size_t)n;
+            quiet = -1;
+        } else {
+            os_sleep(2);
+        }
+    }
+    return sent;
+}
+
+static void idle_ms_cuts_a_slow_reader_that_holds_a_buffer(void **state)
+{
+    pid_t server = serve_with_idle();
+    int slow = os_connect();
+    double began, took;
+    (void)state;
+    (void)stuff(slow);
+    os_at_least("bytes held", (double)os.shared->stats.pending, 1);
+    began = os_now();
+    while (!os.shared->stats.closed[UDS_ECHO_IDLE] && os_now() - began < 5 * IDLE_MS) os_sleep(2);
+    took = os_now() - began;
+    os_at_most("ms until it was cut", took, 3 * IDLE_MS);
+    os_exactly("bytes held then", (double)os.shared->stats.pending, 0);
+    os_exactly("cut as idle", (double)os.shared->stats.closed[UDS_ECHO_IDLE], 1);
+    (void)close(slow);
+    assert_int_equal(os_stop(server), 0);
+}
+
+static uds_echo_id owed_id;
+static double owed_since;
+
+static uds_echo_verdict owe(uds_echo_conn *conn, uds_echo_message *message, void *user)
+{
+    (void)message;
+    (void)user;
+    owed_id = uds_echo_conn_id(conn);
+    owed_since = os_now();
+    return UDS_ECHO_LATER;
+}
+
+static void pay_after_four_times_idle(uds_echo_server *server)
+{
+    if (!owed_id || os_now() - owed_since < 4 * IDLE_MS) return;
+    (void)uds_echo_conn_send(uds_echo_server_find(server, owed_id), "paid", 4);
+    owed_id = 0;
+}
+
+static void idle_ms_spares_whom_an_answer_is_owed(void **state)
+{
+    double began = os_now();
+    os_plan plan;
+    pid_t server;
+    char in[4];
+    int fd;
+    (void)state;
+    memset(&plan, 0, sizeof plan);
+    plan.desc.idle_ms = IDLE_MS;
+    plan.desc.on_message = owe;
+    plan.after_step = pay_after_four_times_idle;
+    plan.step_ms = 10;
+    server = os_serve(&plan);
+    fd = os_connect();
+    assert_int_equal(os_write(fd, "?", 1), 1);
+    os_exactly("bytes of the answer", (double)os_read(fd, in, 4), 4);
+    assert_memory_equal(in, "paid", 4);
+    os_at_least("ms until it came", os_now() - began, 4 * IDLE_MS);
+    (void)close(fd);
+    assert_int_equal(os_stop(server), 0);
+    os_exactly("cut as idle", (double)os.shared->stats.closed[UDS_ECHO_IDLE], 0);
+}
+
+/* ---- drain_ms ---------------------------------------------------------------------------------------------------- */
+
+static void drain_ms_bounds_a_drain(void **state)
+{
+    enum { DRAIN_MS = 300 };
+    double began, took;
+    os_plan plan;
+    pid_t server;
+    int fd;
+    (void)state;
+    memset(&plan, 0, sizeof plan);
+    plan.desc.drain_ms = DRAIN_MS;
+    server = os_serve(&plan);
+    fd = os_connect();
+    (void)stuff(fd);
+    began = os_now();
+    assert_int_equal(os_stop(server), 0);
+    took = os_now() - began;
+    os_at_least("ms of a drain beside one that does not read", took, DRAIN_MS - 5);
+    os_at_most("ms of a drain beside one that does not read", took, DRAIN_MS + 500.0 * OS_SLOW);
+    os_exactly("cut as STOPPED", (double)os.shared->stats.closed[UDS_ECHO_STOPPED], 1);
+    assert_false(os_exists(os.path));
+    (void)close(fd);
+}
+
+/* What the server took is all sent once the client reads, though it was told to stop before. */
+static void a_drain_loses_nothing_of_a_slow_reader(void **state)
+{
+    static char block[1 << 20];
+    pid_t server = os_serve(NULL);
+    int fd = os_connect();
+    size_t sent = stuff(fd), got;
+    (void)state;
+    assert_int_equal(kill(server, SIGTERM), 0);
+    os_sleep(100);
+    got = os_read(fd, block, sizeof block);
+    os_exactly("bytes read back", (double)got, (double)sent);
+    assert_int_equal(os_read_end(fd), 0);
+    os_exactly("exit status", os_reap(server, OS_REPLY_MS), 0);
+    os_exactly("ended in order", (double)os.shared->stats.closed[UDS_ECHO_OK], 1);
+    (void)close(fd);
+}
+
+/* ---- messages ---------------------------------------------------------------------------------------------------- */
+
+static uds_echo_error last_why;
+static int closes;
+
+static void note_why(uds_echo_conn *conn, uds_echo_error why, void *user)
+{
+    (void)conn;
+    (void)user;
+    last_why = why;
+    closes++;
+}
+
+static size_t frame_line(const unsigned char *bytes, size_t size, void *user)
+{
+    const unsigned char *end = (const unsigned char *)memchr(bytes, '\n', size);
+    (void)user;
+    return end ? (size_t)(end - bytes) + 1 : 0;
+}
+
+static size_t frame_by_announced_length(const unsigned char *bytes, size_t size, void *user)
+{
+    (void)user;
+    return size < 1 ? 0 : 1u + bytes[0];
+}
+
+/* Sends, and tells how the connection ended and what was answered before. */
+static size_t spoil(const uds_echo_server_desc *desc, const void *bytes, size_t size, char *in, size_t room)
+{
+    uds_echo_server *server = os_open(desc);
+    int bad = os_connect(), good = os_connect();
+    size_t got;
+    last_why = UDS_ECHO_OK;
+    closes = 0;
+    assert_int_equal(os_write(bad, bytes, size), size);
+    os_settle(server);
+    got = os_read(bad, in, room);
+    assert_int_equal(os_write(good, "\0\n", 2), 2);
+    os_settle(server);
+    assert_true(os_readable(good, 0)); /* others are served */
+    assert_int_equal(closes, 1);
+    (void)close(bad);
+    (void)close(good);
+    assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+    return got;
+}
+
+static void message_max_names_too_long(void **state)
+{
+    uds_echo_server_desc desc;
+    char out[200], in[200];
+    size_t got;
+    (void)state;
+    memset(&desc, 0, sizeof desc);
+    desc.message_max = 64;
+    desc.frame = frame_line;
+    desc.on_close = note_why;
+    memset(out, 'x', sizeof out);
+    memcpy(out, "ok\n", 3);
+    got = spoil(&desc, out, sizeof out, in, sizeof in);
+    os_exactly("bytes answered before it", (double)got, 3);
+    assert_memory_equal(in, "ok\n", 3);
+    assert_int_equal(last_why, UDS_ECHO_TOO_LONG);
+
+    desc.frame = frame_by_announced_length;
+    out[0] = 64; /* 65 with the byte that tells it */
+    got = spoil(&desc, out, 10, in, sizeof in);
+    os_exactly("bytes answered to a length over the limit", (double)got, 0);
+    assert_int_equal(last_why, UDS_ECHO_TOO_LONG);
+}
+
+static void a_message_of_exactly_message_max_passes(void **state)
+{
+    uds_echo_server_desc desc;
+    uds_echo_server *server;
+    char out[64], in[64];
+    int fd, i;
+    (void)state;
+    memset(&desc, 0, sizeof desc);
+    desc.message_max = 64;
+    desc.frame = frame_line;
+    server = os_open(&desc);
+    fd = os_connect();
+    memset(out, 'm', sizeof out);
+    out[63] = '\n';
+    for (i = 0; i < 64; i++) { /* cut at each place */
+        assert_int_equal(os_write(fd, out, (size_t)i), i);
+        os_settle(server);
+        assert_int_equal(os_write(fd, out + i, (size_t)(64 - i)), 64 - i);
+        os_settle(server);
+        assert_int_equal(os_read(fd, in, 64), 64);
+        assert_memory_equal(in, out, 64);
+    }
+    os_exactly("messages of 64 bytes, each cut at another place", i, 64);
+    (void)close(fd);
+    assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+}
+
+static uds_echo_verdict overstate(uds_echo_conn *conn, uds_echo_message *message, void *user)
+{
+    (void)conn;
+    (void)user;
+    if (message->data[0] == '!') message->size = message->capacity + 1;
+    if (message->data[0] == '?') return (uds_echo_verdict)77;
+    return UDS_ECHO_REPLY;
+}
+
+static void a_handler_that_breaks_its_contract_is_named(void **state)
+{
+    uds_echo_server_desc desc;
+    char in[16];
+    (void)state;
+    memset(&desc, 0, sizeof desc);
+    desc.on_message = overstate;
+    desc.on_close = note_why;
+    os_exactly("bytes after a size over capacity", (double)spoil(&desc, "!", 1, in, sizeof in), 0);
+    assert_int_equal(last_why, UDS_ECHO_HANDLER);
+    os_exactly("bytes after an unknown verdict", (double)spoil(&desc, "?", 1, in, sizeof in), 0);
+    assert_int_equal(last_why, UDS_ECHO_HANDLER);
+}
+
+/* ---- pending_max ------------------------------------------------------------------------------------------------- */
+
+/* Twenty that write what fits and do not read, with room for two: the others wait their turn, and in the end each has
+   all of its bytes. */
+static void pending_max_bounds_all_together(void **state)
+{
+    enum { CLIENTS = 20, LIMIT = 4 * MESSAGE };
+    static unsigned char out[1 << 20], in[1 << 20]; /* stuff() sends zeroes */
+    size_t sent[CLIENTS], total = 0, back = 0;
+    int fds[CLIENTS], i, right = 0;
+    os_plan plan;
+    pid_t server;
+    (void)state;
+    memset(&plan, 0, sizeof plan);
+    plan.desc.pending_max = LIMIT;
+    server = os_serve(&plan);
+    for (i = 0; i < CLIENTS; i++) {
+        fds[i] = os_connect();
+        sent[i] = stuff(fds[i]);
+        total += sent[i];
+    }
+    os_at_least("bytes sent by those who do not read", (double)total, 2e6);
+    for (i = 0; i < CLIENTS; i++) {
+        size_t got;
+        (void)shutdown(fds[i], SHUT_WR);
+        memset(in, 1, sizeof in);
+        got = os_read(fds[i], in, sizeof in);
+        back += got;
+        assert_memory_equal(in, out, got);
+        right += got == sent[i];
+    }
+    os_exactly("clients that got back all they sent", right, CLIENTS);
+    os_exactly("bytes that came back", (double)back, (double)total);
+    os_at_most("most bytes held at once", (double)os.shared->stats.pending_peak, LIMIT);
+    os_at_least("most bytes held at once", (double)os.shared->stats.pending_peak, MESSAGE);
+    for (i = 0; i < CLIENTS; i++) (void)close(fds[i]);
+    os_exactly("exit status", os_stop(server), 0);
+    os_exactly("bytes held in the end", (double)os.shared->stats.pending, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        OS_TEST(p23_a_flooder_that_never_reads),
+        OS_TEST(p15_sixteen_descriptors_and_forty_clients),
+        OS_TEST(connections_max_rests),
+        OS_TEST(connections_max_evicts_the_idlest),
+        OS_TEST(idle_ms_cuts_the_idle_and_not_the_busy),
+        OS_TEST(idle_ms_cuts_a_slow_reader_that_holds_a_buffer),
+        OS_TEST(idle_ms_spares_whom_an_answer_is_owed),
+        OS_TEST(drain_ms_bounds_a_drain),
+        OS_TEST(a_drain_loses_nothing_of_a_slow_reader),
+        OS_TEST(message_max_names_too_long),
+        OS_TEST(a_message_of_exactly_message_max_passes),
+        OS_TEST(a_handler_that_breaks_its_contract_is_named),
+        OS_TEST(pending_max_bounds_all_together),
+    };
+    return cmocka_run_group_tests_name("bounds", tests, NULL, NULL);
+}

@@ -1,0 +1,519 @@
+/* From a path to a listening socket and back, on a file system where anything may stand in the way. */
+#include "harness.h"
+
+static uds_echo_failure why;
+
+static uds_echo_error start(uds_echo_server **server, const char *path)
+{
+    uds_echo_server_desc desc = plain_desc();
+    desc.path = path;
+    return uds_echo_server_open(server, &desc, &why);
+}
+
+/* Opens, says hello, closes; nothing may be left but what was there. */
+static void serves_at(const char *path)
+{
+    uds_echo_server *server;
+    int peer;
+    assert_int_equal(start(&server, path), UDS_ECHO_OK);
+    peer = fake_peer_connect(path);
+    assert_true(peer >= 0);
+    say(peer, "hello");
+    settle(server);
+    assert_string_equal(heard(peer), "hello");
+    fake_peer_close(peer);
+    assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+    assert_false(fake_exists(path));
+}
+
+static void no_litter(void)
+{
+    char name[32];
+    int i;
+    for (i = 0; i < 10; i++) {
+        (void)snprintf(name, sizeof name, PATH "~%d", i);
+        assert_false(fake_exists(name));
+    }
+}
+
+static void fresh(void **state)
+{
+    (void)state;
+    serves_at(PATH);
+    serves_at("sock");
+    serves_at("./sock");
+    no_litter();
+}
+
+static void stale_is_replaced(void **state)
+{
+    unsigned long stale;
+    (void)state;
+    fake_put_stale(PATH);
+    stale = fake_inode(PATH);
+    assert_true(stale != 0);
+    serves_at(PATH);
+    no_litter();
+}
+
+static void without_renameat2(void **state)
+{
+    (void)state;
+    fake.no_renameat2 = 1;
+    serves_at(PATH);
+    fake_put_stale(PATH);
+    serves_at(PATH);
+    no_litter();
+}
+
+static void direct(void **state)
+{
+    int i;
+    (void)state;
+    for (i = 0; i < 3; i++) {
+        uds_echo_server_desc desc = plain_desc();
+        uds_echo_server *server;
+        int peer;
+        fake.no_renameat2 = i == 2;
+        desc.publish = UDS_ECHO_DIRECT;
+        if (i) fake_put_stale(PATH);
+        server = open_server(&desc);
+        peer = fake_peer_connect(PATH);
+        assert_true(peer >= 0);
+        fake_peer_close(peer);
+        (void)uds_echo_server_close(server);
+        assert_false(fake_exists(PATH));
+        no_litter();
+    }
+}
+
+/* P1: what is no socket is never touched. */
+static void foreign_files_refuse(void **state)
+{
+    static const char *const paths[] = {"/w/file", "/w/dir", "/w/link", "/w/dangling", "/w/tolive"};
+    uds_echo_server *server;
+    unsigned long inode;
+    size_t i;
+    (void)state;
+    fake_put_file("/w/file");
+    fake_put_dir("/w/dir");
+    fake_put_stale("/w/stale");
+    fake_put_link("/w/link", "stale");
+    fake_put_link("/w/dangling", "nowhere");
+    (void)fake_put_live("/w/live", SOCK_STREAM, 1);
+    fake_put_link("/w/tolive", "/w/live");
+    for (i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        inode = fake_inode(paths[i]);
+        assert_int_equal(start(&server, paths[i]), UDS_ECHO_NOT_SOCKET);
+        assert_int_equal(fake_inode(paths[i]), inode);
+        assert_null(server);
+    }
+    assert_int_equal(fake_calls_of(FAKE_bind), 0);
+}
+
+/* P2: live in any form: listening, full, bound and not listening, of another type. */
+static void live_refuses(void **state)
+{
+    static const struct {
+        int type, listening;
+    } kinds[] = {{SOCK_STREAM, 1}, {SOCK_STREAM, 0}, {SOCK_SEQPACKET, 1}, {SOCK_DGRAM, 0}};
+    uds_echo_server *server;
+    size_t i;
+    int full;
+    (void)state;
+    for (i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        for (full = 0; full < 2; full++) {
+            int live = fake_put_live(PATH, kinds[i].type, kinds[i].listening), k;
+            for (k = 0; full && k < 5; k++) (void)fake_peer_connect(PATH);
+            assert_int_equal(start(&server, PATH), UDS_ECHO_IN_USE);
+            assert_int_equal(why.pid, i == 0 && !full ? 4711 : -1);
+            assert_true(fake_exists(PATH));
+            fake_remove(PATH);
+            fake_peer_close(live);
+        }
+    }
+    assert_int_equal(fake_calls_of(FAKE_bind), 0);
+}
+
+static void refuse_what_exists(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    (void)state;
+    fake_put_stale(PATH);
+    desc.on_existing = UDS_ECHO_REFUSE;
+    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_EXISTS);
+    assert_true(fake_exists(PATH));
+}
+
+static void unknown_refuses(void **state)
+{
+    uds_echo_server *server;
+    (void)state;
+    fake_put_stale(PATH);
+    fake_set_mode(PATH, 0);
+    assert_int_equal(start(&server, PATH), UDS_ECHO_DENIED);
+    assert_true(fake_exists(PATH));
+}
+
+/* No lock, no removal; a fresh path needs none. */
+static void held_lock(void **state)
+{
+    uds_echo_server *server;
+    long long before = fake_now_ms();
+    (void)state;
+    fake.foreign_lock = 1;
+    fake_put_stale(PATH);
+    assert_int_equal(start(&server, PATH), UDS_ECHO_BUSY);
+    assert_in_range(fake_now_ms() - before, 1000, 1010);
+    assert_true(fake_exists(PATH));
+    fake_remove(PATH);
+    assert_int_equal(start(&server, PATH), UDS_ECHO_OK);
+    (void)uds_echo_server_close(server);
+    assert_true(fake_exists(PATH)); /* retired without the lock: left, stale and harmless */
+    fake.foreign_lock = 0;
+    serves_at(PATH);
+}
+
+static int moves;
+
+static int release_lock(void *user)
+{
+    (void)user;
+    if (++moves == 5) fake.foreign_lock = 0;
+    return 0;
+}
+
+static void lock_is_waited_for(void **state)
+{
+    (void)state;
+    fake.foreign_lock = 1;
+    fake.world = release_lock;
+    moves = 0;
+    fake_put_stale(PATH);
+    serves_at(PATH);
+}
+
+/* Somebody takes the path between the two looks: it is theirs. */
+static int steal(void *user)
+{
+    if (++moves == *(int *)user) {
+        fake_remove(PATH);
+        (void)fake_put_live(PATH, SOCK_STREAM, 1);
+    }
+    return 0;
+}
+
+static void stolen_between_looks(void **state)
+{
+    uds_echo_server *server;
+    int at;
+    (void)state;
+    for (at = 1; at <= 2; at++) {
+        fake_reset();
+        fake_put_stale(PATH);
+        fake.world = steal;
+        fake.user = &at;
+        moves = 0;
+        (void)start(&server, PATH);
+        if (at == 1) assert_int_equal(why.error, UDS_ECHO_IN_USE);
+        if (server) (void)uds_echo_server_close(server);
+        fake_finish();
+        assert_lawful();
+    }
+}
+
+/* What crashed starters left is swept up by the next one, what lives is not. */
+static void litter_is_swept(void **state)
+{
+    uds_echo_server *server;
+    (void)state;
+    fake_put_stale(PATH "~0");
+    fake_put_stale(PATH "~7");
+    (void)fake_put_live(PATH "~3", SOCK_STREAM, 0);
+    fake_put_file(PATH "~4");
+    assert_int_equal(start(&server, PATH), UDS_ECHO_OK);
+    assert_false(fake_exists(PATH "~0"));
+    assert_false(fake_exists(PATH "~7"));
+    assert_true(fake_exists(PATH "~3"));
+    assert_true(fake_exists(PATH "~4"));
+    (void)uds_echo_server_close(server);
+}
+
+static void all_names_taken(void **state)
+{
+    char name[32];
+    uds_echo_server *server;
+    int i;
+    (void)state;
+    for (i = 0; i < 10; i++) {
+        (void)snprintf(name, sizeof name, PATH "~%d", i);
+        fake_put_file(name);
+    }
+    assert_int_equal(start(&server, PATH), UDS_ECHO_BUSY);
+}
+
+/* P9: the mode is exact, whatever the umask, and never wider on the way. */
+static void mode_is_exact(void **state)
+{
+    static const unsigned masks[] = {0, 022, 077, 0777};
+    static const int modes[] = {0, 0600, 0660, 0666, 0777, 0400};
+    size_t m, i;
+    (void)state;
+    for (m = 0; m < 4; m++) {
+        for (i = 0; i < 6; i++) {
+            uds_echo_server_desc desc = plain_desc();
+            uds_echo_server *server;
+            fake.umask = masks[m];
+            desc.mode = modes[i];
+            server = open_server(&desc);
+            assert_int_equal(fake_mode(PATH), modes[i] ? modes[i] : 0600);
+            (void)uds_echo_server_close(server);
+        }
+    }
+}
+
+/* P5: at exit only what is ours goes. */
+static void retire_leaves_what_is_not_ours(void **state)
+{
+    uds_echo_server *server;
+    (void)state;
+    assert_int_equal(start(&server, PATH), UDS_ECHO_OK);
+    fake_remove(PATH);
+    (void)fake_put_live(PATH, SOCK_STREAM, 1);
+    (void)uds_echo_server_close(server);
+    assert_true(fake_exists(PATH));
+    fake_remove(PATH);
+
+    assert_int_equal(start(&server, PATH), UDS_ECHO_OK);
+    fake_remove(PATH);
+    fake_put_file(PATH);
+    (void)uds_echo_server_close(server);
+    assert_true(fake_exists(PATH));
+    fake_remove(PATH);
+
+    assert_int_equal(start(&server, PATH), UDS_ECHO_OK);
+    fake_remove(PATH);
+    (void)uds_echo_server_close(server);
+    assert_false(fake_exists(PATH));
+}
+
+/* P13: every length works or is refused with a name, and nothing else is made. */
+static void lengths(void **state)
+{
+    static char path[500] = "/w/";
+    uds_echo_server *server;
+    size_t folder, name, served = 0, refused = 0;
+    (void)state;
+    memset(path + 3, 'd', 200);
+    path[203] = '\0';
+    fake_put_dir(path);
+    for (folder = 0; folder < 2; folder++) {
+        for (name = 1; name < 258; name++) {
+            uds_echo_error error;
+            size_t at = 3;
+            if (folder) {
+                memset(path + 3, 'd', 200);
+                path[203] = '/';
+                at = 204;
+            }
+            memset(path + at, 'n', name);
+            path[at + name] = '\0';
+            error = start(&server, path);
+            assert_true(error == UDS_ECHO_OK || error == UDS_ECHO_PATH);
+            if (error) {
+                refused++;
+                assert_false(fake_exists(path));
+                continue;
+            }
+            served++;
+            assert_true(fake_exists(path));
+            (void)uds_echo_server_close(server);
+        }
+    }
+    print_message("# %zu lengths served, %zu refused by name\n", served, refused);
+    assert_in_range(served, 100 + 85, 400);
+}
+
+static void bad_paths(void **state)
+{
+    uds_echo_server *server;
+    (void)state;
+    assert_int_equal(start(&server, NULL), UDS_ECHO_INVALID);
+    assert_string_equal(why.call, "desc.path");
+    assert_int_equal(start(&server, ""), UDS_ECHO_PATH);
+    assert_int_equal(start(&server, "/w/"), UDS_ECHO_PATH);
+    assert_int_equal(start(&server, "/missing/sock"), UDS_ECHO_NOT_FOUND);
+    fake_put_file("/w/file");
+    assert_int_equal(start(&server, "/w/file/sock"), UDS_ECHO_NOT_FOUND);
+    fake_put_dir("/w/closed");
+    fake_set_mode("/w/closed", 0555);
+    assert_int_equal(start(&server, "/w/closed/sock"), UDS_ECHO_DENIED);
+    assert_int_equal(start(&server, "/w/."), UDS_ECHO_NOT_SOCKET);
+}
+
+/* A folder that may be searched and not read: no lock can be had there, and a fresh path needs none. */
+static void unreadable_folder(void **state)
+{
+    uds_echo_server *server;
+    (void)state;
+    fake_put_dir("/w/blind");
+    fake_set_mode("/w/blind", 0333);
+    assert_int_equal(start(&server, "/w/blind/sock"), UDS_ECHO_OK);
+    (void)uds_echo_server_close(server);
+    assert_int_equal(start(&server, "/w/blind/sock"), UDS_ECHO_BUSY);
+}
+
+static void shared_listener(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *first = open_server(&desc), *second, *third;
+    int peer;
+    (void)state;
+    desc.share_with = first;
+    assert_int_equal(uds_echo_server_open(&second, &desc, &why), UDS_ECHO_INVALID); /* a path as well */
+    desc.path = NULL;
+    second = open_server(&desc);
+    uds_echo_server_stop(first, UDS_ECHO_DRAIN);
+    settle(first);
+    assert_int_equal(uds_echo_server_step(first, 0), UDS_ECHO_STOPPED);
+    assert_true(fake_exists(PATH));
+    assert_int_equal(fake_calls_of(FAKE_shutdown), 0); /* P42 */
+    assert_int_equal(uds_echo_server_open(&third, &desc, &why), UDS_ECHO_STOPPED);
+    (void)uds_echo_server_close(first);
+    peer = fake_peer_connect(PATH);
+    say(peer, "still here");
+    settle(second);
+    assert_string_equal(heard(peer), "still here");
+    fake_peer_close(peer);
+    (void)uds_echo_server_close(second);
+    assert_false(fake_exists(PATH));
+}
+
+/* P6, P17, P42: an inherited listener is verified, tamed and otherwise left alone. */
+static void adopted_listener(void **state)
+{
+    struct sockaddr_un address;
+    socklen_t size;
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    ue_place place;
+    int fd = fake_socket(AF_UNIX, SOCK_STREAM, 0), peer;
+    (void)state;
+    desc.path = NULL;
+    assert_int_equal(uds_echo_server_adopt(&server, fd, &desc, &why), UDS_ECHO_INVALID); /* does not listen */
+    assert_int_equal(ue_place_split(&place, PATH, "", NULL), UDS_ECHO_OK);
+    assert_true(ue_address(&address, &size, &place, ""));
+    assert_int_equal(fake_bind(fd, (struct sockaddr *)&address, size), 0);
+    assert_int_equal(fake_listen(fd, 5), 0);
+    desc.path = PATH;
+    assert_int_equal(uds_echo_server_adopt(&server, fd, &desc, &why), UDS_ECHO_INVALID);
+    assert_string_equal(why.call, "desc.path");
+    desc.path = NULL;
+    assert_int_equal(uds_echo_server_adopt(&server, fd, &desc, &why), UDS_ECHO_OK);
+    peer = fake_peer_connect(PATH);
+    say(peer, "adopted");
+    settle(server);
+    assert_string_equal(heard(peer), "adopted");
+    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    settle(server);
+    assert_string_equal(heard(peer), "");
+    assert_int_equal(fake_calls_of(FAKE_unlinkat), 0);
+    assert_true(fake_exists(PATH));
+    fake_peer_close(peer);
+    (void)uds_echo_server_close(server);
+    fd = fake_socket(AF_UNIX, SOCK_DGRAM, 0);
+    assert_int_equal(uds_echo_server_adopt(&server, fd, &desc, &why), UDS_ECHO_WRONG_TYPE);
+    (void)fake_close(fd);
+}
+
+static int ready;
+
+static void stop_at_once(uds_echo_server *server, void *user)
+{
+    (void)user;
+    ready++;
+    assert_int_equal(uds_echo_server_run(server), UDS_ECHO_REENTRANT);
+    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+}
+
+static void gone(uds_echo_server *server, void *user)
+{
+    (void)server, (void)user;
+    ready += 10;
+}
+
+/* Law 8: a stop before run is not lost. */
+static void serve_and_stop_at_once(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    (void)state;
+    ready = 0;
+    desc.on_ready = stop_at_once;
+    desc.on_end = gone;
+    assert_int_equal(uds_echo_serve(&desc, &why), UDS_ECHO_OK);
+    assert_int_equal(ready, 11);
+    assert_false(fake_exists(PATH));
+}
+
+static void failures_explain_themselves(void **state)
+{
+    char text[400], cut[10];
+    uds_echo_server *server;
+    size_t length;
+    int i;
+    (void)state;
+    (void)fake_put_live(PATH, SOCK_STREAM, 1);
+    assert_int_equal(start(&server, PATH), UDS_ECHO_IN_USE);
+    length = uds_echo_explain(&why, "/w/so\nck", text, sizeof text);
+    assert_int_equal(length, strlen(text));
+    assert_string_equal(text, "\"/w/so\\nck\": a live server is there (pid 4711, uid 1000) [connect]; "
+                              "stop it, or choose another path");
+    assert_int_equal(uds_echo_explain(&why, "/w/so\nck", cut, sizeof cut), length);
+    assert_string_equal(cut, "\"/w/so\\nc");
+    assert_int_equal(uds_echo_explain(&why, "/w/so\nck", NULL, 0), length);
+    assert_true(uds_echo_explain(NULL, NULL, text, sizeof text) > 0);
+    for (i = 0; i < UDS_ECHO_ERROR_COUNT; i++) assert_true(strlen(uds_echo_error_text((uds_echo_error)i)) > 5);
+    assert_true(strlen(uds_echo_error_text((uds_echo_error)-1)) > 0);
+    assert_true(strlen(uds_echo_error_text(UDS_ECHO_ERROR_COUNT)) > 0);
+}
+
+static void escapes(void **state)
+{
+    static const struct {
+        const char *bytes, *text;
+        size_t size;
+    } cases[] = {{"plain", "plain", 5},
+                 {"a\0b", "a\\x00b", 3},
+                 {"\n\r\t\\\x1b\x7f", "\\n\\r\\t\\\\\\x1b\\x7f", 6},
+                 {"\xe4\xb8\xad\xc3\xa9", "\xe4\xb8\xad\xc3\xa9", 5},
+                 {"\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80", 4},
+                 {"\xc2\x9b", "\\xc2\\x9b", 2},         /* a control character in UTF-8 */
+                 {"\xe4\xb8", "\\xe4\\xb8", 2},         /* cut */
+                 {"\xc0\xaf\xff", "\\xc0\\xaf\\xff", 3}, /* never well-formed */
+                 {"\xed\xa0\x80", "\\xed\\xa0\\x80", 3}, /* a surrogate */
+                 {"\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80", 4}};
+    char text[64];
+    size_t i;
+    (void)state;
+    for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(uds_echo_escape(cases[i].bytes, cases[i].size, text, sizeof text), strlen(cases[i].text));
+        assert_string_equal(text, cases[i].text);
+    }
+    assert_int_equal(uds_echo_escape(NULL, 5, text, sizeof text), 0);
+    assert_string_equal(text, "");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(fresh), TEST(stale_is_replaced), TEST(without_renameat2), TEST(direct), TEST(foreign_files_refuse),
+        TEST(live_refuses), TEST(refuse_what_exists), TEST(unknown_refuses), TEST(held_lock), TEST(lock_is_waited_for),
+        TEST(stolen_between_looks), TEST(litter_is_swept), TEST(all_names_taken), TEST(mode_is_exact),
+        TEST(retire_leaves_what_is_not_ours), TEST(lengths), TEST(bad_paths), TEST(unreadable_folder),
+        TEST(shared_listener), TEST(adopted_listener), TEST(serve_and_stop_at_once), TEST(failures_explain_themselves),
+        TEST(escapes)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

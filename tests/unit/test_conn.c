@@ -1,0 +1,835 @@
+/* Every arrow of the connection's state machine, seen from both ends. */
+#include "harness.h"
+
+static uds_echo_error ends[64]; /* why each connection ended, in order */
+static int ended;
+static uds_echo_id last_id;
+static uds_echo_verdict verdict; /* what the handler says next */
+
+static void on_close(uds_echo_conn *conn, uds_echo_error why, void *user)
+{
+    (void)user;
+    assert_int_equal(uds_echo_conn_send(conn, "x", 1), UDS_ECHO_GONE);
+    assert_null(uds_echo_server_find(uds_echo_conn_server(conn), uds_echo_conn_id(conn)));
+    if (ended < 64) ends[ended++] = why;
+}
+
+static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *message, void *user)
+{
+    (void)user;
+    last_id = uds_echo_conn_id(conn);
+    assert_int_equal(message->capacity, 64);
+    assert_ptr_equal(uds_echo_server_find(uds_echo_conn_server(conn), last_id), conn);
+    return verdict;
+}
+
+static uds_echo_server *serve(uds_echo_server_desc desc)
+{
+    ended = 0;
+    verdict = UDS_ECHO_REPLY;
+    desc.on_close = on_close;
+    if (!desc.on_message) desc.on_message = on_message;
+    return open_server(&desc);
+}
+
+static int joined(uds_echo_server *server)
+{
+    int peer = fake_peer_connect(PATH);
+    assert_true(peer >= 0);
+    settle(server);
+    return peer;
+}
+
+static unsigned state_of(const uds_echo_server *server)
+{
+    return server->conns[0].state;
+}
+
+static void closed_for(uds_echo_server *server, uds_echo_error why)
+{
+    assert_int_equal(ended, 1);
+    assert_int_equal(ends[0], why);
+    assert_int_equal(stats_of(server).closed[why], 1);
+    assert_int_equal(stats_of(server).connections, 0);
+    assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+}
+
+static void open_read_answer_half_close(void **state)
+{
+    uds_echo_server *server = serve(plain_desc());
+    int peer = joined(server);
+    (void)state;
+    assert_int_equal(state_of(server), UE_READING);
+    say(peer, "hello");
+    settle(server);
+    assert_string_equal(heard(peer), "hello");
+    assert_int_equal(state_of(server), UE_READING);
+    fake_peer_shutdown(peer, SHUT_WR);
+    settle(server);
+    assert_int_equal(fake_peer_recv(peer, &peer, 0), 0);
+    closed_for(server, UDS_ECHO_OK);
+    fake_peer_close(peer);
+}
+
+/* Law 2: while an answer waits nothing more is read, and it costs what did not fit. */
+static void slow_reader_waits_alone(void **state)
+{
+    uds_echo_server *server;
+    int slow, other;
+    (void)state;
+    fake.queue_bytes = 40;
+    server = serve(plain_desc());
+    slow = joined(server);
+    other = joined(server);
+    say(slow, "0123456789012345678901234567890123456789");
+    settle(server);
+    say(slow, "abcdefghij");
+    settle(server); /* its window is full of the first answer: the second waits */
+    assert_int_equal(state_of(server), UE_SENDING);
+    assert_int_equal(stats_of(server).pending, 10);
+    say(slow, "ABCDEFGHIJ");
+    settle(server);
+    assert_int_equal(stats_of(server).bytes_in, 50); /* not read */
+    say(other, "quick");
+    settle(server);
+    assert_string_equal(heard(other), "quick");
+    assert_string_equal(heard(slow), "0123456789012345678901234567890123456789");
+    settle(server);
+    assert_string_equal(heard(slow), "abcdefghijABCDEFGHIJ");
+    assert_int_equal(state_of(server), UE_READING);
+    assert_int_equal(stats_of(server).pending, 0);
+    fake_peer_close(slow);
+    fake_peer_close(other);
+    settle(server);
+    assert_int_equal(ended, 2);
+    (void)uds_echo_server_close(server);
+}
+
+static void slow_reader_half_closes(void **state)
+{
+    uds_echo_server *server;
+    int peer;
+    (void)state;
+    fake.queue_bytes = 30;
+    server = serve(plain_desc());
+    peer = joined(server);
+    say(peer, "012345678901234567890123456789");
+    settle(server);
+    say(peer, "the rest of it");
+    settle(server);
+    fake_peer_shutdown(peer, SHUT_WR);
+    settle(server);
+    assert_int_equal(ended, 0); /* it is owed an answer */
+    assert_int_equal(strlen(heard(peer)), 30);
+    settle(server);
+    assert_string_equal(heard(peer), "the rest of it");
+    closed_for(server, UDS_ECHO_OK);
+    fake_peer_close(peer);
+}
+
+static void reader_goes_away_with_an_answer_waiting(void **state)
+{
+    uds_echo_server *server;
+    int peer;
+    (void)state;
+    fake.queue_bytes = 30;
+    server = serve(plain_desc());
+    peer = joined(server);
+    say(peer, "012345678901234567890123456789");
+    settle(server);
+    say(peer, "more");
+    settle(server);
+    assert_int_equal(state_of(server), UE_SENDING);
+    fake_peer_close(peer);
+    settle(server);
+    assert_int_equal(stats_of(server).pending, 0);
+    closed_for(server, UDS_ECHO_RESET);
+}
+
+/* LATER: not read, not spun on, and the half-close waits for the answer. */
+static void later_is_waited_for(void **state)
+{
+    uds_echo_server *server = serve(plain_desc());
+    int peer = joined(server);
+    unsigned long waits;
+    (void)state;
+    verdict = UDS_ECHO_LATER;
+    say(peer, "question");
+    settle(server);
+    assert_int_equal(state_of(server), UE_WAITING);
+    say(peer, "next");
+    fake_peer_shutdown(peer, SHUT_WR);
+    settle(server);
+    assert_int_equal(stats_of(server).messages, 1);
+    waits = (unsigned long)stats_of(server).waits;
+    fake_sleep(1000);
+    settle(server); /* every step is asked for here, but none of them may find an event */
+    assert_int_equal(server->conns[0].watch, 0);
+    assert_true(stats_of(server).waits > waits);
+    verdict = UDS_ECHO_REPLY;
+    assert_int_equal(uds_echo_conn_send(uds_echo_server_find(server, last_id), "answer ", 7), UDS_ECHO_OK);
+    assert_int_equal(uds_echo_server_timeout(server), 0);
+    settle(server);
+    assert_string_equal(heard(peer), "answer next");
+    closed_for(server, UDS_ECHO_OK);
+    fake_peer_close(peer);
+}
+
+static void later_paid_with_nothing(void **state)
+{
+    uds_echo_server *server = serve(plain_desc());
+    int peer = joined(server);
+    (void)state;
+    verdict = UDS_ECHO_LATER;
+    say(peer, "question");
+    settle(server);
+    verdict = UDS_ECHO_REPLY;
+    assert_int_equal(uds_echo_conn_send(uds_echo_server_find(server, last_id), NULL, 0), UDS_ECHO_OK);
+    settle(server);
+    say(peer, "next");
+    settle(server);
+    assert_string_equal(heard(peer), "next");
+    fake_peer_close(peer);
+    settle(server);
+    closed_for(server, UDS_ECHO_OK);
+}
+
+static void peer_goes_away_while_we_think(void **state)
+{
+    uds_echo_server *server = serve(plain_desc());
+    int peer = joined(server);
+    (void)state;
+    verdict = UDS_ECHO_LATER;
+    say(peer, "question");
+    settle(server);
+    fake_peer_close(peer);
+    settle(server); /* HUP comes unasked: no spin */
+    assert_int_equal(ended, 0);
+    assert_int_equal(uds_echo_conn_send(uds_echo_server_find(server, last_id), "answer", 6), UDS_ECHO_RESET);
+    settle(server);
+    closed_for(server, UDS_ECHO_RESET);
+}
+
+/* CLOSE: the last answer is readable to its end by a peer in mid-send, and the end is not a reset. */
+static void close_is_readable(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    char bytes[64];
+    int peer;
+    (void)state;
+    desc.message_max = 4;
+    desc.on_message = NULL;
+    server = serve(desc);
+    server->desc.on_message = NULL;
+    peer = joined(server);
+    say(peer, "aaaabbbbccccddddeeeeffffgggghhhhiiiijjjjkkkkllllmmmmnnnnooooppppqqqqrrrrssssttttuuuuvvvv");
+    uds_echo_conn_close(&server->conns[0]);
+    (void)uds_echo_server_step(server, 0);
+    (void)uds_echo_server_step(server, 0);
+    assert_int_equal(fake_peer_send(peer, "x", 1), -1);
+    assert_int_equal(errno, EPIPE);
+    settle(server);
+    while (fake_peer_recv(peer, bytes, sizeof bytes) > 0) continue;
+    assert_int_equal(fake_peer_recv(peer, bytes, sizeof bytes), 0);
+    closed_for(server, UDS_ECHO_OK);
+    fake_peer_close(peer);
+}
+
+static void verdict_close_sends_first(void **state)
+{
+    uds_echo_server *server = serve(plain_desc());
+    int peer = joined(server);
+    (void)state;
+    verdict = UDS_ECHO_CLOSE;
+    say(peer, "last words");
+    settle(server);
+    assert_string_equal(heard(peer), "last words");
+    assert_int_equal(fake_peer_recv(peer, &peer, 0), 0);
+    closed_for(server, UDS_ECHO_OK);
+    fake_peer_close(peer);
+}
+
+/* More is queued than one step may read: discarding goes on in the next ones. */
+static void discarding_takes_its_time(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    char flood[256];
+    int peer;
+    (void)state;
+    memset(flood, 'f', sizeof flood);
+    desc.message_max = 4;
+    server = serve(desc);
+    server->desc.on_message = NULL;
+    peer = joined(server);
+    assert_int_equal(fake_peer_send(peer, flood, sizeof flood), sizeof flood);
+    uds_echo_conn_close(&server->conns[0]);
+    server->conns[0].watch = server->conns[0].watch; /* the queue is run after events: nothing was read yet */
+    ue_run_queue(server);
+    assert_int_equal(state_of(server), UE_DISCARDING);
+    settle(server);
+    assert_int_equal(fake_peer_recv(peer, flood, sizeof flood), 0);
+    closed_for(server, UDS_ECHO_OK);
+    fake_peer_close(peer);
+}
+
+static int refuse(uds_echo_conn *conn, void *user)
+{
+    (void)user;
+    assert_int_equal(uds_echo_conn_send(conn, "too late", 8), UDS_ECHO_OK);
+    return 1;
+}
+
+static void refusal_with_a_reason(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    int peer;
+    (void)state;
+    desc.on_open = refuse;
+    server = serve(desc);
+    peer = fake_peer_connect(PATH);
+    say(peer, "let me in");
+    settle(server);
+    assert_string_equal(heard(peer), "too late");
+    assert_int_equal(fake_peer_recv(peer, &peer, 0), 0);
+    assert_int_equal(ended, 0); /* on_close is for those that were welcome */
+    assert_int_equal(stats_of(server).refused, 1);
+    assert_int_equal(stats_of(server).connections, 0);
+    fake_peer_close(peer);
+    (void)uds_echo_server_close(server);
+}
+
+static void framing_over_any_split(void **state)
+{
+    static const char text[] = "a\nbcd\n\nefghijkl\n";
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    size_t i, cut;
+    int peer;
+    (void)state;
+    desc.frame = lines;
+    for (cut = 1; cut < sizeof text - 1; cut++) {
+        char got[64] = "";
+        server = serve(desc);
+        peer = joined(server);
+        for (i = 0; i < sizeof text - 1; i += cut) {
+            size_t n = sizeof text - 1 - i < cut ? sizeof text - 1 - i : cut;
+            assert_int_equal(fake_peer_send(peer, text + i, n), n);
+            settle(server);
+            (void)strcat(got, heard(peer));
+        }
+        assert_string_equal(got, text);
+        assert_int_equal(stats_of(server).messages, 4);
+        fake_peer_shutdown(peer, SHUT_WR);
+        settle(server);
+        closed_for(server, UDS_ECHO_OK);
+        fake_peer_close(peer);
+    }
+}
+
+/* Answers to messages that came together leave together. */
+static void pipelined_answers_are_one_send(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    unsigned long sends;
+    int peer;
+    (void)state;
+    desc.frame = lines;
+    server = serve(desc);
+    peer = joined(server);
+    sends = fake_calls_of(FAKE_send);
+    say(peer, "1\n2\n3\n4\n5\n6\n7\n8\n");
+    settle(server);
+    assert_string_equal(heard(peer), "1\n2\n3\n4\n5\n6\n7\n8\n");
+    assert_int_equal(fake_calls_of(FAKE_send) - sends, 1);
+    fake_peer_close(peer);
+    (void)uds_echo_server_close(server);
+}
+
+static void partial_message_at_the_end(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    int peer;
+    (void)state;
+    desc.frame = lines;
+    server = serve(desc);
+    peer = joined(server);
+    say(peer, "whole\nhalf");
+    settle(server);
+    fake_peer_shutdown(peer, SHUT_WR);
+    settle(server);
+    assert_string_equal(heard(peer), "whole\n");
+    closed_for(server, UDS_ECHO_END);
+    fake_peer_close(peer);
+}
+
+static void message_of_exactly_the_maximum(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    char text[66];
+    int peer;
+    (void)state;
+    memset(text, 'm', sizeof text);
+    text[63] = '\n';
+    text[64] = '\0';
+    desc.frame = lines;
+    server = serve(desc);
+    peer = joined(server);
+    say(peer, text);
+    settle(server);
+    assert_string_equal(heard(peer), text);
+    text[63] = 'm';
+    say(peer, text);
+    say(peer, "\n");
+    settle(server);
+    assert_string_equal(heard(peer), "");
+    closed_for(server, UDS_ECHO_TOO_LONG);
+    fake_peer_close(peer);
+}
+
+static size_t announced(const unsigned char *bytes, size_t size, void *user)
+{
+    (void)user;
+    return size ? bytes[0] : 0;
+}
+
+static void length_that_is_announced_too_long(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    int peer;
+    (void)state;
+    desc.frame = announced;
+    server = serve(desc);
+    peer = joined(server);
+    say(peer, "\x03" "ab" "\x41");
+    settle(server);
+    assert_string_equal(heard(peer), "\x03" "ab");
+    closed_for(server, UDS_ECHO_TOO_LONG); /* at once, not when the 65 bytes have come */
+    fake_peer_close(peer);
+}
+
+static uds_echo_verdict too_much(uds_echo_conn *conn, uds_echo_message *message, void *user)
+{
+    (void)conn, (void)user;
+    message->size = message->capacity + 1;
+    return UDS_ECHO_REPLY;
+}
+
+static uds_echo_verdict nonsense(uds_echo_conn *conn, uds_echo_message *message, void *user)
+{
+    (void)conn, (void)message, (void)user;
+    return (uds_echo_verdict)77;
+}
+
+static void handler_breaks_its_contract(void **state)
+{
+    int i;
+    (void)state;
+    for (i = 0; i < 2; i++) {
+        uds_echo_server_desc desc = plain_desc();
+        uds_echo_server *server;
+        int peer;
+        desc.on_message = i ? nonsense : too_much;
+        server = serve(desc);
+        peer = joined(server);
+        say(peer, "x");
+        settle(server);
+        assert_string_equal(heard(peer), "");
+        closed_for(server, UDS_ECHO_HANDLER);
+        fake_peer_close(peer);
+    }
+}
+
+/* Law: what waits for one peer is bounded by a message, and a push that would pass it is told so. */
+static void pushes_are_bounded(void **state)
+{
+    uds_echo_server *server;
+    uds_echo_conn *conn;
+    char full[64];
+    int peer;
+    (void)state;
+    memset(full, 'p', sizeof full);
+    fake.queue_bytes = 10;
+    server = serve(plain_desc());
+    peer = joined(server);
+    conn = &server->conns[0];
+    assert_int_equal(uds_echo_conn_send(conn, full, 65), UDS_ECHO_TOO_LONG);
+    assert_int_equal(uds_echo_conn_send(conn, NULL, 5), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_conn_send(conn, full, 64), UDS_ECHO_OK);
+    assert_int_equal(uds_echo_conn_send(conn, full, 10), UDS_ECHO_OK);
+    assert_int_equal(uds_echo_conn_send(conn, full, 1), UDS_ECHO_WOULD_BLOCK);
+    assert_int_equal(stats_of(server).pending, 64);
+    assert_int_equal(strlen(heard(peer)), 10);
+    settle(server);
+    assert_int_equal(uds_echo_conn_send(conn, full, 10), UDS_ECHO_OK);
+    assert_int_equal(uds_echo_conn_send(conn, full, 1), UDS_ECHO_WOULD_BLOCK);
+    fake_peer_close(peer);
+    settle(server);
+    closed_for(server, UDS_ECHO_RESET);
+}
+
+/* pending_max: with no room left nothing is read from anybody, and all go on when there is. */
+static void without_room_nothing_is_read(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    char full[64];
+    int stuck, other;
+    (void)state;
+    memset(full, 's', sizeof full);
+    fake.queue_bytes = 32;
+    desc.pending_max = 128;
+    server = serve(desc);
+    stuck = joined(server);
+    other = joined(server);
+    assert_int_equal(uds_echo_conn_send(&server->conns[0], full, 64), UDS_ECHO_OK);
+    assert_int_equal(stats_of(server).pending, 32);
+    say(other, "hello");
+    settle(server);
+    assert_int_equal(server->conns[1].state, UE_STARVED);
+    assert_int_equal(fake_peer_pending(other), 0);
+    assert_int_equal(strlen(heard(stuck)), 32);
+    settle(server);
+    assert_string_equal(heard(other), "hello");
+    fake_peer_close(stuck);
+    fake_peer_close(other);
+    (void)uds_echo_server_close(server);
+}
+
+static void ids_outlive_slots(void **state)
+{
+    uds_echo_server *server = serve(plain_desc());
+    int peer = joined(server);
+    uds_echo_id first;
+    (void)state;
+    say(peer, "x");
+    settle(server);
+    first = last_id;
+    assert_true(first != 0);
+    fake_peer_close(peer);
+    settle(server);
+    assert_null(uds_echo_server_find(server, first));
+    peer = joined(server);
+    say(peer, "y");
+    settle(server);
+    assert_int_equal(first & 0xffffffff, last_id & 0xffffffff); /* the same slot */
+    assert_null(uds_echo_server_find(server, first));
+    assert_non_null(uds_echo_server_find(server, last_id));
+    assert_null(uds_echo_server_find(server, 0));
+    assert_null(uds_echo_server_find(server, ~0ull));
+    fake_peer_close(peer);
+    (void)uds_echo_server_close(server);
+}
+
+/* Cutting: idle, evicted, stopped. */
+static void idle_is_cut_unless_we_owe(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    int quiet, waiting;
+    (void)state;
+    desc.idle_ms = 1000;
+    server = serve(desc);
+    quiet = joined(server);
+    waiting = joined(server);
+    verdict = UDS_ECHO_LATER;
+    say(waiting, "think");
+    settle(server);
+    assert_in_range(uds_echo_server_timeout(server), 1, 1000);
+    fake_sleep(1000);
+    settle(server);
+    assert_int_equal(ended, 1);
+    assert_int_equal(ends[0], UDS_ECHO_IDLE);
+    assert_non_null(uds_echo_server_find(server, last_id));
+    fake_peer_close(quiet);
+    fake_peer_close(waiting);
+    (void)uds_echo_server_close(server);
+    assert_int_equal(ends[1], UDS_ECHO_STOPPED);
+}
+
+static void full_rests_or_evicts(void **state)
+{
+    int evict;
+    (void)state;
+    for (evict = 0; evict < 2; evict++) {
+        uds_echo_server_desc desc = plain_desc();
+        uds_echo_server *server;
+        int first, second, third;
+        desc.connections_max = 2;
+        desc.when_full = evict ? UDS_ECHO_EVICT : UDS_ECHO_REST;
+        server = serve(desc);
+        first = joined(server);
+        second = joined(server);
+        say(first, "busy");
+        settle(server);
+        third = joined(server);
+        assert_int_equal(ended, evict);
+        if (evict) assert_int_equal(ends[0], UDS_ECHO_EVICTED);
+        assert_int_equal(stats_of(server).connections, 2);
+        assert_int_equal(stats_of(server).accepted, 2 + evict);
+        fake_peer_close(second);
+        settle(server);
+        say(third, "in");
+        settle(server);
+        assert_string_equal(heard(third), "in");
+        fake_peer_close(first);
+        fake_peer_close(third);
+        (void)uds_echo_server_close(server);
+    }
+}
+
+/* P15: without descriptors the listener is not watched, and comes back by itself. */
+static void want_of_descriptors_rests(void **state)
+{
+    uds_echo_server *server = serve(plain_desc());
+    int first = joined(server), second;
+    unsigned long accepts;
+    (void)state;
+    fake.descriptors_max = fake_open_descriptors();
+    second = joined(server);
+    assert_int_equal(stats_of(server).exhausted, 1);
+    accepts = fake_calls_of(FAKE_accept4) + fake_calls_of(FAKE_accept);
+    settle(server);
+    assert_int_equal(fake_calls_of(FAKE_accept4) + fake_calls_of(FAKE_accept), accepts);
+    assert_in_range(uds_echo_server_timeout(server), 1, 100);
+    say(first, "established");
+    settle(server);
+    assert_string_equal(heard(first), "established");
+    fake.descriptors_max++;
+    fake_sleep(100);
+    say(second, "late");
+    settle(server);
+    assert_string_equal(heard(second), "late");
+    fake_peer_close(first);
+    fake_peer_close(second);
+    (void)uds_echo_server_close(server);
+}
+
+/* Drain: queued and received is answered, then all end by the ordinary arrows. */
+static void drain_answers_what_was_received(void **state)
+{
+    uds_echo_server *server = serve(plain_desc());
+    int old = joined(server), queued, i;
+    (void)state;
+    queued = fake_peer_connect(PATH);
+    say(old, "old");
+    say(queued, "queued");
+    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    for (i = 0; i < 20 && uds_echo_server_step(server, 1) == UDS_ECHO_OK; i++) assert_true(i < 19);
+    assert_false(fake_exists(PATH));
+    assert_int_equal(fake_peer_connect(PATH), -1);
+    assert_string_equal(heard(old), "old");
+    assert_string_equal(heard(queued), "queued");
+    assert_int_equal(fake_peer_recv(old, &i, 1), 0);
+    assert_int_equal(stats_of(server).closed[UDS_ECHO_OK], 2);
+    assert_int_equal(uds_echo_server_step(server, -1), UDS_ECHO_STOPPED);
+    assert_int_equal(uds_echo_server_run(server), UDS_ECHO_OK);
+    fake_peer_close(old);
+    fake_peer_close(queued);
+    (void)uds_echo_server_close(server);
+}
+
+static void drain_has_a_deadline(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    int peer, i;
+    (void)state;
+    desc.drain_ms = 50;
+    server = serve(desc);
+    peer = joined(server);
+    verdict = UDS_ECHO_LATER;
+    say(peer, "never answered");
+    settle(server);
+    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    for (i = 0; i < 100 && uds_echo_server_step(server, 10) == UDS_ECHO_OK; i++) continue;
+    assert_in_range(fake_now_ms(), 1050, 1090);
+    closed_for(server, UDS_ECHO_STOPPED);
+    fake_peer_close(peer);
+}
+
+static void now_beats_drain(void **state)
+{
+    uds_echo_server *server = serve(plain_desc());
+    int peer = joined(server);
+    (void)state;
+    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(server, UDS_ECHO_NOW);
+    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_STOPPED);
+    closed_for(server, UDS_ECHO_STOPPED);
+    fake_peer_close(peer);
+}
+
+/* With epoll a step touches what is ready, and nothing else, however many there are. */
+static void a_step_touches_only_what_is_ready(void **state)
+{
+    enum { MANY = 1000 };
+    static int peers[MANY];
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    unsigned long before;
+    int i;
+    (void)state;
+    fake.descriptors_max = 2000;
+    fake.calls_max = 1000000;
+    desc.connections_max = MANY;
+    server = serve(desc);
+    for (i = 0; i < MANY; i++) peers[i] = joined(server);
+    for (i = 0; i < MANY; i += 7) say(peers[i], "m");
+    before = fake_calls();
+    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
+    /* one wait, one clock, one recv and one send for each of the 143 ready */
+    assert_int_equal(fake_calls() - before, 1 + 1 + 2 * ((MANY + 6) / 7));
+    before = fake_calls();
+    say(peers[500], "n");
+    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
+    assert_int_equal(fake_calls() - before, 4);
+    for (i = 0; i < MANY; i++) fake_peer_close(peers[i]);
+    (void)uds_echo_server_close(server);
+}
+
+static int calls_back;
+
+static uds_echo_verdict call_everything(uds_echo_conn *conn, uds_echo_message *message, void *user)
+{
+    uds_echo_server *server = uds_echo_conn_server(conn);
+    uds_echo_peer who;
+    (void)message, (void)user;
+    calls_back++;
+    assert_int_equal(uds_echo_server_run(server), UDS_ECHO_REENTRANT);
+    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_REENTRANT);
+    assert_int_equal(uds_echo_server_close(server), UDS_ECHO_REENTRANT);
+    assert_int_equal(uds_echo_conn_peer(conn, &who), UDS_ECHO_OK);
+    assert_int_equal(who.pid, 4242);
+    uds_echo_conn_set_user(conn, &calls_back);
+    assert_ptr_equal(uds_echo_conn_user(conn), &calls_back);
+    uds_echo_server_wake(server);
+    assert_int_equal(uds_echo_conn_send(conn, "push ", 5), UDS_ECHO_OK);
+    uds_echo_conn_close(conn);
+    uds_echo_conn_close(conn);
+    assert_int_equal(uds_echo_conn_send(conn, "late", 4), UDS_ECHO_GONE);
+    return UDS_ECHO_REPLY;
+}
+
+static void count_wake(uds_echo_server *server, void *user)
+{
+    (void)server, (void)user;
+    calls_back++;
+}
+
+static void re_entrancy(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    int peer;
+    (void)state;
+    desc.on_message = call_everything;
+    desc.on_wake = count_wake;
+    calls_back = 0;
+    server = serve(desc);
+    peer = joined(server);
+    say(peer, "reply");
+    settle(server);
+    assert_string_equal(heard(peer), "push reply");
+    assert_int_equal(calls_back, 2);
+    closed_for(server, UDS_ECHO_OK);
+    fake_peer_close(peer);
+}
+
+/* P41: in a forked child nothing is done that the parent would feel. */
+static void a_child_only_closes(void **state)
+{
+    uds_echo_server *server = serve(plain_desc());
+    int peer = joined(server);
+    (void)state;
+    say(peer, "hello");
+    fake.pid = 101;
+    uds_echo_server_stop(server, UDS_ECHO_NOW);
+    uds_echo_server_wake(server);
+    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_FORKED);
+    assert_int_equal(uds_echo_server_run(server), UDS_ECHO_FORKED);
+    assert_int_equal(fake_calls_of(FAKE_write), 0);
+    assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+    assert_int_equal(fake_calls_of(FAKE_unlinkat), 0);
+    assert_int_equal(fake_calls_of(FAKE_epoll_del), 0);
+    assert_int_equal(fake_calls_of(FAKE_shutdown), 0);
+    assert_true(fake_exists(PATH));
+    assert_int_equal(ended, 0);
+    fake_peer_close(peer);
+}
+
+static void bad_arguments_are_named(void **state)
+{
+    static const struct {
+        const char *field;
+        size_t offset;
+        int value;
+    } ints[] = {{"desc.mode", offsetof(uds_echo_server_desc, mode), -1},
+                {"desc.mode", offsetof(uds_echo_server_desc, mode), 01000},
+                {"desc.lock_ms", offsetof(uds_echo_server_desc, lock_ms), -2},
+                {"desc.backlog", offsetof(uds_echo_server_desc, backlog), -1},
+                {"desc.connections_max", offsetof(uds_echo_server_desc, connections_max), -2},
+                {"desc.connections_max", offsetof(uds_echo_server_desc, connections_max), 1000001},
+                {"desc.send_buffer", offsetof(uds_echo_server_desc, send_buffer), -1},
+                {"desc.idle_ms", offsetof(uds_echo_server_desc, idle_ms), -2},
+                {"desc.drain_ms", offsetof(uds_echo_server_desc, drain_ms), -2},
+                {"desc.on_existing", offsetof(uds_echo_server_desc, on_existing), 9},
+                {"desc.publish", offsetof(uds_echo_server_desc, publish), 9},
+                {"desc.when_full", offsetof(uds_echo_server_desc, when_full), 9}};
+    uds_echo_server *server;
+    uds_echo_failure why;
+    uds_echo_server_desc desc;
+    size_t i;
+    (void)state;
+    for (i = 0; i < sizeof ints / sizeof ints[0]; i++) {
+        desc = plain_desc();
+        memcpy((char *)&desc + ints[i].offset, &ints[i].value, sizeof(int));
+        assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_INVALID);
+        assert_string_equal(why.call, ints[i].field);
+        assert_null(server);
+    }
+    desc = plain_desc();
+    desc.message_max = -1;
+    assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_INVALID);
+    desc = plain_desc();
+    desc.pending_max = 127;
+    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_INVALID);
+    assert_string_equal(why.call, "desc.pending_max");
+    assert_int_equal(uds_echo_server_open(NULL, &desc, &why), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_server_open(&server, NULL, &why), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_server_run(NULL), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_server_step(NULL, 0), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_server_close(NULL), UDS_ECHO_OK);
+    uds_echo_server_stop(NULL, UDS_ECHO_NOW);
+    uds_echo_server_wake(NULL);
+    assert_null(uds_echo_server_find(NULL, 1));
+    assert_int_equal(uds_echo_conn_send(NULL, "x", 1), UDS_ECHO_INVALID);
+    uds_echo_conn_close(NULL);
+    assert_int_equal(uds_echo_server_fd(NULL), -1);
+    assert_int_equal(fake_calls_of(FAKE_bind), 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(open_read_answer_half_close), TEST(slow_reader_waits_alone), TEST(slow_reader_half_closes),
+        TEST(reader_goes_away_with_an_answer_waiting), TEST(later_is_waited_for), TEST(later_paid_with_nothing),
+        TEST(peer_goes_away_while_we_think), TEST(close_is_readable), TEST(verdict_close_sends_first),
+        TEST(discarding_takes_its_time), TEST(refusal_with_a_reason), TEST(framing_over_any_split),
+        TEST(pipelined_answers_are_one_send), TEST(partial_message_at_the_end), TEST(message_of_exactly_the_maximum),
+        TEST(length_that_is_announced_too_long), TEST(handler_breaks_its_contract), TEST(pushes_are_bounded),
+        TEST(without_room_nothing_is_read), TEST(ids_outlive_slots), TEST(idle_is_cut_unless_we_owe),
+        TEST(full_rests_or_evicts), TEST(want_of_descriptors_rests), TEST(drain_answers_what_was_received),
+        TEST(drain_has_a_deadline), TEST(now_beats_drain), TEST(a_step_touches_only_what_is_ready), TEST(re_entrancy),
+        TEST(a_child_only_closes), TEST(bad_arguments_are_named)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
