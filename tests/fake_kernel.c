@@ -24,7 +24,7 @@ typedef struct descriptor {
     int index;    /* of the socket, inode or pipe */
     int path_only;
     int ended;    /* recv said 0 */
-    int broken;   /* send or recv failed for good */
+    int broken_in, broken_out; /* recv, send failed for good */
     unsigned long reported; /* by which wait, if not touched since; 0: none */
     uint64_t count;
 } descriptor;
@@ -761,7 +761,7 @@ ssize_t fake_recv(int fd, void *bytes, size_t size, int flags)
     long n;
     (void)flags;
     if (gate(FAKE_recv)) {
-        if (errno != EAGAIN && errno != EINTR && fd >= 0 && fd < FDS) fds[fd].broken = 1;
+        if (errno != EAGAIN && errno != EINTR && fd >= 0 && fd < FDS) fds[fd].broken_in = 1;
         if (fd >= 0 && fd < FDS) fds[fd].reported = 0;
         return -1;
     }
@@ -769,10 +769,10 @@ ssize_t fake_recv(int fd, void *bytes, size_t size, int flags)
     if (!s) return -1;
     if (!size) complain_fd("recv of length 0", fd);
     if (fds[fd].ended) complain_fd("recv after the end", fd);
-    if (fds[fd].broken) complain_fd("recv after a fatal error", fd);
+    if (fds[fd].broken_in) complain_fd("recv after a fatal error", fd);
     n = take_bytes(s, (unsigned char *)bytes, size);
     if (n < 0 && errno == EAGAIN && !fds[fd].nonblock) complain_fd("recv would block", fd);
-    if (n < 0 && errno != EAGAIN) fds[fd].broken = 1;
+    if (n < 0 && errno != EAGAIN) fds[fd].broken_in = 1;
     if (n == 0) fds[fd].ended = 1;
     mix(n);
     return n;
@@ -784,17 +784,17 @@ ssize_t fake_send(int fd, const void *bytes, size_t size, int flags)
     long n;
     if (!(flags & MSG_NOSIGNAL)) complain_fd("send without MSG_NOSIGNAL", fd);
     if (gate(FAKE_send)) {
-        if (errno != EAGAIN && errno != EINTR && fd >= 0 && fd < FDS) fds[fd].broken = 1;
+        if (errno != EAGAIN && errno != EINTR && fd >= 0 && fd < FDS) fds[fd].broken_out = 1;
         if (fd >= 0 && fd < FDS) fds[fd].reported = 0;
         return -1;
     }
     s = get_sock(fd);
     if (!s) return -1;
     if (!size) complain_fd("send of length 0", fd);
-    if (fds[fd].broken) complain_fd("send after a fatal error", fd);
+    if (fds[fd].broken_out) complain_fd("send after a fatal error", fd);
     n = put_bytes(s, (const unsigned char *)bytes, size);
     if (n < 0 && errno == EAGAIN && !fds[fd].nonblock) complain_fd("send would block", fd);
-    if (n < 0 && errno != EAGAIN) fds[fd].broken = 1;
+    if (n < 0 && errno != EAGAIN) fds[fd].broken_out = 1;
     mix(n);
     return n;
 }

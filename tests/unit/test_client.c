@@ -1,0 +1,338 @@
+/* The client against a peer that does what the test says. */
+#include "harness.h"
+
+static int listener, peer; /* the server's side; peer -1: not accepted yet */
+static const char *script; /* what the server does, a letter each time the client waits */
+static char got[2048];     /* what the server received */
+static size_t got_size;
+
+/* a accept, r read, s say "0123456789", e end (half-close), h hush (SHUT_RD), c close, . nothing. */
+static int serve(void *user)
+{
+    long n;
+    char what = *script;
+    (void)user;
+    if (!what) return 0;
+    script++;
+    if (what == 'a') peer = fake_peer_accept(listener);
+    if (what == 's') (void)fake_peer_send(peer, "0123456789", 10);
+    if (what == 'e') (void)fake_peer_shutdown(peer, SHUT_WR);
+    if (what == 'h') (void)fake_peer_shutdown(peer, SHUT_RD);
+    if (what == 'c') fake_peer_close(peer);
+    if (what == 'r') {
+        n = fake_peer_recv(peer, got + got_size, sizeof got - got_size);
+        if (n > 0) got_size += (size_t)n;
+    }
+    return what != '.';
+}
+
+static uds_echo_error ask(const char *does, size_t size, size_t capacity, size_t *answered, int timeout_ms)
+{
+    static char message[2048], reply[2048];
+    uds_echo_failure why;
+    uds_echo_error error;
+    if (!fake_exists(PATH)) listener = fake_put_live(PATH, SOCK_STREAM, 1);
+    memset(message, 'm', sizeof message);
+    script = does;
+    got_size = 0;
+    fake.world = serve;
+    fake_set_mode(PATH, 0777);
+    error = uds_echo_call(PATH, message, size, reply, capacity, answered, timeout_ms, &why);
+    assert_int_equal(why.error, error);
+    return error;
+}
+
+static void call_and_answer(void **state)
+{
+    size_t n;
+    (void)state;
+    assert_int_equal(ask("arsec", 5, 100, &n, 1000), UDS_ECHO_OK);
+    assert_int_equal(n, 10);
+    assert_int_equal(got_size, 5);
+    assert_int_equal(ask("asec", 0, 100, &n, 1000), UDS_ECHO_OK);
+    assert_int_equal(ask("aec", 0, 0, NULL, 1000), UDS_ECHO_OK);
+}
+
+static void truncated(void **state)
+{
+    size_t n;
+    (void)state;
+    assert_int_equal(ask("asec", 5, 9, &n, 1000), UDS_ECHO_TRUNCATED);
+    assert_int_equal(n, 9);
+    fake_peer_close(peer);
+    assert_int_equal(ask("asec", 5, 10, &n, 1000), UDS_ECHO_OK);
+    assert_int_equal(n, 10);
+}
+
+/* Answers fill both windows while the client still sends: it reads meanwhile. */
+static void both_ways_at_once(void **state)
+{
+    size_t n;
+    (void)state;
+    fake.queue_bytes = 16;
+    assert_int_equal(ask("asrsrsrsrsrsrsrsrsrsrsrsrsrec", 150, 200, &n, 1000), UDS_ECHO_OK);
+    assert_int_equal(got_size, 150);
+    assert_true(n >= 100);
+}
+
+static void timeout_is_kept(void **state)
+{
+    long long before = fake_now_ms();
+    size_t n;
+    (void)state;
+    assert_int_equal(ask("as", 5, 100, &n, 250), UDS_ECHO_TIMEOUT);
+    assert_int_equal(n, 10); /* what came is kept */
+    assert_in_range(fake_now_ms() - before, 250, 255);
+    fake_peer_close(peer);
+    before = fake_now_ms();
+    assert_int_equal(ask("", 5, 100, &n, 0), UDS_ECHO_TIMEOUT);
+    assert_in_range(fake_now_ms() - before, 0, 5);
+}
+
+/* P14: a full queue is waited for, up to the deadline. */
+static void full_queue(void **state)
+{
+    int i, waiting[8];
+    size_t n;
+    long long before;
+    (void)state;
+    listener = fake_put_live(PATH, SOCK_STREAM, 1);
+    fake_set_mode(PATH, 0777);
+    for (i = 0; i < 5; i++) waiting[i] = fake_peer_connect(PATH);
+    before = fake_now_ms();
+    assert_int_equal(ask("", 5, 100, &n, 300), UDS_ECHO_TIMEOUT);
+    assert_in_range(fake_now_ms() - before, 300, 320);
+    assert_int_equal(ask("...aaaaaarsec", 5, 100, &n, 1000), UDS_ECHO_OK);
+    for (i = 0; i < 5; i++) fake_peer_close(waiting[i]);
+}
+
+static void the_server_leaves(void **state)
+{
+    size_t n;
+    (void)state;
+    /* It read nothing and closed: what it said is kept, and the reset is told. */
+    assert_int_equal(ask("asc", 5, 100, &n, 1000), UDS_ECHO_RESET);
+    assert_int_equal(n, 10);
+    /* It closes in mid-send, with a last answer: that is kept too. */
+    fake.queue_bytes = 16;
+    assert_int_equal(ask("arsc", 150, 100, &n, 1000), UDS_ECHO_RESET);
+    assert_int_equal(n, 10);
+    /* It ends readably: it took what it wanted, and shut its side. */
+    assert_int_equal(ask("arhrsec", 150, 100, &n, 1000), UDS_ECHO_END);
+    assert_int_equal(n, 10);
+}
+
+static void connect_failures(void **state)
+{
+    uds_echo_client_desc desc;
+    uds_echo_client client;
+    uds_echo_failure why;
+    size_t i;
+    static const struct {
+        const char *path;
+        uds_echo_error error;
+    } cases[] = {{NULL, UDS_ECHO_INVALID}, {"", UDS_ECHO_PATH}, {"/w/nothing", UDS_ECHO_NOT_FOUND},
+                 {"/w/file", UDS_ECHO_REFUSED}, {"/w/stale", UDS_ECHO_REFUSED}, {"/w/dgram", UDS_ECHO_WRONG_TYPE},
+                 {"/w/closed", UDS_ECHO_DENIED}};
+    (void)state;
+    fake_put_file("/w/file");
+    fake_set_mode("/w/file", 0777);
+    fake_put_stale("/w/stale");
+    (void)fake_put_live("/w/dgram", SOCK_DGRAM, 0);
+    (void)fake_put_live("/w/closed", SOCK_STREAM, 1);
+    fake_set_mode("/w/closed", 0);
+    memset(&desc, 0, sizeof desc);
+    for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        desc.path = cases[i].path;
+        assert_int_equal(uds_echo_client_open(&client, &desc, &why), cases[i].error);
+        assert_int_equal(why.error, cases[i].error);
+        assert_int_equal(uds_echo_client_fd(&client), -1);
+        uds_echo_client_close(&client);
+    }
+    desc.path = PATH;
+    desc.timeout_ms = -2;
+    assert_int_equal(uds_echo_client_open(&client, &desc, &why), UDS_ECHO_INVALID);
+    assert_string_equal(why.call, "desc.timeout_ms");
+    assert_int_equal(uds_echo_client_open(NULL, &desc, &why), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_client_open(&client, NULL, &why), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_client_exchange(NULL, NULL, 0), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_client_finish(NULL), UDS_ECHO_INVALID);
+    uds_echo_client_close(NULL);
+}
+
+/* P10: decided before a byte is sent. */
+static void trust(void **state)
+{
+    static const struct {
+        uds_echo_trust trust;
+        long uid, server;
+        uds_echo_error error;
+    } cases[] = {{UDS_ECHO_TRUST_ANY, 7, 8, UDS_ECHO_OK}, {UDS_ECHO_TRUST_UID, 1000, 1000, UDS_ECHO_OK},
+                 {UDS_ECHO_TRUST_UID, 1000, 0, UDS_ECHO_UNTRUSTED}, {UDS_ECHO_TRUST_UID_OR_ROOT, 1000, 0, UDS_ECHO_OK},
+                 {UDS_ECHO_TRUST_UID_OR_ROOT, 1000, 1001, UDS_ECHO_UNTRUSTED}};
+    uds_echo_client_desc desc;
+    uds_echo_client client;
+    uds_echo_failure why;
+    size_t i;
+    (void)state;
+    for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        fake_reset();
+        fake.uid = cases[i].server;
+        (void)fake_put_live(PATH, SOCK_STREAM, 1);
+        fake_set_mode(PATH, 0777);
+        fake.uid = 1000;
+        memset(&desc, 0, sizeof desc);
+        desc.path = PATH;
+        desc.trust = cases[i].trust;
+        desc.uid = cases[i].uid;
+        assert_int_equal(uds_echo_client_open(&client, &desc, &why), cases[i].error);
+        if (cases[i].error) assert_int_equal(why.uid, cases[i].server);
+        assert_int_equal(fake_calls_of(FAKE_send), 0);
+        uds_echo_client_close(&client);
+        uds_echo_client_close(&client);
+    }
+}
+
+static uds_echo_client connected(void)
+{
+    uds_echo_client_desc desc;
+    uds_echo_client client;
+    memset(&desc, 0, sizeof desc);
+    desc.path = PATH;
+    listener = fake_put_live(PATH, SOCK_STREAM, 1);
+    fake_set_mode(PATH, 0777);
+    assert_int_equal(uds_echo_client_open(&client, &desc, NULL), UDS_ECHO_OK);
+    peer = fake_peer_accept(listener);
+    fake.world = serve;
+    script = "";
+    return client;
+}
+
+static void exchange_resumes(void **state)
+{
+    uds_echo_client client = connected();
+    char in[30];
+    uds_echo_io io = {"0123456789012345678901234567890123456789", 40, 0, in, 30, 0};
+    (void)state;
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 20), UDS_ECHO_TIMEOUT);
+    assert_int_equal(io.sent, 40);
+    script = "s";
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 20), UDS_ECHO_TIMEOUT);
+    assert_int_equal(io.got, 10);
+    script = "ss";
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 20), UDS_ECHO_OK);
+    assert_memory_equal(in, "012345678901234567890123456789", 30);
+    assert_int_equal(uds_echo_client_finish(&client), UDS_ECHO_OK);
+    assert_int_equal(uds_echo_client_finish(&client), UDS_ECHO_OK);
+    io.sent = 0;
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 20), UDS_ECHO_INVALID); /* after finish */
+    io.sent = 40;
+    io.got = 0;
+    script = "e";
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 20), UDS_ECHO_END);
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 20), UDS_ECHO_END);
+    uds_echo_client_close(&client);
+    fake_peer_close(peer);
+}
+
+static void exchange_full(void **state)
+{
+    uds_echo_client client;
+    char in[5], out[100];
+    uds_echo_io io = {out, sizeof out, 0, in, sizeof in, 0};
+    (void)state;
+    memset(out, 'o', sizeof out);
+    fake.queue_bytes = 16;
+    client = connected();
+    script = "s";
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 1000), UDS_ECHO_FULL);
+    assert_int_equal(io.got, 5);
+    io.got = 0; /* there is room again, and more comes out of it */
+    script = "rrrrrrrrrrrrrrr";
+    got_size = 0;
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 1000), UDS_ECHO_OK);
+    assert_int_equal(io.sent, 100);
+    uds_echo_client_close(&client);
+    fake_peer_close(peer);
+}
+
+static void exchange_one_way(void **state)
+{
+    uds_echo_client client = connected();
+    char in[10];
+    uds_echo_io out_only = {"message", 7, 0, NULL, 0, 0}, in_only = {NULL, 0, 0, in, 10, 0}, bad = {NULL, 5, 0, in, 5, 0};
+    (void)state;
+    assert_int_equal(uds_echo_client_exchange(&client, &out_only, 0), UDS_ECHO_OK);
+    script = "s";
+    assert_int_equal(uds_echo_client_exchange(&client, &in_only, 50), UDS_ECHO_OK);
+    assert_int_equal(uds_echo_client_exchange(&client, &bad, 0), UDS_ECHO_INVALID);
+    out_only.sent = 8;
+    assert_int_equal(uds_echo_client_exchange(&client, &out_only, 0), UDS_ECHO_INVALID);
+    out_only.sent = 0;
+    assert_int_equal(uds_echo_client_exchange(&client, &out_only, -2), UDS_ECHO_INVALID);
+    fake_peer_close(peer);
+    assert_int_equal(uds_echo_client_exchange(&client, &out_only, 0), UDS_ECHO_RESET);
+    in_only.got = 0;
+    assert_int_equal(uds_echo_client_exchange(&client, &in_only, 0), UDS_ECHO_RESET);
+    uds_echo_client_close(&client);
+}
+
+/* A question and its answer are one send, one poll, one recv. */
+static void calls_of_a_round_trip(void **state)
+{
+    uds_echo_client client = connected();
+    char in[10];
+    uds_echo_io io = {"message", 7, 0, in, 10, 0};
+    unsigned long sends = fake_calls_of(FAKE_send), polls = fake_calls_of(FAKE_poll), recvs = fake_calls_of(FAKE_recv);
+    (void)state;
+    script = "s";
+    assert_int_equal(uds_echo_client_exchange(&client, &io, -1), UDS_ECHO_OK);
+    assert_int_equal(fake_calls_of(FAKE_send) - sends, 1);
+    assert_int_equal(fake_calls_of(FAKE_poll) - polls, 1);
+    assert_int_equal(fake_calls_of(FAKE_recv) - recvs, 1);
+    uds_echo_client_close(&client);
+    fake_peer_close(peer);
+}
+
+static int step_server(void *user)
+{
+    return uds_echo_server_step((uds_echo_server *)user, 0) == UDS_ECHO_OK;
+}
+
+/* Client and server, both the header's, through windows of a few bytes. */
+static void client_and_server_together(void **state)
+{
+    static char out[5000], in[5000];
+    size_t window, i, n;
+    (void)state;
+    for (i = 0; i < sizeof out; i++) out[i] = (char)(i * 31 + i / 97);
+    for (window = 1; window < 200; window = window * 3 + 1) {
+        uds_echo_server_desc desc = plain_desc();
+        uds_echo_server *server;
+        fake_reset();
+        fake.queue_bytes = window;
+        fake.calls_max = 10000000;
+        server = open_server(&desc);
+        fake.world = step_server;
+        fake.user = server;
+        memset(in, 0, sizeof in);
+        assert_int_equal(uds_echo_call(PATH, out, sizeof out, in, sizeof in, &n, 1000, NULL), UDS_ECHO_OK);
+        assert_int_equal(n, sizeof out);
+        assert_memory_equal(in, out, sizeof out);
+        fake.world = NULL;
+        assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+        fake_finish();
+        assert_lawful();
+    }
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(call_and_answer), TEST(truncated), TEST(both_ways_at_once), TEST(timeout_is_kept), TEST(full_queue),
+        TEST(the_server_leaves), TEST(connect_failures), TEST(trust), TEST(exchange_resumes), TEST(exchange_full),
+        TEST(exchange_one_way), TEST(calls_of_a_round_trip), TEST(client_and_server_together)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
