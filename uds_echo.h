@@ -64,9 +64,9 @@ FIVE PROMISES
 LIMITS
    Path            any length whose last component fits an address (85 bytes where the whole does not fit 105).
    Connections     connections_max, 1,024 unless you say otherwise; each takes a descriptor (ulimit -n).
-   Memory          fixed at open: 64 bytes a connection, plus 1 to 3 times message_max. Then at most 2 x message_max of
-                   unsent answers a connection (together pending_max), and with framing message_max of an unfinished
-                   message. Default: 64 KiB messages.
+   Memory          fixed at open: 64 bytes a connection (poll: 80), 1 to 3 times message_max. Then at most
+                   2 x message_max of unsent answers a connection (together pending_max), and with framing message_max
+                   of an unfinished message. Default: 64 KiB messages.
    Published name  a server listens under "<path>~0" .. "~9" before it renames that to <path>, so that a path that
                    exists can be connected to. getsockname(), getpeername() and /proc/net/unix go on showing the first
                    name; what judges by that whether a socket is in use (a cleaner of /tmp) is wrong.
@@ -85,11 +85,11 @@ THREADS, SIGNALS, FORK
    any number of servers and clients may live in a process.
    After fork() the child owns nothing: there stop and wake do nothing, run and step return UDS_ECHO_FORKED, and
    uds_echo_server_close() only closes the child's copies of the descriptors. Call it there soon, since a copy keeps a
-   connection open. exec() closes all of them.
+   connection open; exec() closes all of them. A child that was forked in a callback must exec() or _exit().
 
 PLATFORMS
-   Linux, epoll or poll. README.md says what was tested where. kqueue, sequenced packets, datagrams, abstract names and
-   descriptor passing are not in this version.
+   Linux, epoll or poll. README.md says what was tested where. A mode wider than the umask needs glibc 2.32 or musl.
+   kqueue, sequenced packets, datagrams, abstract names and descriptor passing are not in this version.
 
 LICENCE
    Unlicense OR MIT, at your choice; the text is at the end of the file. */
@@ -186,7 +186,8 @@ typedef enum uds_echo_verdict {
     UDS_ECHO_REPLY,  /* the message, as it now is, is the answer: doing nothing is echo */
     UDS_ECHO_SILENT, /* no answer */
     UDS_ECHO_LATER,  /* one answer is owed: the next uds_echo_conn_send() pays it. Until then this connection is neither
-                        read nor handled further, and half-close and drain wait for it */
+                        read nor handled further, half-close and drain wait for it, and it keeps its place even if
+                        the peer left */
     UDS_ECHO_CLOSE   /* REPLY, then end the connection so that the peer can read all of it; size 0: without a word */
 } uds_echo_verdict;
 
@@ -201,7 +202,8 @@ typedef enum uds_echo_publish { UDS_ECHO_ATOMIC, UDS_ECHO_DIRECT } uds_echo_publ
    UDS_ECHO_EVICTED. */
 typedef enum uds_echo_full { UDS_ECHO_REST, UDS_ECHO_EVICT } uds_echo_full;
 
-/* DRAIN: accept what is queued, answer what was received, then end. NOW: cut everything. NOW after DRAIN is NOW. */
+/* DRAIN: accept what is queued (unless others hold the listener too: it is left to them), answer what was received,
+   then end. NOW: cut everything. The stronger of two wins. */
 typedef enum uds_echo_stop { UDS_ECHO_DRAIN, UDS_ECHO_NOW } uds_echo_stop;
 
 /* For on_log: NOTE is for the curious, PROBLEM wants somebody's attention. */
@@ -223,29 +225,29 @@ typedef struct uds_echo_server_desc {
     int connections_max;     /* 0: 1,024; -1: as many as RLIMIT_NOFILE allows, at most 1,000,000 */
     uds_echo_full when_full; /* 0: UDS_ECHO_REST */
     long message_max;        /* bytes of one message or one read; 0: 65,536; at most 1 GiB */
-    long pending_max;        /* bytes of unsent answers held for all slow readers together, at least 2 x message_max;
-                                0 or -1: 2 x message_max for each connection. While less than that is left nothing more
-                                is read from anybody */
+    long pending_max;        /* bytes of unsent answers held for all slow readers together, at least 3 x message_max;
+                                0 or -1: 2 x message_max for each connection, and one more. While less than that is left
+                                nothing more is read from anybody */
     int send_buffer;         /* SO_SNDBUF of each connection in bytes, see socket(7); 0: the system's */
     int idle_ms;             /* cut a connection when no byte moved so long, unless an answer is owed; 0 or -1: never */
     int drain_ms;            /* DRAIN cuts what is left after this long; 0: 5,000; -1: never */
 
     /* What to do. All run on the server's thread, inside open, step, run or close. From within, call for this server
        only conn_*, find, stop, wake, stats, fd and timeout; the others return UDS_ECHO_REENTRANT. */
-    size_t (*frame)(const unsigned char *bytes, size_t size, void *user);
     /* The length of the first whole message; 0, or more than size: it is not whole yet. NULL: chunks as they come. A
-       message longer than message_max ends the connection with UDS_ECHO_TOO_LONG. */
+       message longer than message_max ends the connection with UDS_ECHO_TOO_LONG. It may call nothing of this file. */
+    size_t (*frame)(const unsigned char *bytes, size_t size, void *user);
     uds_echo_verdict (*on_message)(uds_echo_conn *conn, uds_echo_message *message, void *user); /* NULL: echo */
     void (*on_ready)(uds_echo_server *server, void *user); /* once, when the path can be connected to */
-    int (*on_open)(uds_echo_conn *conn, void *user);
     /* 0: welcome. Else refused: what conn_send() was given here is sent, then the connection ends readably. */
-    void (*on_close)(uds_echo_conn *conn, uds_echo_error why, void *user);
+    int (*on_open)(uds_echo_conn *conn, void *user);
     /* Exactly once for each connection that was welcome. UDS_ECHO_OK: the peer's half-close, CLOSE, or drain, and all
        that was owed has been sent. UDS_ECHO_END: the peer ended within a message. */
+    void (*on_close)(uds_echo_conn *conn, uds_echo_error why, void *user);
     void (*on_wake)(uds_echo_server *server, void *user); /* after uds_echo_server_wake(); several may come as one */
-    void (*on_end)(uds_echo_server *server, void *user); /* last of all, in close: the place to forget the pointer */
-    void (*on_log)(uds_echo_level level, uds_echo_error cause, const char *text, void *user);
+    void (*on_end)(uds_echo_server *server, void *user);  /* last of all, in close: the place to forget the pointer */
     /* A line without newline, control bytes escaped; at most one a second for each cause. */
+    void (*on_log)(uds_echo_level level, uds_echo_error cause, const char *text, void *user);
     void *user; /* handed to every callback */
 } uds_echo_server_desc;
 
@@ -323,12 +325,14 @@ UDS_ECHO_DEF uds_echo_conn *uds_echo_server_find(uds_echo_server *server, uds_ec
 /* Sends size bytes after all that was answered before: a push, or the answer owed after UDS_ECHO_LATER (size 0 pays it
    with nothing). All or nothing: what the socket does not take now is copied and sent as the peer reads. Never blocks.
    On the server's thread, within a callback or between steps.
-   UDS_ECHO_WOULD_BLOCK: nothing was sent, for more than message_max would wait for this peer, or pending_max for all.
+   UDS_ECHO_WOULD_BLOCK: nothing was sent, for more than message_max could wait for this peer, or pending_max for all;
+   that is judged as if the socket took nothing, and nobody tells when there is room again. Never for an answer that is
+   owed.
    UDS_ECHO_TOO_LONG: size is over message_max. UDS_ECHO_GONE: it is ending. UDS_ECHO_RESET, MEMORY, SYSTEM: it broke;
    on_close follows in the next step. UDS_ECHO_INVALID: NULL. */
 UDS_ECHO_DEF uds_echo_error uds_echo_conn_send(uds_echo_conn *conn, const void *bytes, size_t size);
 
-/* Ends the connection in the current or next step: what it is owed is sent first, and the peer can read all of it. An
+/* Ends the connection in the current or next step: what was answered is sent first, and the peer can read all of it. An
    answer that was put off with UDS_ECHO_LATER is no longer waited for. */
 UDS_ECHO_DEF void uds_echo_conn_close(uds_echo_conn *conn);
 
@@ -391,8 +395,9 @@ UDS_ECHO_DEF uds_echo_error uds_echo_client_open(uds_echo_client *client, const 
 
 /* Sends out[sent .. out_size) and receives in[got .. in_size) at the same time, so that neither side can wait for the
    other. out NULL: only receive. in NULL: only send. Blocks at most timeout_ms (0: not at all; -1: no limit).
-   UDS_ECHO_OK: both are complete. END: the peer ended first; in[0 .. got) is what came. FULL: in is full, the peer has
-   more to say and takes no more until it is read. TIMEOUT: call again. RESET: the peer went away; what came is kept.
+   UDS_ECHO_OK: both are complete. END: the peer ended first; in[0 .. got) is what came. FULL: in is full (or NULL),
+   more has come, and the socket takes no more now: make room, for the peer may wait for that. TIMEOUT: call again.
+   RESET: the peer went away; what came is kept.
    INVALID: NULL, or sent or got past the size. MEMORY, SYSTEM: the reason is in errno. */
 UDS_ECHO_DEF uds_echo_error uds_echo_client_exchange(uds_echo_client *client, uds_echo_io *io, int timeout_ms);
 
@@ -750,13 +755,13 @@ static void ue_close(int *fd)
     *fd = -1;
 }
 
-/* Close-on-exec and nonblocking, for descriptors that are not so from birth. Closes *fd where that fails. */
-static int ue_tame(int *fd)
+/* Close-on-exec and nonblocking, for descriptors that are not so from birth. */
+static int ue_tame(int fd)
 {
-    int flags = UDS_ECHO_SYS(fcntl)(*fd, F_GETFD);
-    if (flags >= 0 && (flags & FD_CLOEXEC || !UDS_ECHO_SYS(fcntl)(*fd, F_SETFD, flags | FD_CLOEXEC))) {
-        flags = UDS_ECHO_SYS(fcntl)(*fd, F_GETFL);
-        if (flags >= 0 && (flags & O_NONBLOCK || !UDS_ECHO_SYS(fcntl)(*fd, F_SETFL, flags | O_NONBLOCK))) return 1;
+    int flags = UDS_ECHO_SYS(fcntl)(fd, F_GETFD);
+    if (flags >= 0 && (flags & FD_CLOEXEC || !UDS_ECHO_SYS(fcntl)(fd, F_SETFD, flags | FD_CLOEXEC))) {
+        flags = UDS_ECHO_SYS(fcntl)(fd, F_GETFL);
+        if (flags >= 0 && (flags & O_NONBLOCK || !UDS_ECHO_SYS(fcntl)(fd, F_SETFL, flags | O_NONBLOCK))) return 1;
     }
     return 0;
 }
@@ -765,7 +770,7 @@ static int ue_tame(int *fd)
 static int ue_tame_or_close(int fd)
 {
     int os_error;
-    if (fd < 0 || ue_tame(&fd)) return fd;
+    if (fd < 0 || ue_tame(fd)) return fd;
     os_error = errno;
     ue_close(&fd);
     errno = os_error;
@@ -848,7 +853,7 @@ static int ue_bell_open(ue_bell *bell)
         if (UDS_ECHO_SYS(pipe)(ends)) return 0;
         bell->in[i] = ends[0];
         bell->out[i] = ends[1];
-        if (!ue_tame(&bell->in[i]) || !ue_tame(&bell->out[i])) return 0;
+        if (!ue_tame(bell->in[i]) || !ue_tame(bell->out[i])) return 0;
     }
     return 1;
 }
@@ -888,7 +893,7 @@ static int ue_peer_of(int fd, uds_echo_peer *peer)
 }
 
 // >>poller
-/* What to watch and what is ready. Two implementations of the same few functions: open, close, set, wait, next. A
+/* What to watch and what is ready. Two implementations of the same functions: open, close, fd, set, wait, more, next. A
    watched descriptor has a place, a small number of its own, and a token that comes back with its events: the place
    in the lower half and, for connections, the generation in the upper, so that an event for a slot that was reused
    meanwhile is known as stale. */
@@ -938,6 +943,12 @@ static int ue_poller_wait(ue_poller *p, int timeout_ms)
     p->next = 0;
     p->count = UDS_ECHO_SYS(epoll_wait)(p->fd, p->ready, UE_EVENTS, timeout_ms);
     return p->count;
+}
+
+/* There may be more events than the last wait brought. */
+static int ue_poller_more(const ue_poller *p)
+{
+    return p->count == UE_EVENTS;
 }
 
 static int ue_poller_next(ue_poller *p, unsigned long long *token)
@@ -996,6 +1007,12 @@ static int ue_poller_wait(ue_poller *p, int timeout_ms)
     return p->count;
 }
 
+static int ue_poller_more(const ue_poller *p)
+{
+    (void)p;
+    return 0;
+}
+
 static int ue_poller_next(ue_poller *p, unsigned long long *token)
 {
     for (; p->count > 0 && p->next < p->places; p->next++) {
@@ -1029,10 +1046,10 @@ typedef struct ue_claim {
     const uds_echo_server_desc *desc;
     uds_echo_failure *failure;
     ue_place place;
-    int fd;         /* the staged socket; -1: none */
-    ue_file file;   /* its file, by lstat: fstat of a socket tells another inode */
-    char suffix[3]; /* of the name it has now; "": the published one */
-    int locked;
+    int fd;                 /* the staged socket; -1: none */
+    ue_file file;           /* its file, by lstat: fstat of a socket tells another inode */
+    char suffix[3];         /* of the name it has now; "": the published one */
+    int locked, lock_error; /* errno where it could not be had */
 } ue_claim;
 
 enum { UE_SEEN_NOTHING, UE_SEEN_STALE };
@@ -1132,7 +1149,9 @@ static uds_echo_error ue_look(const ue_place *p, const char *suffix, int *seen, 
 
 static void ue_lock(ue_claim *k)
 {
-    if (!k->locked) k->locked = !UDS_ECHO_SYS(flock)(k->place.dir, LOCK_EX | LOCK_NB);
+    if (k->locked) return;
+    k->locked = !UDS_ECHO_SYS(flock)(k->place.dir, LOCK_EX | LOCK_NB);
+    k->lock_error = k->locked ? 0 : errno;
 }
 
 static void ue_unlock(ue_claim *k)
@@ -1298,8 +1317,9 @@ static uds_echo_error ue_publish_over(ue_claim *k, const ue_file *stale)
     return ue_fail(k->failure, ue_error_of(os_error), os_error, "rename");
 }
 
-/* UDS_ECHO_DIRECT over a stale file: it is moved to a free temporary name, looked at there, and removed or put back. */
-static void ue_set_aside(ue_claim *k, const ue_file *stale)
+/* UDS_ECHO_DIRECT over a stale file: it is moved to a free temporary name, looked at there, and removed or put back. 0,
+   or the errno; that the file went away meanwhile is fine. */
+static int ue_set_aside(ue_claim *k, const ue_file *stale)
 {
     char aside[UE_NAME_MAX + 3], suffix[3] = "~0";
     const char *name = k->place.name;
@@ -1308,10 +1328,10 @@ static void ue_set_aside(ue_claim *k, const ue_file *stale)
         ue_name(aside, &k->place, suffix);
         os_error = ue_rename(dir, name, aside, UE_RENAME_NOREPLACE);
     }
-    if (ue_no_such_rename(os_error)) (void)ue_remove(dir, name, stale);
-    if (os_error) return;
-    if (ue_is_file(dir, aside, stale)) (void)ue_remove(dir, aside, stale);
-    else (void)ue_rename(dir, aside, name, UE_RENAME_NOREPLACE);
+    if (ue_no_such_rename(os_error)) return ue_remove(dir, name, stale) ? 0 : errno;
+    if (os_error) return os_error == ENOENT ? 0 : os_error;
+    if (ue_is_file(dir, aside, stale)) return ue_remove(dir, aside, stale) ? 0 : errno;
+    return ue_rename(dir, aside, name, UE_RENAME_NOREPLACE);
 }
 
 /* One attempt, after a look that found nothing or, twice and under the lock, this stale file. */
@@ -1319,12 +1339,21 @@ static uds_echo_error ue_claim_once(ue_claim *k, const ue_file *stale)
 {
     uds_echo_error error;
     if (stale && k->desc->publish == UDS_ECHO_DIRECT) {
-        ue_set_aside(k, stale);
+        int os_error = ue_set_aside(k, stale);
+        if (os_error == EEXIST || os_error == ENOENT) return UDS_ECHO_WOULD_BLOCK;
+        if (os_error) return ue_fail(k->failure, ue_error_of(os_error), os_error, "rename");
         stale = NULL;
     }
     error = ue_stage(k);
     if (error) return error;
     return stale ? ue_publish_over(k, stale) : ue_publish_fresh(k);
+}
+
+/* EBADF: the folder may be searched but not read, so there is no lock to be had. */
+static uds_echo_error ue_busy(const ue_claim *k)
+{
+    int os_error = k->lock_error;
+    return ue_fail(k->failure, os_error == EBADF ? UDS_ECHO_DENIED : UDS_ECHO_BUSY, os_error, "flock");
 }
 
 /* Looks and tries until the path is ours or refuses; WOULD_BLOCK means that somebody moved meanwhile. */
@@ -1347,8 +1376,7 @@ static uds_echo_error ue_claim_path(ue_claim *k)
         else if (k->locked && seen_before == UE_SEEN_STALE && ue_same_file(&before, &now))
             error = ue_claim_once(k, &now);
         if (error != UDS_ECHO_WOULD_BLOCK) return error;
-        if (ue_now() >= deadline && (!k->locked || ++tries >= 10))
-            return ue_fail(k->failure, UDS_ECHO_BUSY, EWOULDBLOCK, "flock");
+        if (ue_now() >= deadline && (!k->locked || ++tries >= 10)) return ue_busy(k);
         seen_before = seen;
         before = now;
         ue_pause(1);
@@ -1457,7 +1485,7 @@ static int ue_listener_count(ue_listener *l, int change)
          |            |        |          |            |
       SENDING      WAITING  STARVED       |            |
          |            |        |          |            |
-    ue_conn_drain     '---+----'    ue_conn_finish     |
+  ue_conn_send_rest   '---+----'    ue_conn_finish     |
          |                |               |            |
          |          ue_conn_resume    DISCARDING       |
          |                |               |            |
@@ -1488,15 +1516,15 @@ struct uds_echo_conn {
     int fd;
     unsigned generation;           /* of the slot; never 0 */
     unsigned older, newer;         /* the list of connections by moved; newer also chains the free slots */
-    unsigned queued;               /* the next in the list this one is in, of queue and starved */
+    unsigned next_listed;          /* the next in the list this one is in, todo or starved */
     unsigned state : 3, watch : 2; /* one of the above; what the poller watches for */
-    unsigned is_queued : 1;
-    unsigned welcome : 1; /* on_open let it in: on_close is owed */
-    unsigned owed : 1;    /* the handler said LATER */
-    unsigned ended : 1;   /* the peer's end was read */
-    unsigned ending : 1;  /* handle nothing more; send what there is, then end readably */
-    unsigned broken : 1;  /* nothing can be sent any more: close */
-    unsigned why : 8;     /* uds_echo_error, for on_close */
+    unsigned is_listed : 1;
+    unsigned welcome : 1;    /* on_open let it in: on_close is owed */
+    unsigned owed : 1;       /* the handler said LATER */
+    unsigned peer_ended : 1; /* the peer's end was read */
+    unsigned closing : 1;    /* handle nothing more; send what there is, then end readably */
+    unsigned broken : 1;     /* nothing can be sent any more: close */
+    unsigned why : 8;        /* uds_echo_error, for on_close */
 };
 
 enum { UE_SERVING, UE_GRACE, UE_EMPTYING, UE_DRAINING, UE_STOPPED };
@@ -1514,14 +1542,16 @@ struct uds_echo_server {
     uds_echo_conn *conns;
     unsigned conns_max, conns_used, free_slot; /* slots from conns_used on were never used, nor touched */
     unsigned oldest, newest;                   /* by moved, where somebody wants to know (in_order) */
-    unsigned queue, starved;                   /* to be looked at by the step; waiting for room in pending_max */
+    unsigned todo, starved;                    /* to be looked at by the step; waiting for room in pending_max */
     int in_order;
 
-    /* The message being handled lies at scratch + filled, behind answers that are not sent yet, from sent to filled. */
+    /* scratch: | answers that were sent | answers that wait to be sent together | the message being handled |
+                0                        sent                                    filled                          */
     unsigned char *scratch, *input;
     size_t message_max, sent, filled;
     uds_echo_conn *current;      /* whose handler is running */
-    unsigned long long reserved; /* room that the connection being read may need */
+    unsigned long long reserved; /* room in pending_max for what the connection being handled may be answered */
+    unsigned long long promised; /* and for the answers that are owed */
     unsigned long long pending_max;
     uds_echo_stats stats;
     long long logged[UDS_ECHO_ERROR_COUNT]; /* when each cause was last reported */
@@ -1546,14 +1576,14 @@ static unsigned ue_index(const uds_echo_conn *c)
 /* It may be read, and what was read may be handled. */
 static int ue_takes_input(const uds_echo_conn *c)
 {
-    return !c->out && !c->owed && !c->ending && !c->broken;
+    return !c->out && !c->owed && !c->closing && !c->broken;
 }
 
 /* An answer may grow from nothing to two messages (one pushed, one replied, neither sent): without room for them in
-   pending_max nothing is read that would have to be answered. */
+   pending_max nothing is read that would have to be answered. Room for an answer put off (LATER) is kept for it. */
 static int ue_has_room(const uds_echo_server *s)
 {
-    return s->stats.pending + 2ull * s->message_max <= s->pending_max;
+    return s->stats.pending + s->promised + 2ull * s->message_max <= s->pending_max;
 }
 
 static void ue_log(uds_echo_server *s, uds_echo_level level, uds_echo_error cause, const char *event)
@@ -1604,45 +1634,54 @@ static void ue_unstarve(uds_echo_server *s)
 {
     while (s->starved != UE_NIL) {
         uds_echo_conn *c = &s->conns[s->starved];
-        s->starved = c->queued;
-        c->queued = s->queue;
-        s->queue = ue_index(c);
+        s->starved = c->next_listed;
+        c->next_listed = s->todo;
+        s->todo = ue_index(c);
     }
+}
+
+static void ue_owe(uds_echo_conn *c, unsigned owed)
+{
+    uds_echo_server *s = c->server;
+    if (owed && !c->owed) s->promised += s->message_max;
+    if (!owed && c->owed) s->promised -= s->message_max;
+    if (!owed && c->owed) ue_unstarve(s);
+    c->owed = owed & 1u;
 }
 
 /* Into the list of those the step has to look at, or of those that wait for room. A slot stays in its list when it is
    freed or used anew: looking at it once too often does no harm. */
 static void ue_list(uds_echo_conn *c, unsigned *list)
 {
-    if (c->is_queued) {
-        if (list == &c->server->queue) ue_unstarve(c->server);
+    if (c->is_listed) {
+        if (list == &c->server->todo) ue_unstarve(c->server);
         return;
     }
-    c->is_queued = 1;
-    c->queued = *list;
+    c->is_listed = 1;
+    c->next_listed = *list;
     *list = ue_index(c);
 }
 
 /* The first cause stays the one that is told. */
 static void ue_end(uds_echo_conn *c, uds_echo_error why)
 {
-    if (!c->ending && !c->why) c->why = (unsigned)why & 255u;
-    c->ending = 1;
+    if (!c->why) c->why = (unsigned)why & 255u;
+    c->closing = 1;
 }
 
 static void ue_break(uds_echo_conn *c, uds_echo_error why)
 {
-    if (!c->broken && !c->why) c->why = (unsigned)why & 255u;
+    if (!c->why) c->why = (unsigned)why & 255u;
     c->broken = 1;
 }
 
 /* Drain: what the peer sent so far stays readable, then comes the end, and its next send gets EPIPE (shutdown(2),
    unix(7)). So a drained connection ends by the same arrows as one whose peer half-closed. */
-static void ue_hush(uds_echo_conn *c)
+static void ue_shut_input(uds_echo_conn *c)
 {
     if (!UDS_ECHO_SYS(shutdown)(c->fd, SHUT_RD)) return;
     ue_break(c, ue_error_of(errno));
-    ue_list(c, &c->server->queue);
+    ue_list(c, &c->server->todo);
 }
 
 static int ue_watch(uds_echo_conn *c, int want)
@@ -1710,7 +1749,7 @@ static void ue_conn_close(uds_echo_conn *c)
 {
     uds_echo_server *s = c->server;
     uds_echo_error why = (uds_echo_error)c->why;
-    c->ending = c->broken = 1;
+    c->closing = c->broken = 1;
     s->stats.closed[why]++;
     if (why) ue_log(s, UDS_ECHO_NOTE, why, "connection closed");
     if (c->welcome && s->desc.on_close) s->desc.on_close(c, why, s->desc.user);
@@ -1718,6 +1757,7 @@ static void ue_conn_close(uds_echo_conn *c)
     ue_close(&c->fd);
     ue_drop_in(c);
     ue_drop_out(c);
+    ue_owe(c, 0);
     if (s->in_order) ue_order_remove(c);
     c->state = UE_FREE;
     c->newer = s->free_slot;
@@ -1758,19 +1798,19 @@ static void ue_conn_settle(uds_echo_conn *c)
     if (!c->broken && c->out) {
         c->state = UE_SENDING;
         want = UE_OUT;
-    } else if (c->broken || (c->ending && c->ended)) {
+    } else if (c->broken || (c->closing && c->peer_ended)) {
         ue_conn_close(c);
         return;
-    } else if (c->ending) {
+    } else if (c->closing) {
         ue_conn_finish(c);
         return;
     } else if (c->owed) {
         c->state = UE_WAITING; /* and stays watched: most peers wait too, and then nothing has to be changed twice */
         return;
-    } else if (!ue_has_room(s) && (c->in || !c->ended)) {
+    } else if (!ue_has_room(s) && (c->in || !c->peer_ended)) {
         c->state = UE_STARVED;
         ue_list(c, &s->starved);
-    } else if (c->ended) {
+    } else if (c->peer_ended) {
         if (c->in) ue_break(c, UDS_ECHO_END);
         ue_conn_close(c);
         return;
@@ -1829,7 +1869,7 @@ static void ue_deliver(uds_echo_conn *c, size_t size)
         return;
     }
     if (verdict == UDS_ECHO_REPLY || verdict == UDS_ECHO_CLOSE) s->filled += m.size;
-    if (verdict == UDS_ECHO_LATER) c->owed = 1;
+    if (verdict == UDS_ECHO_LATER) ue_owe(c, 1);
     if (verdict == UDS_ECHO_CLOSE) ue_end(c, UDS_ECHO_OK);
 }
 
@@ -1879,7 +1919,7 @@ static void ue_conn_read(uds_echo_conn *c)
         have = ue_block_left(c->in);
         bytes = c->in ? ue_block_bytes(c->in) : s->desc.frame ? s->input : s->scratch;
         n = UDS_ECHO_SYS(recv)(c->fd, bytes + have, s->message_max - have, 0);
-        if (n == 0) c->ended = 1;
+        if (n == 0) c->peer_ended = 1;
         if (n < 0 && !ue_passing(errno)) ue_break(c, ue_error_of(errno));
         if (n <= 0) break;
         s->stats.bytes_in += (unsigned long)n;
@@ -1889,7 +1929,7 @@ static void ue_conn_read(uds_echo_conn *c)
             c->in->start = used;
             c->in->size = have + (size_t)n;
             if (!ue_block_left(c->in)) ue_drop_in(c);
-        } else if (used < (size_t)n && !c->ending && !ue_keep_in(c, bytes + used, (size_t)n - used)) {
+        } else if (used < (size_t)n && !c->closing && !ue_keep_in(c, bytes + used, (size_t)n - used)) {
             ue_break(c, UDS_ECHO_MEMORY);
         }
     } while ((size_t)n == s->message_max - have && ++reads < UE_READS && ue_takes_input(c) && ue_has_room(s));
@@ -1906,7 +1946,7 @@ static void ue_conn_proceed(uds_echo_conn *c)
     ue_conn_settle(c);
 }
 
-static void ue_conn_drain(uds_echo_conn *c)
+static void ue_conn_send_rest(uds_echo_conn *c)
 {
     long n = ue_send(c->fd, ue_block_bytes(c->out), ue_block_left(c->out));
     if (n < 0) ue_break(c, ue_error_of(errno));
@@ -1932,7 +1972,7 @@ static void ue_conn_event(uds_echo_conn *c)
         if (ue_takes_input(c) && ue_has_room(c->server)) ue_conn_read(c);
         else ue_conn_settle(c);
         break;
-    case UE_SENDING: ue_conn_drain(c); break;
+    case UE_SENDING: ue_conn_send_rest(c); break;
     case UE_DISCARDING: ue_conn_discard(c); break;
     case UE_FREE: break;
     default: /* not its turn: look away, or this would be reported for ever */
@@ -1946,19 +1986,19 @@ static void ue_conn_event(uds_echo_conn *c)
 /* Takes a slot; on_open decides whether the peer stays. */
 static void ue_conn_open(uds_echo_server *s, int fd)
 {
-    unsigned index = s->free_slot, queued, is_queued, generation;
+    unsigned index = s->free_slot, next_listed, is_listed, generation;
     uds_echo_conn *c = &s->conns[index == UE_NIL ? s->conns_used : index];
     int on = 1;
     if (index == UE_NIL) s->conns_used++;
     else s->free_slot = c->newer;
-    queued = c->queued;
-    is_queued = c->is_queued;
+    next_listed = c->next_listed;
+    is_listed = c->is_listed;
     generation = c->generation + 1;
     memset(c, 0, sizeof *c);
     c->server = s;
     c->fd = fd;
-    c->queued = queued;
-    c->is_queued = is_queued & 1u;
+    c->next_listed = next_listed;
+    c->is_listed = is_listed & 1u;
     c->generation = generation ? generation : 1;
     c->state = UE_READING;
     if (s->in_order) ue_order_append(c);
@@ -1974,7 +2014,7 @@ static void ue_conn_open(uds_echo_server *s, int fd)
         ue_end(c, UDS_ECHO_OK);
     } else {
         c->welcome = 1;
-        if (s->phase >= UE_EMPTYING) ue_hush(c);
+        if (s->phase >= UE_EMPTYING) ue_shut_input(c);
     }
     ue_conn_settle(c);
 }
@@ -1983,8 +2023,9 @@ static void ue_conn_open(uds_echo_server *s, int fd)
 static uds_echo_error ue_check(const uds_echo_server_desc *d, int wants_path, uds_echo_failure *failure)
 {
     // clang-format off
-    const char *bad = (wants_path && !d->share_with) == !d->path ? "desc.path" :
-                      !wants_path && d->share_with ? "desc.share_with" :
+    int needs_path = wants_path && !d->share_with;
+    const char *bad = !wants_path && d->share_with ? "desc.share_with" :
+                      needs_path != (d->path != NULL) ? "desc.path" :
                       d->mode < 0 || d->mode > 0777 ? "desc.mode" :
                       (int)d->on_existing < 0 || d->on_existing > UDS_ECHO_REFUSE ? "desc.on_existing" :
                       (int)d->publish < 0 || d->publish > UDS_ECHO_DIRECT ? "desc.publish" :
@@ -2021,9 +2062,10 @@ static uds_echo_error ue_resolve(uds_echo_server *s, uds_echo_failure *failure)
     }
     s->conns_max = (unsigned)d->connections_max;
     s->message_max = (size_t)d->message_max;
-    s->pending_max = d->pending_max > 0 ? (unsigned long long)d->pending_max : 2ull * s->message_max * s->conns_max;
+    s->pending_max =
+        d->pending_max > 0 ? (unsigned long long)d->pending_max : (2ull * s->conns_max + 1) * s->message_max;
     s->in_order = d->idle_ms > 0 || d->when_full == UDS_ECHO_EVICT;
-    if (s->pending_max < 2ull * s->message_max) return ue_fail(failure, UDS_ECHO_INVALID, 0, "desc.pending_max");
+    if (s->pending_max < 3ull * s->message_max) return ue_fail(failure, UDS_ECHO_INVALID, 0, "desc.pending_max");
     return UDS_ECHO_OK;
 }
 
@@ -2064,7 +2106,7 @@ static uds_echo_error ue_server_new(uds_echo_server **server, const uds_echo_ser
     s->desc = *desc;
     s->pid = (long)UDS_ECHO_SYS(getpid)();
     s->now = ue_now();
-    s->free_slot = s->oldest = s->newest = s->queue = s->starved = UE_NIL;
+    s->free_slot = s->oldest = s->newest = s->todo = s->starved = UE_NIL;
     s->how = -1;
     s->rest_until = s->grace_until = s->drain_until = UE_NONE;
     for (i = 0; i < UE_BELLS; i++) s->bell.in[i] = s->bell.out[i] = -1;
@@ -2140,17 +2182,19 @@ static int ue_accept_some(uds_echo_server *s)
     return 0;
 }
 
-static void ue_hush_all(uds_echo_server *s)
+static void ue_shut_all_input(uds_echo_server *s)
 {
     unsigned i;
     for (i = 0; i < s->conns_used; i++)
-        if (s->conns[i].state != UE_FREE && s->conns[i].state != UE_DISCARDING) ue_hush(&s->conns[i]);
+        if (s->conns[i].state != UE_FREE && s->conns[i].state != UE_DISCARDING) ue_shut_input(&s->conns[i]);
 }
 
 static void ue_let_go(uds_echo_server *s, int last)
 {
     if (last) ue_listener_free(s->listener);
     s->listener = NULL;
+    s->resting = 0;
+    s->rest_until = UE_NONE;
 }
 
 static void ue_retire_or_tell(uds_echo_server *s)
@@ -2174,7 +2218,7 @@ static void ue_begin_drain(uds_echo_server *s)
     } else {
         ue_let_go(s, last);
         s->phase = UE_DRAINING;
-        ue_hush_all(s);
+        ue_shut_all_input(s);
     }
 }
 
@@ -2183,10 +2227,10 @@ static void ue_end_grace(uds_echo_server *s)
     ue_unlisten(s); /* it would be reported ready for ever now */
     if (UDS_ECHO_SYS(shutdown)(s->listener->fd, SHUT_RD)) ue_log(s, UDS_ECHO_NOTE, ue_error_of(errno), "shutdown");
     s->phase = UE_EMPTYING;
-    ue_hush_all(s);
+    ue_shut_all_input(s);
 }
 
-static void ue_empty(uds_echo_server *s)
+static void ue_accept_rest(uds_echo_server *s)
 {
     if (s->resting && (s->rest_until == UE_NONE || s->now < s->rest_until)) return;
     s->resting = 0;
@@ -2202,7 +2246,8 @@ static void ue_cut_all(uds_echo_server *s)
     if (s->listener) {
         int last;
         ue_unlisten(s);
-        last = s->phase != UE_SERVING || ue_listener_count(s->listener, -1) == 0;
+        last = s->phase != UE_SERVING || /* a drain has given its reference back, and is the last that is here */
+               ue_listener_count(s->listener, -1) == 0;
         if (last) ue_retire_or_tell(s);
         ue_let_go(s, last);
     }
@@ -2214,24 +2259,24 @@ static void ue_cut_all(uds_echo_server *s)
 static void ue_cut_idle(uds_echo_server *s)
 {
     uds_echo_conn *c;
-    if (s->desc.idle_ms <= 0) return;
+    if (s->desc.idle_ms <= 0 || ue_poller_more(&s->poller)) return; /* what is not yet looked at is not idle */
     while (s->oldest != UE_NIL) {
         c = &s->conns[s->oldest];
         if (s->now - c->moved < s->desc.idle_ms) return;
-        if (c->state == UE_WAITING) ue_moved(c); /* it is us that it waits for */
+        if (c->state == UE_WAITING || c->state == UE_STARVED) ue_moved(c); /* it is us that it waits for */
         else ue_cut(c, UDS_ECHO_IDLE);
     }
 }
 
-/* Looks once at each connection that was in the queue when it began; what they add is for the next step. */
-static void ue_run_queue(uds_echo_server *s)
+/* Looks once at each connection that was listed when it began; what they add is for the next step. */
+static void ue_run_todo(uds_echo_server *s)
 {
-    unsigned next = s->queue;
-    s->queue = UE_NIL;
+    unsigned next = s->todo;
+    s->todo = UE_NIL;
     while (next != UE_NIL) {
         uds_echo_conn *c = &s->conns[next];
-        next = c->queued;
-        c->is_queued = 0;
+        next = c->next_listed;
+        c->is_listed = 0;
         ue_conn_resume(c);
     }
 }
@@ -2241,10 +2286,10 @@ static void ue_tick(uds_echo_server *s)
 {
     if (s->how == UDS_ECHO_NOW || (s->drain_until != UE_NONE && s->now >= s->drain_until)) ue_cut_all(s);
     else if (s->how == UDS_ECHO_DRAIN && s->phase == UE_SERVING) ue_begin_drain(s);
-    ue_run_queue(s);
+    ue_run_todo(s);
     ue_cut_idle(s);
     if (s->phase == UE_GRACE && s->now >= s->grace_until) ue_end_grace(s);
-    if (s->phase == UE_EMPTYING) ue_empty(s);
+    if (s->phase == UE_EMPTYING) ue_accept_rest(s);
     if (s->phase == UE_DRAINING && !s->stats.connections) s->phase = UE_STOPPED;
     if (s->phase > UE_GRACE || s->listening) return;
     if (s->resting && (s->rest_until == UE_NONE || s->now < s->rest_until)) return;
@@ -2276,7 +2321,7 @@ static void ue_event(uds_echo_server *s, unsigned long long token)
 static int ue_timeout(const uds_echo_server *s)
 {
     long long due = s->drain_until;
-    if (s->phase == UE_STOPPED || s->queue != UE_NIL || (s->phase == UE_EMPTYING && !s->resting)) return 0;
+    if (s->phase == UE_STOPPED || s->todo != UE_NIL || (s->phase == UE_EMPTYING && !s->resting)) return 0;
     if (s->resting) due = ue_sooner(due, s->rest_until);
     if (s->phase == UE_GRACE) due = ue_sooner(due, s->grace_until);
     if (s->desc.idle_ms > 0 && s->oldest != UE_NIL) due = ue_sooner(due, s->conns[s->oldest].moved + s->desc.idle_ms);
@@ -2367,7 +2412,7 @@ static uds_echo_error ue_verify(int listener, uds_echo_failure *failure)
         }
         if (value != wanted[i]) return ue_fail(failure, i < 2 ? UDS_ECHO_WRONG_TYPE : UDS_ECHO_INVALID, 0, "listener");
     }
-    return ue_tame(&listener) ? UDS_ECHO_OK : ue_fail_os(failure, "fcntl");
+    return ue_tame(listener) ? UDS_ECHO_OK : ue_fail_os(failure, "fcntl");
 }
 
 UDS_ECHO_DEF uds_echo_error uds_echo_server_adopt(uds_echo_server **server, int listener,
@@ -2407,7 +2452,7 @@ UDS_ECHO_DEF uds_echo_error uds_echo_server_step(uds_echo_server *server, int ti
 UDS_ECHO_DEF uds_echo_error uds_echo_server_run(uds_echo_server *server)
 {
     uds_echo_error error = ue_may_run(server);
-    while (!error) error = ue_step(server, -1);
+    while (!error) error = uds_echo_server_step(server, -1); /* a fork() in a callback must not serve in the child */
     return error == UDS_ECHO_STOPPED ? UDS_ECHO_OK : error;
 }
 
@@ -2476,7 +2521,7 @@ UDS_ECHO_DEF uds_echo_error uds_echo_server_close(uds_echo_server *server)
 {
     uds_echo_error error = ue_may_run(server);
     if (!server) return UDS_ECHO_OK;
-    if (error == UDS_ECHO_REENTRANT) return error;
+    if (server->inside) return UDS_ECHO_REENTRANT;
     server->inside = 1;
     if (error == UDS_ECHO_FORKED) {
         ue_abandon(server);
@@ -2494,7 +2539,7 @@ UDS_ECHO_DEF uds_echo_conn *uds_echo_server_find(uds_echo_server *server, uds_ec
     uds_echo_conn *c;
     if (!server || (id & 0xffffffff) >= server->conns_used) return NULL;
     c = &server->conns[id & 0xffffffff];
-    return c->state != UE_FREE && c->generation == id >> 32 && !c->ending && !c->broken ? c : NULL;
+    return c->state != UE_FREE && c->generation == id >> 32 && !c->closing && !c->broken ? c : NULL;
 }
 
 UDS_ECHO_DEF uds_echo_error uds_echo_conn_send(uds_echo_conn *conn, const void *bytes, size_t size)
@@ -2502,15 +2547,18 @@ UDS_ECHO_DEF uds_echo_error uds_echo_conn_send(uds_echo_conn *conn, const void *
     uds_echo_server *s;
     if (!conn || (!bytes && size)) return UDS_ECHO_INVALID;
     s = conn->server;
-    if (conn->ending || conn->broken) return UDS_ECHO_GONE;
+    if (conn->closing || conn->broken) return UDS_ECHO_GONE;
     if (size > s->message_max) return UDS_ECHO_TOO_LONG;
     if (conn == s->current) ue_flush(conn);
-    if (ue_block_left(conn->out) + size > s->message_max) return UDS_ECHO_WOULD_BLOCK;
-    if (conn != s->current && s->stats.pending + s->reserved + size > s->pending_max) return UDS_ECHO_WOULD_BLOCK;
+    if (!conn->owed) { /* for an answer that is owed there is room */
+        if (ue_block_left(conn->out) + size > s->message_max) return UDS_ECHO_WOULD_BLOCK;
+        if (conn != s->current && s->stats.pending + s->promised + s->reserved + size > s->pending_max)
+            return UDS_ECHO_WOULD_BLOCK;
+    }
     if (!s->inside && s->in_order) s->now = ue_now();
     ue_conn_write(conn, (const unsigned char *)bytes, size);
-    if (conn->owed || conn->out || conn->broken) ue_list(conn, &s->queue);
-    conn->owed = 0;
+    if (conn->owed || conn->out || conn->broken) ue_list(conn, &s->todo);
+    ue_owe(conn, 0);
     return conn->broken ? (uds_echo_error)conn->why : UDS_ECHO_OK;
 }
 
@@ -2518,7 +2566,7 @@ UDS_ECHO_DEF void uds_echo_conn_close(uds_echo_conn *conn)
 {
     if (!conn) return;
     ue_end(conn, UDS_ECHO_OK);
-    ue_list(conn, &conn->server->queue);
+    ue_list(conn, &conn->server->todo);
 }
 
 UDS_ECHO_DEF uds_echo_id uds_echo_conn_id(const uds_echo_conn *conn)
@@ -2636,7 +2684,8 @@ static int ue_talk_out(ue_talk *t)
     return !t->to_end || c->finished || c->broken || io->sent < io->out_size || !uds_echo_client_finish(c);
 }
 
-/* 0: the system failed. A call reads one byte past its buffer, to tell an answer that fits from one that was cut. */
+/* 0: the system failed. With the buffer full one more byte is asked for, to tell an end from an answer that goes on: by
+   a call, whose answer is cut then, and by an exchange that cannot send, which leaves it where it is. */
 static int ue_talk_in(ue_talk *t)
 {
     uds_echo_client *c = t->client;
@@ -2644,8 +2693,9 @@ static int ue_talk_in(ue_talk *t)
     char extra;
     int full = io->got == io->in_size;
     ssize_t n;
-    if (c->ended || (full && !t->to_end)) return 1;
-    n = UDS_ECHO_SYS(recv)(c->fd, full ? &extra : (char *)io->in + io->got, full ? 1 : io->in_size - io->got, 0);
+    if (c->ended || (full && !t->to_end && t->can_out)) return 1;
+    n = UDS_ECHO_SYS(recv)(c->fd, full ? &extra : (char *)io->in + io->got, full ? 1 : io->in_size - io->got,
+                           full && !t->to_end ? MSG_PEEK : 0);
     if (n < 0 && ue_passing(errno)) return 1;
     if (n < 0 && errno != ECONNRESET) return 0;
     if (n <= 0) c->ended = n == 0 ? 1 : 2;
@@ -2659,10 +2709,10 @@ static int ue_talk_over(const ue_talk *t, uds_echo_error *verdict)
 {
     const uds_echo_client *c = t->client;
     int sent = t->io->sent == t->io->out_size, got = t->io->got == t->io->in_size;
-    if (t->surplus) *verdict = t->to_end ? UDS_ECHO_TRUNCATED : UDS_ECHO_FULL;
-    else if (t->to_end ? sent && c->ended == 1 : sent && got) *verdict = UDS_ECHO_OK;
+    if (t->to_end ? sent && c->ended == 1 : sent && got) *verdict = UDS_ECHO_OK;
+    else if (t->surplus) *verdict = t->to_end ? UDS_ECHO_TRUNCATED : UDS_ECHO_FULL;
     else if (c->ended == 2 || (c->broken && !c->ended && got && !t->to_end)) *verdict = UDS_ECHO_RESET;
-    else if (c->ended) *verdict = UDS_ECHO_END;
+    else if (c->ended && (sent || c->broken)) *verdict = UDS_ECHO_END;
     else return 0;
     return 1;
 }
@@ -2671,15 +2721,14 @@ static int ue_talk_over(const ue_talk *t, uds_echo_error *verdict)
 static uds_echo_error ue_talk_wait(ue_talk *t, long long deadline)
 {
     struct pollfd p;
-    int count, any = POLLHUP | POLLERR | POLLNVAL, reads = t->to_end || t->io->in_size > 0;
+    int count, any = POLLHUP | POLLERR | POLLNVAL;
     p.fd = t->client->fd;
-    p.events = (short)((reads && !t->client->ended ? POLLIN : 0) | (ue_talk_has_out(t) ? POLLOUT : 0));
+    p.events = (short)((t->client->ended ? 0 : POLLIN) | (ue_talk_has_out(t) ? POLLOUT : 0));
     p.revents = 0;
     count = UDS_ECHO_SYS(poll)(&p, 1, ue_left(deadline, deadline == UE_NONE ? 0 : ue_now()));
     if (count < 0 && errno != EINTR) return ue_error_of(errno);
     t->can_out = count > 0 && p.revents & (POLLOUT | any);
     t->can_in = count > 0 && p.revents & (POLLIN | any);
-    if (t->can_in && !t->can_out && !t->to_end && t->io->got == t->io->in_size) t->surplus = 1;
     return UDS_ECHO_OK;
 }
 

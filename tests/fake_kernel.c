@@ -162,6 +162,14 @@ static int gate(fake_call what)
     return 1;
 }
 
+/* A call on a descriptor that fails is work on it all the same. */
+static int gate_fd(fake_call what, int fd)
+{
+    if (!gate(what)) return 0;
+    if (fd >= 0 && fd < FDS) fds[fd].reported = 0;
+    return 1;
+}
+
 static int fail(int os_error)
 {
     errno = os_error;
@@ -339,15 +347,16 @@ static long put_bytes(sock *s, const unsigned char *bytes, size_t size)
     return (long)n;
 }
 
-static long take_bytes(sock *s, unsigned char *bytes, size_t size)
+static long take_bytes(sock *s, unsigned char *bytes, size_t size, int peek)
 {
     size_t n = s->size < size ? s->size : size, i;
     if (!n && s->reset) {
-        s->reset = 0;
+        if (!peek) s->reset = 0;
         return fail(ECONNRESET);
     }
     if (!n) return s->no_in ? 0 : fail(EAGAIN);
     for (i = 0; i < n; i++) bytes[i] = s->bytes[(s->from + i) % s->room];
+    if (peek) return (long)n;
     s->from = (s->from + n) % s->room;
     s->size -= n;
     return (long)n;
@@ -620,7 +629,7 @@ long fake_peer_send(int peer, const void *bytes, size_t size)
 
 long fake_peer_recv(int peer, void *bytes, size_t size)
 {
-    return take_bytes(&socks[peer], (unsigned char *)bytes, size);
+    return take_bytes(&socks[peer], (unsigned char *)bytes, size, 0);
 }
 
 int fake_peer_shutdown(int peer, int how)
@@ -679,7 +688,7 @@ int fake_bind(int fd, const struct sockaddr *address, socklen_t size)
     spot at;
     char path[109];
     int node;
-    if (gate(FAKE_bind)) return -1;
+    if (gate_fd(FAKE_bind, fd)) return -1;
     s = get_sock(fd);
     if (!s || path_of(address, size, path)) return -1;
     if (s->inode >= 0) return fail(EINVAL);
@@ -696,7 +705,7 @@ int fake_bind(int fd, const struct sockaddr *address, socklen_t size)
 int fake_listen(int fd, int backlog)
 {
     sock *s;
-    if (gate(FAKE_listen)) return -1;
+    if (gate_fd(FAKE_listen, fd)) return -1;
     s = get_sock(fd);
     if (!s) return -1;
     s->listening = 1;
@@ -708,7 +717,7 @@ static int accept_some(fake_call what, int fd, int flags)
 {
     sock *l;
     int n;
-    if (gate(what)) return -1;
+    if (gate_fd(what, fd)) return -1;
     l = get_sock(fd);
     if (!l) return -1;
     if (!l->listening) return fail(EINVAL);
@@ -737,7 +746,7 @@ int fake_connect(int fd, const struct sockaddr *address, socklen_t size)
 {
     char path[109];
     int listener;
-    if (gate(FAKE_connect)) return -1;
+    if (gate_fd(FAKE_connect, fd)) return -1;
     if (!get_sock(fd) || path_of(address, size, path)) return -1;
     listener = listener_at(path);
     if (listener < 0) return -1;
@@ -747,7 +756,7 @@ int fake_connect(int fd, const struct sockaddr *address, socklen_t size)
 int fake_shutdown(int fd, int how)
 {
     sock *s;
-    if (gate(FAKE_shutdown)) return -1;
+    if (gate_fd(FAKE_shutdown, fd)) return -1;
     s = get_sock(fd);
     if (!s) return -1;
     if (!s->listening && s->peer < 0 && !s->no_in) return fail(ENOTCONN);
@@ -759,10 +768,8 @@ ssize_t fake_recv(int fd, void *bytes, size_t size, int flags)
 {
     sock *s;
     long n;
-    (void)flags;
-    if (gate(FAKE_recv)) {
+    if (gate_fd(FAKE_recv, fd)) {
         if (errno != EAGAIN && errno != EINTR && fd >= 0 && fd < FDS) fds[fd].broken_in = 1;
-        if (fd >= 0 && fd < FDS) fds[fd].reported = 0;
         return -1;
     }
     s = get_sock(fd);
@@ -770,7 +777,7 @@ ssize_t fake_recv(int fd, void *bytes, size_t size, int flags)
     if (!size) complain_fd("recv of length 0", fd);
     if (fds[fd].ended) complain_fd("recv after the end", fd);
     if (fds[fd].broken_in) complain_fd("recv after a fatal error", fd);
-    n = take_bytes(s, (unsigned char *)bytes, size);
+    n = take_bytes(s, (unsigned char *)bytes, size, flags & MSG_PEEK);
     if (n < 0 && errno == EAGAIN && !fds[fd].nonblock) complain_fd("recv would block", fd);
     if (n < 0 && errno != EAGAIN) fds[fd].broken_in = 1;
     if (n == 0) fds[fd].ended = 1;
@@ -783,9 +790,8 @@ ssize_t fake_send(int fd, const void *bytes, size_t size, int flags)
     sock *s;
     long n;
     if (!(flags & MSG_NOSIGNAL)) complain_fd("send without MSG_NOSIGNAL", fd);
-    if (gate(FAKE_send)) {
+    if (gate_fd(FAKE_send, fd)) {
         if (errno != EAGAIN && errno != EINTR && fd >= 0 && fd < FDS) fds[fd].broken_out = 1;
-        if (fd >= 0 && fd < FDS) fds[fd].reported = 0;
         return -1;
     }
     s = get_sock(fd);
@@ -804,7 +810,7 @@ int fake_getsockopt(int fd, int level, int option, void *value, socklen_t *size)
     sock *s;
     struct { pid_t pid; uid_t uid; gid_t gid; } who;
     int number = 0;
-    if (gate(FAKE_getsockopt)) return -1;
+    if (gate_fd(FAKE_getsockopt, fd)) return -1;
     s = get_sock(fd);
     if (!s) return -1;
     if (level != SOL_SOCKET) return fail(ENOPROTOOPT);
@@ -829,7 +835,7 @@ int fake_getsockopt(int fd, int level, int option, void *value, socklen_t *size)
 int fake_setsockopt(int fd, int level, int option, const void *value, socklen_t size)
 {
     (void)level, (void)option, (void)value, (void)size;
-    if (gate(FAKE_setsockopt)) return -1;
+    if (gate_fd(FAKE_setsockopt, fd)) return -1;
     return get_sock(fd) ? done(0) : -1;
 }
 
@@ -838,7 +844,7 @@ int fake_fcntl(int fd, int what, ...)
     va_list arguments;
     descriptor *d;
     int value;
-    if (gate(FAKE_fcntl)) return -1;
+    if (gate_fd(FAKE_fcntl, fd)) return -1;
     d = get(fd);
     if (!d) return -1;
     if (what == F_GETFD) return done(d->cloexec ? FD_CLOEXEC : 0);
@@ -894,10 +900,7 @@ ssize_t fake_read(int fd, void *bytes, size_t size)
 {
     descriptor *d;
     size_t n;
-    if (gate(FAKE_read)) {
-        if (fd >= 0 && fd < FDS) fds[fd].reported = 0;
-        return -1;
-    }
+    if (gate_fd(FAKE_read, fd)) return -1;
     d = get(fd);
     if (!d) return -1;
     if (d->kind == K_EVENT) {
@@ -918,7 +921,7 @@ ssize_t fake_write(int fd, const void *bytes, size_t size)
 {
     descriptor *d;
     uint64_t add;
-    if (gate(FAKE_write)) return -1;
+    if (gate_fd(FAKE_write, fd)) return -1;
     d = get(fd);
     if (!d) return -1;
     if (d->kind == K_EVENT) {
@@ -1149,7 +1152,7 @@ int fake_epoll_ctl(int epoll, int what, int fd, struct epoll_event *event)
 {
     descriptor *e = NULL;
     int i, at = -1, unused = -1;
-    if (gate(what == EPOLL_CTL_DEL ? FAKE_epoll_del : FAKE_epoll_ctl)) return -1;
+    if (gate_fd(what == EPOLL_CTL_DEL ? FAKE_epoll_del : FAKE_epoll_ctl, fd)) return -1;
     e = get(epoll);
     if (!e || !get(fd)) return -1;
     if (e->index != (int)fake.pid) fake_complain("epoll_ctl by another process than the one that made the set");

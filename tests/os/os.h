@@ -227,9 +227,10 @@ static inline int os_open_descriptors(void)
 
 static inline socklen_t os_address(struct sockaddr_un *address, const char *path)
 {
+    size_t size = strlen(path);
     memset(address, 0, sizeof *address);
     address->sun_family = AF_UNIX;
-    (void)snprintf(address->sun_path, sizeof address->sun_path, "%s", path);
+    if (size < sizeof address->sun_path) memcpy(address->sun_path, path, size);
     return (socklen_t)sizeof *address;
 }
 

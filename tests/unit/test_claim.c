@@ -361,7 +361,8 @@ static void unreadable_folder(void **state)
     fake_set_mode("/w/blind", 0333);
     assert_int_equal(start(&server, "/w/blind/sock"), UDS_ECHO_OK);
     (void)uds_echo_server_close(server);
-    assert_int_equal(start(&server, "/w/blind/sock"), UDS_ECHO_BUSY);
+    assert_int_equal(start(&server, "/w/blind/sock"), UDS_ECHO_DENIED);
+    assert_string_equal(why.call, "flock");
 }
 
 static void shared_listener(void **state)

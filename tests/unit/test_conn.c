@@ -265,8 +265,7 @@ static void discarding_takes_its_time(void **state)
     peer = joined(server);
     assert_int_equal(fake_peer_send(peer, flood, sizeof flood), sizeof flood);
     uds_echo_conn_close(&server->conns[0]);
-    server->conns[0].watch = server->conns[0].watch; /* the queue is run after events: nothing was read yet */
-    ue_run_queue(server);
+    ue_run_todo(server);
     assert_int_equal(state_of(server), UE_DISCARDING);
     settle(server);
     assert_int_equal(fake_peer_recv(peer, flood, sizeof flood), 0);
@@ -480,25 +479,67 @@ static void without_room_nothing_is_read(void **state)
     uds_echo_server_desc desc = plain_desc();
     uds_echo_server *server;
     char full[64];
-    int stuck, other;
+    int stuck[2], other, i;
     (void)state;
     memset(full, 's', sizeof full);
     fake.queue_bytes = 32;
-    desc.pending_max = 128;
+    desc.pending_max = 192;
+    desc.idle_ms = 1000;
     server = serve(desc);
-    stuck = joined(server);
+    stuck[0] = joined(server);
+    stuck[1] = joined(server);
     other = joined(server);
-    assert_int_equal(uds_echo_conn_send(&server->conns[0], full, 64), UDS_ECHO_OK);
-    assert_int_equal(stats_of(server).pending, 32);
+    for (i = 0; i < 2; i++) {
+        assert_int_equal(uds_echo_conn_send(&server->conns[i], full, 64), UDS_ECHO_OK);
+        assert_int_equal(uds_echo_conn_send(&server->conns[i], full, 32), UDS_ECHO_OK);
+    }
+    assert_int_equal(stats_of(server).pending, 128);
     say(other, "hello");
     settle(server);
-    assert_int_equal(server->conns[1].state, UE_STARVED);
+    assert_int_equal(server->conns[2].state, UE_STARVED);
     assert_int_equal(fake_peer_pending(other), 0);
-    assert_int_equal(strlen(heard(stuck)), 32);
+    fake_sleep(999);
+    assert_int_equal(strlen(heard(stuck[0])), 32);
+    settle(server);
+    fake_sleep(500); /* it waits for us: that is not idle */
+    settle(server);
+    assert_int_equal(strlen(heard(stuck[0])), 32);
     settle(server);
     assert_string_equal(heard(other), "hello");
-    fake_peer_close(stuck);
+    fake_peer_close(stuck[0]);
+    fake_peer_close(stuck[1]);
     fake_peer_close(other);
+    (void)uds_echo_server_close(server);
+}
+
+/* Room for an answer that is owed is kept, whatever else is pushed meanwhile; and the smallest pending_max serves. */
+static void an_owed_answer_has_room(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    char full[64];
+    int slow, asker;
+    (void)state;
+    memset(full, 'a', sizeof full);
+    fake.queue_bytes = 32;
+    desc.pending_max = 192;
+    server = serve(desc);
+    slow = joined(server);
+    asker = joined(server);
+    verdict = UDS_ECHO_LATER;
+    say(asker, "?");
+    settle(server);
+    while (uds_echo_conn_send(&server->conns[0], full, 32) == UDS_ECHO_OK) continue;
+    assert_int_equal(stats_of(server).pending, 64);
+    assert_int_equal(uds_echo_conn_send(uds_echo_server_find(server, last_id), full, 64), UDS_ECHO_OK);
+    settle(server);
+    assert_int_equal(strlen(heard(asker)), 32);
+    settle(server);
+    assert_int_equal(strlen(heard(asker)), 32);
+    fake_peer_close(slow);
+    fake_peer_close(asker);
+    settle(server);
+    assert_int_equal(server->promised, 0);
     (void)uds_echo_server_close(server);
 }
 
@@ -799,7 +840,7 @@ static void bad_arguments_are_named(void **state)
     desc.message_max = -1;
     assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_INVALID);
     desc = plain_desc();
-    desc.pending_max = 127;
+    desc.pending_max = 191;
     assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_INVALID);
     assert_string_equal(why.call, "desc.pending_max");
     assert_int_equal(uds_echo_server_open(NULL, &desc, &why), UDS_ECHO_INVALID);
@@ -827,7 +868,7 @@ int main(void)
         TEST(discarding_takes_its_time), TEST(refusal_with_a_reason), TEST(framing_over_any_split),
         TEST(pipelined_answers_are_one_send), TEST(partial_message_at_the_end), TEST(message_of_exactly_the_maximum),
         TEST(length_that_is_announced_too_long), TEST(handler_breaks_its_contract), TEST(pushes_are_bounded),
-        TEST(without_room_nothing_is_read), TEST(ids_outlive_slots), TEST(idle_is_cut_unless_we_owe),
+        TEST(without_room_nothing_is_read), TEST(an_owed_answer_has_room), TEST(ids_outlive_slots), TEST(idle_is_cut_unless_we_owe),
         TEST(full_rests_or_evicts), TEST(want_of_descriptors_rests), TEST(drain_answers_what_was_received),
         TEST(drain_has_a_deadline), TEST(now_beats_drain), TEST(a_step_touches_only_what_is_ready), TEST(re_entrancy),
         TEST(a_child_only_closes), TEST(bad_arguments_are_named)};
