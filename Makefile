@@ -17,14 +17,16 @@ HEADERS := uds_echo.h $(wildcard tests/*.h tests/*/*.h bench/*.h)
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/%,$(wildcard examples/*.c))
 BENCHES  := $(patsubst bench/%.c,$(BUILD)/%,$(wildcard bench/*.c))
 
-# Tests are found by name. Those of unit/ and fault/ run over the fake kernel, those of os/ over the real one.
-# POLL_TESTS are built a second time, as test_x_poll, over the poll backend.
+# Tests are found by name. Those of unit/ and fault/ run over the fake kernel, those of os/ over the real one. VARIED are
+# built again: as test_x_poll over the poll backend, as test_x_plain without what a system need not have.
 UNIT       := $(wildcard tests/unit/test_*.c)
 FAULT      := $(wildcard tests/fault/test_*.c)
 OS         := $(wildcard tests/os/test_*.c)
-POLL_TESTS ?= $(if $(UNIT),$(shell grep -l 'harness\.h"' $(UNIT)))
+VARIED     ?= $(if $(UNIT)$(FAULT),$(shell grep -l 'harness\.h"' $(UNIT) $(FAULT)))
+PLAIN      := EVENTFD ACCEPT4 RENAMEAT2
 FAKE       := $(BUILD)/tests/fake_kernel.o
-FAKE_TESTS := $(patsubst %.c,$(BUILD)/%,$(UNIT) $(FAULT)) $(patsubst %.c,$(BUILD)/%_poll,$(POLL_TESTS))
+FAKE_TESTS := $(patsubst %.c,$(BUILD)/%,$(UNIT) $(FAULT)) $(patsubst %.c,$(BUILD)/%_poll,$(VARIED)) \
+              $(patsubst %.c,$(BUILD)/%_plain,$(VARIED))
 OS_TESTS   := $(patsubst %.c,$(BUILD)/%,$(OS))
 C_TESTS    := $(FAKE_TESTS) $(OS_TESTS)
 SCRIPTS    ?= $(filter-out tests/run.sh tests/need.sh,$(wildcard tests/*.sh))
@@ -50,9 +52,13 @@ $(patsubst %.c,$(BUILD)/%,$(UNIT) $(FAULT)): $(BUILD)/%: %.c $(FAKE) $(HEADERS) 
 	@mkdir -p $(@D)
 	$(COMPILE) -I. -Itests $< $(FAKE) -o $@ $(LDFLAGS) $(LDLIBS) -lcmocka
 
-$(patsubst %.c,$(BUILD)/%_poll,$(POLL_TESTS)): $(BUILD)/%_poll: %.c $(FAKE) $(HEADERS) Makefile
+$(patsubst %.c,$(BUILD)/%_poll,$(VARIED)): $(BUILD)/%_poll: %.c $(FAKE) $(HEADERS) Makefile
 	@mkdir -p $(@D)
 	$(COMPILE) -DUDS_ECHO_USE_POLL -I. -Itests $< $(FAKE) -o $@ $(LDFLAGS) $(LDLIBS) -lcmocka
+
+$(patsubst %.c,$(BUILD)/%_plain,$(VARIED)): $(BUILD)/%_plain: %.c $(FAKE) $(HEADERS) Makefile
+	@mkdir -p $(@D)
+	$(COMPILE) $(PLAIN:%=-DUDS_ECHO_HAVE_%=0) -I. -Itests $< $(FAKE) -o $@ $(LDFLAGS) $(LDLIBS) -lcmocka
 
 $(OS_TESTS): $(BUILD)/%: %.c $(HEADERS) Makefile
 	@mkdir -p $(@D)

@@ -2338,6 +2338,7 @@ static uds_echo_error ue_step(uds_echo_server *s, int timeout_ms)
     s->inside = 1;
     s->stats.waits++;
     s->now = ue_now();
+    ue_run_todo(s); /* answers that were given between steps; the events then meet every connection in its state */
     while (count > 0 && ue_poller_next(&s->poller, &token)) ue_event(s, token);
     ue_tick(s);
     s->inside = 0;

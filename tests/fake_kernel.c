@@ -26,6 +26,7 @@ typedef struct descriptor {
     int ended;    /* recv said 0 */
     int broken_in, broken_out; /* recv, send failed for good */
     unsigned long reported; /* by which wait, if not touched since; 0: none */
+    int bits;               /* what it reported */
     uint64_t count;
 } descriptor;
 
@@ -87,7 +88,7 @@ static fake_call fault_call;
 static unsigned char kept[CALLS_KEPT];
 static unsigned long long hash;
 static char complaints[COMPLAINTS][160];
-static int complaint_count;
+static int complaint_count, in_world;
 
 /* ---- calls, faults and laws ------------------------------------------------------------------------------------------ */
 
@@ -149,6 +150,7 @@ static int gate(fake_call what)
     if (calls < CALLS_KEPT) kept[calls] = (unsigned char)what;
     calls++;
     calls_of[what]++;
+    if (fake.calls_per_ms && calls % fake.calls_per_ms == 0) now_ms++;
     mix((long)what);
     if (calls == fault_at) fault_call = what;
     if (calls != fault_at && !(fault_for_ever && fault_at && calls > fault_at && what == fault_call)) {
@@ -857,6 +859,14 @@ int fake_fcntl(int fd, int what, ...)
     return done(0);
 }
 
+static void close_pipe_end(int fd)
+{
+    int i, others = 0;
+    for (i = 0; i < fds_used; i++)
+        others += i != fd && (fds[i].kind == K_PIPE_IN || fds[i].kind == K_PIPE_OUT) && fds[i].index == fds[fd].index;
+    if (!others) pipes[fds[fd].index] = 0;
+}
+
 int fake_close(int fd)
 {
     descriptor *d;
@@ -868,6 +878,7 @@ int fake_close(int fd)
     for (i = 0; i < INODES; i++)
         if (locks[i] == fd + 1) locks[i] = 0;
     if (d->kind == K_SOCKET) close_sock(d->index);
+    if (d->kind == K_PIPE_IN || d->kind == K_PIPE_OUT) close_pipe_end(fd);
     d->kind = K_NONE;
     if (!failing) return done(0);
     errno = os_error; /* close(2): it is closed all the same */
@@ -893,7 +904,7 @@ int fake_pipe(int ends[2])
     pipes[i] = 1; /* one more than there are bytes in it */
     ends[0] = new_fd(K_PIPE_IN, i, 0, 0);
     ends[1] = new_fd(K_PIPE_OUT, i, 0, 0);
-    return done(ends[0]);
+    return done(0);
 }
 
 ssize_t fake_read(int fd, void *bytes, size_t size)
@@ -1123,17 +1134,30 @@ static void law_of_waiting(void)
     }
 }
 
-/* Two waits in a row may not report the same descriptor when no call was made on it in between. */
-static void report(int fd)
+/* Two waits in a row may not report the same of a descriptor on which no call was made in between. */
+static void report(int fd, int bits)
 {
-    if (fds[fd].reported == waits - 1) complain_fd("reported again though nothing was done about it: a spin", fd);
+    if (fds[fd].reported == waits - 1 && fds[fd].bits == bits)
+        complain_fd("reported again though nothing was done about it: a spin", fd);
     fds[fd].reported = waits;
+    fds[fd].bits = bits;
+}
+
+/* The world may run a server of its own, whose waits do not ask it again. */
+static int ask_world(void)
+{
+    int moved;
+    if (!fake.world || in_world) return 0;
+    in_world = 1;
+    moved = fake.world(fake.user);
+    in_world = 0;
+    return moved;
 }
 
 /* Nothing is ready: the world moves, or time passes. 0: the wait is over. */
 static int idle(int timeout, int *worlds)
 {
-    if (fake.world && fake.world(fake.user)) {
+    if (timeout && ask_world()) {
         if (++*worlds > WORLDS_MAX) give_up("livelock: the world goes on, the process does not");
         return 1;
     }
@@ -1189,7 +1213,7 @@ int fake_epoll_wait(int epoll, struct epoll_event *events, int max, int timeout)
             /* POLLIN and the rest have the same values as EPOLLIN and the rest; HUP and ERR come unasked */
             bits = ready_bits(w->fd) & (int)((w->events & 0xffff) | EPOLLHUP | EPOLLERR);
             if (!bits) continue;
-            report(w->fd);
+            report(w->fd, bits);
             events[n].events = (uint32_t)bits;
             events[n++].data = w->data;
         }
@@ -1204,7 +1228,7 @@ int fake_poll(struct pollfd *p, nfds_t count, int timeout)
     int n = 0, worlds = 0;
     if (gate(FAKE_poll)) return -1;
     if (!count) {
-        if (fake.world) (void)fake.world(fake.user);
+        (void)ask_world();
         now_ms += timeout;
         return done(0);
     }
@@ -1219,7 +1243,7 @@ int fake_poll(struct pollfd *p, nfds_t count, int timeout)
                 p[i].revents = POLLNVAL;
             } else {
                 p[i].revents = (short)(ready_bits(p[i].fd) & (p[i].events | POLLHUP | POLLERR));
-                if (p[i].revents) report(p[i].fd);
+                if (p[i].revents) report(p[i].fd, p[i].revents);
             }
             n += p[i].revents != 0;
         }
@@ -1340,7 +1364,7 @@ void fake_reset(void)
     memset(calls_of, 0, sizeof calls_of);
     memset(&fake, 0, sizeof fake);
     fds_used = socks_used = watches_used = blocks_used = next_watch = 0;
-    complaint_count = 0;
+    complaint_count = in_world = 0;
     live_blocks = 0;
     now_ms = 1000;
     calls = 0;

@@ -79,6 +79,7 @@ typedef struct fake_config {
     unsigned umask;          /* default 022 */
     long pid, uid, gid;      /* of the process; 100, 1000, 1000 */
     int foreign_lock;        /* somebody else holds the lock on every folder */
+    unsigned long calls_per_ms; /* time passes by itself, too: so many calls take a millisecond; default 0: they take none */
     unsigned long calls_max; /* more calls in one run are a livelock; default 100,000 */
     int (*world)(void *user); /* asked when the process waits and nothing is ready: 1: something happened, 0: nothing will */
     void *user;

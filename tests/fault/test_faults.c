@@ -40,7 +40,7 @@ static const scenario *now;
 static actor actors[ACTORS];
 static uds_echo_server *servers[2];
 static uds_echo_id debts[16];
-static int debt_count, accepted, opened, closed_count, named, stopping;
+static int debt_count, accepted, opened, closed_count, named, stopping, cut_short;
 static unsigned long runs, unhappy, calls_made;
 static char label[160];
 
@@ -199,7 +199,8 @@ static void prepare(void)
     int i, k;
     fake_reset();
     fake.queue_bytes = 24;
-    fake.calls_max = 60000;
+    fake.calls_max = 100000;
+    fake.calls_per_ms = 50;
     fake.no_renameat2 = now->no_rename;
     fake.world = world;
     if (now->stale) fake_put_stale(PATH);
@@ -211,7 +212,7 @@ static void prepare(void)
     }
     if (now->client) for (i = 0; i < ACTORS; i++) actors[i].done = 1;
     servers[0] = servers[1] = NULL;
-    debt_count = accepted = opened = closed_count = named = stopping = 0;
+    debt_count = accepted = opened = closed_count = named = stopping = cut_short = 0;
 }
 
 /* ---- a run ----------------------------------------------------------------------------------------------------------------- */
@@ -255,12 +256,6 @@ static void serve(void)
     }
 }
 
-static int step_server(void *user)
-{
-    (void)user;
-    return servers[0] && uds_echo_server_step(servers[0], 0) == UDS_ECHO_OK;
-}
-
 /* The client's own calls fail as well as the server's; it says so, and keeps a prefix. */
 static void be_client(void)
 {
@@ -272,10 +267,11 @@ static void be_client(void)
     uds_echo_io io = {actors[0].out, OUT, 0, in, OUT, 0};
     size_t n = 0;
     fake.world = step_server;
+    fake.user = servers[0];
     error = uds_echo_call(PATH, actors[0].out, OUT, in, sizeof in, &n, 500, &why);
     if (error != why.error) fake_complain("a call whose failure says something else");
     if (n > OUT || memcmp(in, actors[0].out, n)) fake_complain("the client got what was not sent");
-    if (!error && n != OUT) fake_complain("a call that is OK and short");
+    cut_short = !error && n != OUT;
     memset(&desc, 0, sizeof desc);
     desc.path = PATH;
     desc.timeout_ms = 200;
@@ -306,6 +302,8 @@ static void check_actors(int may_stall)
     }
     /* those that nobody could accept were never a connection of ours */
     if (lost > named + (connected > accepted ? connected - accepted : 0)) fake_complain("bytes lost, and the connection says it ended in order");
+    /* a stream socket cannot show its peer that the other side broke: the server has said it */
+    if (cut_short && !named) fake_complain("a call that is OK and short, and no connection broke");
     if (opened != closed_count) fake_complain("on_close is not once for each connection that was welcome");
 }
 
@@ -436,5 +434,5 @@ int main(void)
     }
     result = cmocka_run_group_tests(tests, NULL, NULL);
     print_message("# fault enumeration: %lu runs\n", runs);
-    return result;
+    return result ? result : runs < 12000; /* fewer: something was not enumerated */
 }

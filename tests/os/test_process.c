@@ -348,42 +348,53 @@ static void p32_nothing_passes_exec(void **state)
 
 /* ---- sharing ------------------------------------------------------------------------------------------------------- */
 
-static void four_threads_share_evenly(void **state)
+enum { SHARERS = 4, SHARED_CLIENTS = 256 };
+
+/* The largest share of the connections. Every server's turn to stop comes, and the path goes with the last. */
+static double share_once(void)
 {
-    enum { SERVERS = 4, CLIENTS = 256 };
-    uds_echo_server *servers[SERVERS];
-    pthread_t threads[SERVERS];
-    unsigned long long share[SERVERS], most = 0, sum = 0;
+    uds_echo_server *servers[SHARERS];
+    pthread_t threads[SHARERS];
+    unsigned long long share[SHARERS], most = 0, sum = 0;
     uds_echo_server_desc desc;
-    int fds[CLIENTS], i, served = 0;
-    (void)state;
+    int fds[SHARED_CLIENTS], i, served = 0;
     memset(&desc, 0, sizeof desc);
     servers[0] = os_open(NULL);
     desc.share_with = servers[0];
-    for (i = 1; i < SERVERS; i++) servers[i] = os_open(&desc);
-    for (i = 0; i < SERVERS; i++) threads[i] = os_thread(os_run_thread, servers[i]);
-    for (i = 0; i < CLIENTS; i++) {
+    for (i = 1; i < SHARERS; i++) servers[i] = os_open(&desc);
+    for (i = 0; i < SHARERS; i++) threads[i] = os_thread(os_run_thread, servers[i]);
+    for (i = 0; i < SHARED_CLIENTS; i++) {
         fds[i] = os_connect();
         served += os_ping(fds[i]);
     }
-    for (i = 0; i < CLIENTS; i++) (void)close(fds[i]);
-    for (i = 0; i < SERVERS; i++) {
+    for (i = 0; i < SHARED_CLIENTS; i++) (void)close(fds[i]);
+    for (i = 0; i < SHARERS; i++) {
         uds_echo_stats stats;
         assert_true(os_serves(os.path)); /* as long as one is left */
         uds_echo_server_stop(servers[i], UDS_ECHO_DRAIN);
         assert_int_equal(os_join(threads[i]), UDS_ECHO_OK);
-        assert_int_equal(os_exists(os.path), i < SERVERS - 1);
+        assert_int_equal(os_exists(os.path), i < SHARERS - 1);
         uds_echo_server_stats(servers[i], &stats);
         share[i] = stats.accepted;
         sum += share[i];
         if (share[i] > most) most = share[i];
         assert_int_equal(uds_echo_server_close(servers[i]), UDS_ECHO_OK);
     }
-    print_message("# %d connections over %d threads: %llu %llu %llu %llu\n", CLIENTS, SERVERS, share[0], share[1],
+    print_message("# %d connections over %d threads: %llu %llu %llu %llu\n", SHARED_CLIENTS, SHARERS, share[0], share[1],
                   share[2], share[3]);
-    os_exactly("served", served, CLIENTS);
-    os_exactly("accepted", (double)sum, CLIENTS + SERVERS);
-    os_at_most("largest share", (double)most, 1.5 * CLIENTS / SERVERS);
+    os_exactly("served", served, SHARED_CLIENTS);
+    os_exactly("accepted", (double)sum, SHARED_CLIENTS + SHARERS);
+    return (double)most;
+}
+
+/* On a busy machine a thread that is late leaves its turn to another; what never takes turns fails each time. */
+static void four_threads_share_evenly(void **state)
+{
+    double bound = 1.5 * SHARED_CLIENTS / SHARERS, most = share_once();
+    int i;
+    (void)state;
+    for (i = 0; i < 2 && most > bound; i++) most = share_once();
+    os_at_most("largest share", most, bound);
 }
 
 static void sharing_needs_an_open_server(void **state)
@@ -490,6 +501,11 @@ static void own_loop_by_descriptor_and_timeout(void **state)
     memset(&desc, 0, sizeof desc);
     desc.idle_ms = 100;
     server = os_open(&desc);
+    if (!UDS_ECHO_HAVE_EPOLL) { /* then there is no such descriptor */
+        assert_int_equal(uds_echo_server_fd(server), -1);
+        assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+        return;
+    }
     client = os_fork();
     if (client == 0) {
         int fd = os_dial(os.path), i;
@@ -707,6 +723,37 @@ static void serve_returns_when_it_was_stopped(void **state)
     assert_false(os_exists(os.path));
 }
 
+static void stop_when_ready(uds_echo_server *server, void *user)
+{
+    (void)user;
+    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+}
+
+static void count_end(uds_echo_server *server, void *user)
+{
+    int *ends = (int *)user;
+    uds_echo_server_stop(server, UDS_ECHO_NOW);
+    *ends += uds_echo_server_close(server) == UDS_ECHO_REENTRANT ? 1 : 100;
+}
+
+static void stop_from_on_ready_and_one_on_end(void **state)
+{
+    uds_echo_server_desc desc;
+    int i, ends = 0;
+    (void)state;
+    memset(&desc, 0, sizeof desc);
+    desc.path = os.path;
+    desc.on_ready = stop_when_ready;
+    desc.on_end = count_end;
+    desc.user = &ends;
+    for (i = 0; i < 20; i++) assert_int_equal(uds_echo_serve(&desc, NULL), UDS_ECHO_OK);
+    os_exactly("ends of as many servers", ends, 20);
+    desc.mode = -1;
+    assert_int_equal(uds_echo_serve(&desc, NULL), UDS_ECHO_INVALID);
+    os_exactly("ends after one that could not start", ends, 20);
+    assert_false(os_exists(os.path));
+}
+
 /* ---- who connected ------------------------------------------------------------------------------------------------- */
 
 static uds_echo_peer last_peer;
@@ -759,6 +806,7 @@ int main(void)
         OS_TEST(pushes_ends_and_a_stop_from_a_callback),
         OS_TEST(server_and_client_in_one_process),
         OS_TEST(serve_returns_when_it_was_stopped),
+        OS_TEST(stop_from_on_ready_and_one_on_end),
         OS_TEST(p19_the_peer_is_known),
     };
     return cmocka_run_group_tests_name("process", tests, NULL, NULL);

@@ -241,6 +241,188 @@ static void p29_1000_rude_clients_and_sigpipe_at_default(void **state)
     os_exactly("exit status of the server after SIGTERM", os_stop(server), 0);
 }
 
+/* Three descriptors with each message; a receiver that does not ask for them must not keep them. */
+static int send_with_descriptors(int fd, const void *bytes, size_t size)
+{
+    union {
+        struct cmsghdr head;
+        char room[CMSG_SPACE(3 * sizeof(int))];
+    } control;
+    const int fds[3] = {fd, fd, fd};
+    struct iovec part = {(void *)(uintptr_t)bytes, size};
+    struct msghdr message;
+    struct cmsghdr *head;
+    memset(&control, 0, sizeof control);
+    memset(&message, 0, sizeof message);
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = &control;
+    message.msg_controllen = sizeof control;
+    head = CMSG_FIRSTHDR(&message);
+    head->cmsg_level = SOL_SOCKET;
+    head->cmsg_type = SCM_RIGHTS;
+    head->cmsg_len = CMSG_LEN(sizeof fds);
+    memcpy(CMSG_DATA(head), fds, sizeof fds);
+    return sendmsg(fd, &message, MSG_NOSIGNAL) == (ssize_t)size;
+}
+
+static void p33_descriptors_that_a_peer_sends_are_dropped(void **state)
+{
+    enum { MESSAGES = 3000 };
+    pid_t server = os_exec_echo_server();
+    char folder[64], in[6];
+    int fd = os_connect(), i, right = 0, before;
+    (void)state;
+    (void)snprintf(folder, sizeof folder, "/proc/%ld/fd", (long)server);
+    assert_true(os_ping(fd));
+    before = os_names(folder, NULL, 0);
+    for (i = 0; i < MESSAGES; i++) {
+        right += send_with_descriptors(fd, "abc", 3) && os_write(fd, "def", 3) == 3;
+        right += os_read(fd, in, 6) == 6 && !memcmp(in, "abcdef", 6); /* a read ends at them; the rest still comes */
+    }
+    os_exactly("messages with descriptors that came back", right, 2 * MESSAGES);
+    os_exactly("descriptors more in the server", os_names(folder, NULL, 0) - before, 0);
+    (void)close(fd);
+    assert_int_equal(os_stop(server), 0);
+}
+
+static size_t frame_seven(const unsigned char *bytes, size_t size, void *user)
+{
+    (void)bytes;
+    (void)size;
+    (void)user;
+    return 7;
+}
+
+static int comes_back(size_t size, unsigned seed)
+{
+    unsigned char *out = (unsigned char *)malloc(size), *in = (unsigned char *)calloc(1, size);
+    uds_echo_client client;
+    uds_echo_io io;
+    int well;
+    assert_non_null(out);
+    assert_non_null(in);
+    os_fill(out, size, seed);
+    memset(&io, 0, sizeof io);
+    io.out = out;
+    io.in = in;
+    io.out_size = io.in_size = size;
+    open_client(&client);
+    well = uds_echo_client_exchange(&client, &io, OS_REPLY_MS) == UDS_ECHO_OK && !memcmp(out, in, size);
+    uds_echo_client_close(&client);
+    free(out);
+    free(in);
+    return well;
+}
+
+static void every_size_of_message_and_of_socket_buffer(void **state)
+{
+    const long message_max[] = {1, 2, 7, 63, 64, 4096, 65536, 1 << 20};
+    const int send_buffer[] = {0, 1, 4096, 1 << 20};
+    int i, cases = 0, right = 0;
+    (void)state;
+    for (i = 0; i < 64; i++) {
+        os_plan plan;
+        pid_t server;
+        int framed = i >= 32;
+        memset(&plan, 0, sizeof plan);
+        plan.desc.message_max = message_max[i % 8];
+        plan.desc.send_buffer = send_buffer[i / 8 % 4];
+        plan.desc.pending_max = i % 3 ? 0 : 2 * plan.desc.message_max;
+        if (framed && plan.desc.message_max < 7) continue;
+        if (framed) plan.desc.frame = frame_seven;
+        server = os_serve(&plan);
+        cases++;
+        right += comes_back(plan.desc.message_max < 64 ? 7 * 3000 : 7 * 60000, (unsigned)i);
+        assert_int_equal(os_stop(server), 0);
+    }
+    os_exactly("cases whose bytes came back", right, cases);
+    os_at_least("cases", cases, 50);
+}
+
+/* ---- a crowd ----------------------------------------------------------------------------------------------------- */
+
+static int count_open(uds_echo_conn *conn, void *user)
+{
+    (void)conn;
+    (void)user;
+    os.shared->count[0]++;
+    return 0;
+}
+
+static void count_close(uds_echo_conn *conn, uds_echo_error why, void *user)
+{
+    (void)conn;
+    (void)why;
+    (void)user;
+    os.shared->count[1]++;
+}
+
+/* Until the time is up: exchanges of all sizes, some with a half-close, some broken off in the middle. */
+static void mingle(unsigned seed)
+{
+    static unsigned char out[400000], in[400000];
+    double end = os_now() + 2000;
+    srand(seed);
+    os_fill(out, sizeof out, seed);
+    while (os_now() < end) {
+        size_t size = (size_t)rand() % (rand() % 4 ? 2000 : sizeof out) + 1;
+        int broken_off = rand() % 8 == 0, half_close = rand() % 3 == 0;
+        uds_echo_client_desc desc;
+        uds_echo_client client;
+        uds_echo_io io;
+        memset(&desc, 0, sizeof desc);
+        memset(&io, 0, sizeof io);
+        desc.path = os.path;
+        desc.timeout_ms = OS_REPLY_MS;
+        io.out = out;
+        io.in = in;
+        io.out_size = io.in_size = size;
+        if (uds_echo_client_open(&client, &desc, NULL)) _exit(1);
+        if (broken_off) {
+            (void)uds_echo_client_exchange(&client, &io, 0);
+        } else if (half_close) {
+            io.in_size = 0;
+            while (uds_echo_client_exchange(&client, &io, 0) == UDS_ECHO_TIMEOUT && io.in_size < size) io.in_size = size;
+            io.in_size = size;
+            if (io.sent == size && uds_echo_client_finish(&client)) _exit(2);
+            if (uds_echo_client_exchange(&client, &io, OS_REPLY_MS) || memcmp(in, out, size)) _exit(3);
+        } else if (uds_echo_client_exchange(&client, &io, OS_REPLY_MS) || memcmp(in, out, size)) {
+            _exit(4);
+        }
+        uds_echo_client_close(&client);
+        __atomic_add_fetch(&os.shared->count[2], 1, __ATOMIC_RELAXED);
+    }
+    _exit(0);
+}
+
+static void a_crowd_over_few_places_and_little_room(void **state)
+{
+    enum { CLIENTS = 8 };
+    pid_t server, clients[CLIENTS];
+    os_plan plan;
+    int i, well = 0;
+    (void)state;
+    memset(&plan, 0, sizeof plan);
+    plan.desc.connections_max = 5;
+    plan.desc.message_max = 8192;
+    plan.desc.pending_max = 3 * 8192;
+    plan.desc.on_open = count_open;
+    plan.desc.on_close = count_close;
+    server = os_serve(&plan);
+    for (i = 0; i < CLIENTS; i++) {
+        clients[i] = os_fork();
+        if (clients[i] == 0) mingle((unsigned)i + 100);
+    }
+    for (i = 0; i < CLIENTS; i++) well += os_reap(clients[i], 2000 + OS_REPLY_MS) == 0;
+    os_exactly("clients that lost nothing", well, CLIENTS);
+    os_at_least("conversations", (double)os.shared->count[2], 500);
+    os_exactly("exit status of the server", os_stop(server), 0);
+    os_exactly("on_close for each on_open", (double)os.shared->count[1], (double)os.shared->count[0]);
+    os_at_most("most bytes held at once", (double)os.shared->stats.pending_peak, 3 * 8192);
+    os_exactly("bytes held in the end", (double)os.shared->stats.pending, 0);
+}
+
 /* ---- the end of a connection is readable ------------------------------------------------------------------------- */
 
 static int refuse_with_a_reason(uds_echo_conn *conn, void *user)
@@ -592,6 +774,9 @@ int main(void)
         OS_TEST(p28_an_oob_byte_is_echoed_in_place),
         OS_TEST(p25_resets_within_a_message_leave_others_served),
         OS_TEST(p29_1000_rude_clients_and_sigpipe_at_default),
+        OS_TEST(p33_descriptors_that_a_peer_sends_are_dropped),
+        OS_TEST(every_size_of_message_and_of_socket_buffer),
+        OS_TEST(a_crowd_over_few_places_and_little_room),
         OS_TEST(p25_a_refusal_in_mid_send_is_readable),
         OS_TEST(p25_a_last_answer_in_mid_send_is_readable),
         OS_TEST(later_after_a_half_close_answers_and_then_ends),

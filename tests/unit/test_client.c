@@ -294,11 +294,6 @@ static void calls_of_a_round_trip(void **state)
     fake_peer_close(peer);
 }
 
-static int step_server(void *user)
-{
-    return uds_echo_server_step((uds_echo_server *)user, 0) == UDS_ECHO_OK;
-}
-
 /* Client and server, both the header's, through windows of a few bytes. */
 static void client_and_server_together(void **state)
 {
