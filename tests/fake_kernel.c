@@ -723,7 +723,6 @@ static int accept_some(fake_call what, int fd, int flags)
     l = get_sock(fd);
     if (!l) return -1;
     if (!l->listening) return fail(EINVAL);
-    if (!l->queued && l->no_in) return fail(EINVAL); /* as Linux after shutdown(SHUT_RD) */
     if (!l->queued && !fds[fd].nonblock) complain_fd("accept would block", fd);
     if (!l->queued) return fail(EAGAIN);
     if (!has_fd()) return fail(EMFILE);

@@ -613,6 +613,82 @@ static void pending_max_bounds_all_together(void **state)
     os_exactly("bytes held in the end", (double)os.shared->stats.pending, 0);
 }
 
+enum { OWED_CLIENTS = 8, OWED_QUESTIONS = 10 };
+static uds_echo_id owed_ids[OWED_CLIENTS * OWED_QUESTIONS];
+static int owed_count, owed_paid, owed_refused;
+
+static size_t frame_byte(const unsigned char *bytes, size_t size, void *user)
+{
+    (void)bytes;
+    (void)user;
+    return size > 0;
+}
+
+static uds_echo_verdict note_debt(uds_echo_conn *conn, uds_echo_message *message, void *user)
+{
+    (void)message;
+    (void)user;
+    owed_ids[owed_count++] = uds_echo_conn_id(conn);
+    return UDS_ECHO_LATER;
+}
+
+/* Long answers, which nobody reads yet. */
+static void pay_all(uds_echo_server *server)
+{
+    static char answer[MESSAGE];
+    while (owed_count > 0) {
+        uds_echo_conn *conn = uds_echo_server_find(server, owed_ids[--owed_count]);
+        if (uds_echo_conn_send(conn, answer, sizeof answer)) owed_refused++;
+        else owed_paid++;
+    }
+}
+
+static size_t read_what_is_there(int fd)
+{
+    static char bytes[MESSAGE];
+    ssize_t n = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
+    return n > 0 ? (size_t)n : 0;
+}
+
+/* Whoever was told LATER must be able to answer: the room is kept from when the question was read. */
+static void an_owed_answer_never_would_block(void **state)
+{
+    uds_echo_server_desc desc;
+    uds_echo_server *server;
+    uds_echo_stats stats;
+    int fds[OWED_CLIENTS], i, turn, paid_unread;
+    size_t got = 0, wanted = (size_t)OWED_CLIENTS * OWED_QUESTIONS * MESSAGE;
+    (void)state;
+    owed_count = owed_paid = owed_refused = 0;
+    memset(&desc, 0, sizeof desc);
+    desc.pending_max = 4 * MESSAGE;
+    desc.frame = frame_byte;
+    desc.on_message = note_debt;
+    server = os_open(&desc);
+    for (i = 0; i < OWED_CLIENTS; i++) {
+        fds[i] = os_connect();
+        assert_int_equal(os_write(fds[i], "??????????", OWED_QUESTIONS), OWED_QUESTIONS);
+    }
+    for (turn = 0; turn < 100; turn++) {
+        os_settle(server);
+        pay_all(server);
+    }
+    paid_unread = owed_paid;
+    for (turn = 0; turn < 20000 && got < wanted; turn++) {
+        for (i = 0; i < OWED_CLIENTS; i++) got += read_what_is_there(fds[i]);
+        assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
+        pay_all(server);
+    }
+    uds_echo_server_stats(server, &stats);
+    os_exactly("owed answers that were refused", owed_refused, 0);
+    os_at_least("answered before anybody read", paid_unread, OWED_CLIENTS);
+    os_exactly("answered in the end", owed_paid, OWED_CLIENTS * OWED_QUESTIONS);
+    os_exactly("bytes read", (double)got, (double)wanted);
+    os_at_most("most bytes held at once", (double)stats.pending_peak, 4 * MESSAGE);
+    for (i = 0; i < OWED_CLIENTS; i++) (void)close(fds[i]);
+    assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -632,6 +708,7 @@ int main(void)
         OS_TEST(a_message_of_exactly_message_max_passes),
         OS_TEST(a_handler_that_breaks_its_contract_is_named),
         OS_TEST(pending_max_bounds_all_together),
+        OS_TEST(an_owed_answer_never_would_block),
     };
     return cmocka_run_group_tests_name("bounds", tests, NULL, NULL);
 }

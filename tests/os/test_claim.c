@@ -809,7 +809,7 @@ static void set_bad_field(uds_echo_server_desc *d, int which)
     case 7: d->message_max = -1; break;
     case 8: d->message_max = (1l << 30) + 1; break;
     case 9: d->pending_max = -2; break;
-    case 10: d->pending_max = 2 * 65536 - 1; break;
+    case 10: d->pending_max = 3 * 65536 - 1; break;
     case 11: d->send_buffer = -1; break;
     case 12: d->idle_ms = -2; break;
     case 13: d->drain_ms = -2; break;
@@ -932,8 +932,9 @@ static void an_unreadable_folder_serves_a_fresh_path(void **state)
         if (uds_echo_server_open(&server, &desc, NULL)) _exit(101);
         if (!os_exists(os.path)) _exit(102);
         (void)uds_echo_server_close(server);
-        desc.lock_ms = 100; /* what was left is stale, and cannot be replaced without the lock */
-        if (os_exists(os.path) && uds_echo_server_open(&server, &desc, NULL) != UDS_ECHO_BUSY) _exit(103);
+        if (!os_exists(os.path)) _exit(103); /* no lock, no removal: stale now, and it cannot be replaced either */
+        desc.lock_ms = 100;
+        if (uds_echo_server_open(&server, &desc, NULL) != UDS_ECHO_DENIED) _exit(104);
         _exit(0);
     }
     os_exactly("exit status", os_reap(child, OS_REPLY_MS), 0);

@@ -366,6 +366,33 @@ static void full_is_told_and_more_room_goes_on(void **state)
     free(in);
 }
 
+/* The peer waits for its answers to be read, and nobody said where to put them. */
+static void sending_only_to_an_echo_server_is_full_in_the_end(void **state)
+{
+    enum { SIZE = 4 << 20 };
+    unsigned char *out = (unsigned char *)malloc(SIZE), *in = (unsigned char *)malloc(SIZE);
+    pid_t server = os_serve(NULL);
+    uds_echo_client client;
+    uds_echo_io io;
+    double began = os_now();
+    (void)state;
+    assert_non_null(out);
+    assert_non_null(in);
+    os_fill(out, SIZE, 12);
+    open_client(&client);
+    io = io_of(out, SIZE, NULL, 0);
+    os_exactly("error without a limit of time", uds_echo_client_exchange(&client, &io, -1), UDS_ECHO_FULL);
+    os_at_most("ms until it was told", os_now() - began, OS_REPLY_MS / 2);
+    io.in = in;
+    io.in_size = SIZE;
+    os_exactly("error with room", uds_echo_client_exchange(&client, &io, OS_REPLY_MS), UDS_ECHO_OK);
+    assert_memory_equal(in, out, SIZE);
+    uds_echo_client_close(&client);
+    assert_int_equal(os_stop(server), 0);
+    free(out);
+    free(in);
+}
+
 static void send_only_and_receive_only(void **state)
 {
     pid_t server = os_serve(NULL);
@@ -611,6 +638,7 @@ int main(void)
         OS_TEST(end_keeps_what_came),
         OS_TEST(p25_reset_keeps_what_came),
         OS_TEST(full_is_told_and_more_room_goes_on),
+        OS_TEST(sending_only_to_an_echo_server_is_full_in_the_end),
         OS_TEST(send_only_and_receive_only),
         OS_TEST(a_call_and_its_buffer),
         OS_TEST(a_call_of_16_mib),

@@ -10,10 +10,12 @@ static volatile int stop_how;
 
 static void stop_it(int number)
 {
-    errno = 4711;
+    int before = errno;
     (void)number;
+    errno = 4711;
     uds_echo_server_stop(signalled, (uds_echo_stop)stop_how);
-    if (errno != 4711) _exit(93); /* a handler keeps errno */
+    if (errno != 4711) _exit(93); /* stop keeps it */
+    errno = before;
 }
 
 static void stop_from_a_handler_before_run(void **state)
@@ -697,7 +699,7 @@ static void server_and_client_in_one_process(void **state)
 
 static void note_server(uds_echo_server *server, void *user)
 {
-    *(uds_echo_server *volatile *)user = server;
+    __atomic_store_n((uds_echo_server **)user, server, __ATOMIC_RELEASE);
 }
 
 static void *serve_thread(void *desc)
@@ -707,18 +709,18 @@ static void *serve_thread(void *desc)
 
 static void serve_returns_when_it_was_stopped(void **state)
 {
-    static uds_echo_server *volatile running;
+    uds_echo_server *running = NULL, *server;
     uds_echo_server_desc desc;
     pthread_t thread;
     (void)state;
     memset(&desc, 0, sizeof desc);
     desc.path = os.path;
     desc.on_ready = note_server;
-    desc.user = (void *)(uintptr_t)&running;
+    desc.user = &running;
     thread = os_thread(serve_thread, &desc);
-    while (!running) os_sleep(1);
+    while ((server = __atomic_load_n(&running, __ATOMIC_ACQUIRE)) == NULL) os_sleep(1);
     assert_true(os_serves(os.path));
-    uds_echo_server_stop(running, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
     os_exactly("what serve returned", os_join(thread), UDS_ECHO_OK);
     assert_false(os_exists(os.path));
 }

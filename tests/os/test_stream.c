@@ -328,7 +328,7 @@ static void every_size_of_message_and_of_socket_buffer(void **state)
         memset(&plan, 0, sizeof plan);
         plan.desc.message_max = message_max[i % 8];
         plan.desc.send_buffer = send_buffer[i / 8 % 4];
-        plan.desc.pending_max = i % 3 ? 0 : 2 * plan.desc.message_max;
+        plan.desc.pending_max = i % 3 ? 0 : 3 * plan.desc.message_max;
         if (framed && plan.desc.message_max < 7) continue;
         if (framed) plan.desc.frame = frame_seven;
         server = os_serve(&plan);

@@ -1,0 +1,244 @@
+/* load.c - the load generator: drives an echo server over a Unix-domain socket, checks every byte that comes back, and
+   prints one line of figures.
+
+       load -m echo -c 64 -s 64 -t 2 PATH       each connection has one message under way
+       load -m connect -c 1 -s 64 -t 2 PATH     connect, one message and its echo, close; -c: so many at once
+       load -m bulk -s 65536 -t 2 PATH          one connection, written to and read from at the same time
+
+   -w warms up for so many seconds first, uncounted. -p PID adds what the server process used of the CPU. Exit status:
+   0; 1 where a byte was wrong, missing or too many, or the server went away or fell silent; 2 for a wrong call.
+
+   What a connection sends is one endless periodic stream, and each connection starts elsewhere in it: a message needs no
+   filling, and one that is lost, doubled, reordered or another's is noticed as surely as a byte that changed. The period
+   is a prime, so that no usual size of a message or a buffer is a multiple of it. */
+
+#define _GNU_SOURCE 1
+#include <errno.h>
+#include <math.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    PERIOD = 4093,
+    READ_BYTES = 65536,
+    EVENTS = 256,
+    PATIENCE_S = 5,      /* for a server to come up, and for an answer */
+    SUB_BITS = 4,        /* a bucket of the histogram is 1/16 of a power of two wide: about 6 % */
+    BUCKETS = 64 << SUB_BITS
+};
+
+enum mode { ECHO, BULK, CONNECT };
+
+typedef struct connection {
+    int fd;
+    unsigned from;       /* where in the stream the message under way begins */
+    size_t sent, got;    /* of that message */
+    uint64_t began;      /* ns */
+} connection;
+
+static enum mode mode;
+static size_t count = 1, bytes = 64;
+static double seconds = 2, warm = 0;
+static long server_pid;
+static struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+static char *stream; /* PERIOD + bytes + READ_BYTES of it: a message may begin anywhere in the first PERIOD */
+static char inbox[READ_BYTES + 1];
+static int epoll = -1;
+static connection *connections;
+
+/* What is measured, from warm_end to end. */
+static uint64_t warm_end, end, window_began, cpu_began, cpu_used;
+static uint64_t total, slowest, buckets[BUCKETS];
+static size_t under_way;
+
+static void fail(const char *what, int error)
+{
+    fprintf(stderr, "load: %s%s%s\n", what, error ? ": " : "", error ? strerror(error) : "");
+    exit(1);
+}
+
+static uint64_t nanoseconds(clockid_t clock)
+{
+    struct timespec t = {0, 0};
+    (void)clock_gettime(clock, &t);
+    return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t now_ns(void)
+{
+    return nanoseconds(CLOCK_MONOTONIC);
+}
+
+/* The time that all threads of the server took together; 0 where it was not asked for. */
+static uint64_t server_cpu(void)
+{
+    clockid_t clock;
+    if (!server_pid || clock_getcpuclockid((pid_t)server_pid, &clock)) return 0;
+    return nanoseconds(clock);
+}
+
+static void record(uint64_t ns)
+{
+    unsigned top = 63U - (unsigned)__builtin_clzll(ns | (1U << SUB_BITS));
+    buckets[((uint64_t)(top - SUB_BITS) << SUB_BITS) + (ns >> (top - SUB_BITS))]++;
+    if (ns > slowest) slowest = ns;
+}
+
+/* The middle of the bucket that holds this share of what was recorded, in microseconds. */
+static double percentile(double share)
+{
+    uint64_t all = 0, seen = 0;
+    unsigned i;
+    for (i = 0; i < BUCKETS; i++) all += buckets[i];
+    if (!all) return 0;
+    for (i = 0; i < BUCKETS - 1; i++) {
+        seen += buckets[i];
+        if ((double)seen >= share * (double)all) break;
+    }
+    if (i < 2U << SUB_BITS) return i / 1e3;
+    return ldexp((double)(i % (1U << SUB_BITS)) + (1U << SUB_BITS) + 0.5, (int)(i >> SUB_BITS) - 1) / 1e3;
+}
+
+static void make_stream(void)
+{
+    size_t i, size = PERIOD + bytes + READ_BYTES;
+    uint32_t x = 2463534242U;
+    stream = malloc(size);
+    if (!stream) fail("no memory", 0);
+    for (i = 0; i < size; i++) {
+        x ^= x << 13;
+        x ^= x >> 17;
+        x ^= x << 5;
+        stream[i] = (char)(i < PERIOD ? x >> 24 : (unsigned char)stream[i - PERIOD]);
+    }
+}
+
+static void check(size_t from, size_t size)
+{
+    if (memcmp(inbox, stream + from, size)) fail("what came back is not what was sent", 0);
+}
+
+/* A blocking connect waits for room in the backlog, where a nonblocking one would be told EAGAIN. */
+static int try_connect(void)
+{
+    int error, fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) fail("socket", errno);
+    if (!connect(fd, (struct sockaddr *)&address, sizeof address)) return fd;
+    error = errno;
+    (void)close(fd);
+    errno = error;
+    return -1;
+}
+
+static int must_connect(void)
+{
+    int fd = try_connect();
+    if (fd < 0) fail("connect", errno);
+    return fd;
+}
+
+static void wait_for_server(void)
+{
+    const struct timespec pause = {0, 2000000};
+    uint64_t limit = now_ns() + PATIENCE_S * 1000000000ULL;
+    int fd;
+    while ((fd = try_connect()) < 0) {
+        if (now_ns() > limit) fail("nobody accepts at the path", errno);
+        (void)nanosleep(&pause, NULL);
+    }
+    (void)close(fd);
+}
+
+static void watch(connection *c, int op, unsigned events)
+{
+    struct epoll_event event = {.events = events, .data = {.ptr = c}};
+    if (epoll_ctl(epoll, op, c->fd, &event)) fail("epoll_ctl", errno);
+}
+
+/* Whatever is left is waited for with EPOLLOUT; the echo of the first part is read meanwhile. */
+static void push(connection *c)
+{
+    size_t before = c->sent;
+    ssize_t n = send(c->fd, stream + c->from + c->sent, bytes - c->sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n < 0 && errno != EAGAIN) fail("send", errno);
+    if (n > 0) c->sent += (size_t)n;
+    if (c->sent < bytes && !before) watch(c, EPOLL_CTL_MOD, EPOLLIN | EPOLLOUT);
+    if (c->sent == bytes && before) watch(c, EPOLL_CTL_MOD, EPOLLIN);
+}
+
+static void begin(connection *c, uint64_t now)
+{
+    c->began = now;
+    c->sent = c->got = 0;
+    if (mode == CONNECT) {
+        c->fd = must_connect();
+        watch(c, EPOLL_CTL_ADD, EPOLLIN);
+    }
+    push(c);
+}
+
+static void open_window(uint64_t now)
+{
+    memset(buckets, 0, sizeof buckets);
+    total = slowest = 0;
+    window_began = now;
+    cpu_began = server_cpu();
+    warm_end = UINT64_MAX;
+}
+
+/* One reading of the clock both ends a message and begins the next. */
+static void complete(connection *c)
+{
+    uint64_t now = now_ns();
+    c->from = (unsigned)((c->from + bytes) % PERIOD);
+    if (mode == CONNECT) (void)close(c->fd);
+    if (now >= end) {
+        under_way--;
+        return;
+    }
+    if (now >= warm_end) open_window(now);
+    total++;
+    record(now - c->began);
+    begin(c, now);
+}
+
+/* Asks for one byte more than is due: one too many then shows. */
+static void pull(connection *c)
+{
+    size_t due = bytes - c->got;
+    ssize_t n = recv(c->fd, inbox, due < READ_BYTES ? due + 1 : READ_BYTES, MSG_DONTWAIT);
+    if (n < 0 && errno == EAGAIN) return;
+    if (n < 0) fail("recv", errno);
+    if (n == 0) fail("the server closed a connection", 0);
+    if ((size_t)n > due) fail("more came back than was sent", 0);
+    check(c->from + c->got, (size_t)n);
+    c->got += (size_t)n;
+    if (c->got == bytes) complete(c);
+}
+
+static void run_messages(void)
+{
+    static struct epoll_event events[EVENTS];
+    int i, n;
+    while (under_way) {
+        n = epoll_wait(epoll, events, EVENTS, PATIENCE_S * 1000);
+        if (n < 0 && errno != EINTR) fail("epoll_wait", errno);
+        if (n == 0) fail("the server fell silent", 0);
+        for (i = 0; i < n; i++) {
+            connection *c = events[i].data.ptr;
+            if (events[i].events & EPOLLOUT) push(c);
+            if (events[i].events & ~(unsigned)EPOLLOUT) pull(c);
+        }
+    }
+}
