@@ -1282,10 +1282,12 @@ static uds_echo_error ue_publish_fresh(ue_claim *k)
     return ue_fail(k->failure, ue_error_of(os_error), os_error, "rename");
 }
 
-static int ue_is_file(int dir, const char *name, const ue_file *which)
+/* The same file, and still nobody is bound to it: the number alone may be another's by now, it is reused at once. */
+static int ue_still_stale(const ue_claim *k, const char *suffix, const ue_file *which)
 {
-    struct stat st;
-    return !ue_lstat(dir, name, &st) && st.st_dev == which->dev && st.st_ino == which->ino;
+    ue_file now;
+    int seen;
+    return !ue_look(&k->place, suffix, &seen, &now, NULL) && seen == UE_SEEN_STALE && ue_same_file(&now, which);
 }
 
 /* A stale file is at the path, and the lock is held. What comes out of the exchange is looked at, and only the file
@@ -1299,10 +1301,10 @@ static uds_echo_error ue_publish_over(ue_claim *k, const ue_file *stale)
     os_error = ue_rename(dir, staged, name, UE_RENAME_EXCHANGE);
     if (ue_no_such_rename(os_error)) {
         exchanged = 0;
-        if (!ue_is_file(dir, name, stale)) os_error = ENOENT;
+        if (!ue_still_stale(k, "", stale)) os_error = ENOENT;
         else os_error = UDS_ECHO_SYS(renameat)(dir, staged, dir, name) ? errno : 0;
     }
-    if (!os_error && (!exchanged || ue_is_file(dir, staged, stale))) {
+    if (!os_error && (!exchanged || ue_still_stale(k, k->suffix, stale))) {
         k->suffix[0] = '\0';
         if (exchanged) (void)ue_remove(dir, staged, stale); /* if that fails, the next starter sweeps it up */
         return UDS_ECHO_OK;
@@ -1319,18 +1321,19 @@ static uds_echo_error ue_publish_over(ue_claim *k, const ue_file *stale)
 
 /* UDS_ECHO_DIRECT over a stale file: it is moved to a free temporary name, looked at there, and removed or put back. 0,
    or the errno; that the file went away meanwhile is fine. */
-static int ue_set_aside(ue_claim *k, const ue_file *stale)
+static int ue_set_aside(const ue_claim *k, const ue_file *stale)
 {
     char aside[UE_NAME_MAX + 3], suffix[3] = "~0";
     const char *name = k->place.name;
-    int dir = k->place.dir, os_error = EEXIST;
-    for (; os_error == EEXIST && suffix[1] <= '9'; suffix[1]++) {
+    int dir = k->place.dir, os_error;
+    for (;; suffix[1]++) {
         ue_name(aside, &k->place, suffix);
         os_error = ue_rename(dir, name, aside, UE_RENAME_NOREPLACE);
+        if (os_error != EEXIST || suffix[1] == '9') break;
     }
     if (ue_no_such_rename(os_error)) return ue_remove(dir, name, stale) ? 0 : errno;
     if (os_error) return os_error == ENOENT ? 0 : os_error;
-    if (ue_is_file(dir, aside, stale)) return ue_remove(dir, aside, stale) ? 0 : errno;
+    if (ue_still_stale(k, suffix, stale)) return ue_remove(dir, aside, stale) ? 0 : errno;
     return ue_rename(dir, aside, name, UE_RENAME_NOREPLACE);
 }
 

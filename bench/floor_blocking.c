@@ -1,7 +1,7 @@
 /* floor_blocking.c - the floor for bulk: an echo server with one blocking thread a connection, nothing else.
 
-   What a peer does not read stops the thread that serves it, and so the reading from that peer. SIGTERM ends the server,
-   and the socket file stays.
+   What a peer does not read stops the thread that serves it, and so the reading from that peer. SIGTERM ends the
+   server, and the socket file stays.
 
        cc -O2 -pthread -o floor_blocking bench/floor_blocking.c && ./floor_blocking ./uds_socket */
 

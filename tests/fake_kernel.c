@@ -153,6 +153,7 @@ static int gate(fake_call what)
     if (fake.calls_per_ms && calls % fake.calls_per_ms == 0) now_ms++;
     mix((long)what);
     if (calls == fault_at) fault_call = what;
+    if (fake.before) fake.before(what);
     if (calls != fault_at && !(fault_for_ever && fault_at && calls > fault_at && what == fault_call)) {
         if (calls > fake.calls_max) give_up("livelock: too many calls");
         return 0;
@@ -872,8 +873,12 @@ int fake_close(int fd)
     int failing = gate(FAKE_close), os_error = errno, i;
     d = get(fd);
     if (!d) return -1;
-    for (i = 0; i < watches_used; i++)
+    for (i = 0; i < watches_used; i++) {
+        /* epoll(7): where a forked child holds the descriptor too, closing it does not take it out */
+        if (watches[i].fd == fd && watches[i].epoll >= 0 && fds[watches[i].epoll].index == (int)fake.pid)
+            complain_fd("closed while epoll watches it", fd);
         if (watches[i].epoll == fd || watches[i].fd == fd) watches[i].epoll = watches[i].fd = -1;
+    }
     for (i = 0; i < INODES; i++)
         if (locks[i] == fd + 1) locks[i] = 0;
     if (d->kind == K_SOCKET) close_sock(d->index);

@@ -83,6 +83,7 @@ typedef struct fake_config {
     unsigned long calls_max; /* more calls in one run are a livelock; default 100,000 */
     int (*world)(void *user); /* asked when the process waits and nothing is ready: 1: something happened, 0: nothing will */
     void *user;
+    void (*before)(fake_call what); /* told of each call before it is carried out: somebody else may be faster */
 } fake_config;
 
 extern fake_config fake;

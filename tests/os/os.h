@@ -1,5 +1,5 @@
-/* os.h - what the tests over the real kernel share: a folder of their own, children that never outlive them, a server in
-   a child, plain sockets, and figures. A child never calls cmocka: it tells by its exit status and by os.shared. */
+/* os.h - what the tests over the real kernel share: a folder of their own, children that never outlive them, a server
+   in a child, plain sockets, and figures. A child never calls cmocka: it tells by its exit status and by os.shared. */
 #ifndef OS_H
 #define OS_H
 
@@ -68,7 +68,7 @@ static struct {
     os_shared *shared;
 } os;
 
-/* ---- time ------------------------------------------------------------------------------------------------------- */
+/* ---- time -------------------------------------------------------------------------------------------------------- */
 
 static inline double os_now(void)
 {
@@ -358,10 +358,10 @@ static inline int os_serves(const char *path)
 /* ---- a server in a child ----------------------------------------------------------------------------------------- */
 
 typedef struct os_plan {
-    uds_echo_server_desc desc;                /* path NULL: os.path */
-    void (*before)(void);                     /* in the child, before it opens */
-    void (*after_step)(uds_echo_server *);    /* after each step */
-    int step_ms;                              /* 0: -1 */
+    uds_echo_server_desc desc;             /* path NULL: os.path */
+    void (*before)(void);                  /* in the child, before it opens */
+    void (*after_step)(uds_echo_server *); /* after each step */
+    int step_ms;                           /* 0: -1 */
 } os_plan;
 
 typedef struct os_report {

@@ -61,6 +61,7 @@ static void p23_a_flooder_that_never_reads(void **state)
     os_at_most("KiB more of resident memory", (double)grown, 1024.0 * OS_SLOW);
     for (i = 0; i < FLOODERS; i++) os_kill(flooders[i]);
     assert_true(os_ping(fd));
+    for (i = 0; i < 1000 && os.shared->stats.pending; i++) os_sleep(1); /* until its next step has been counted */
     os_exactly("bytes held after they were killed", (double)os.shared->stats.pending, 0);
     (void)close(fd);
     assert_int_equal(os_stop(server), 0);
@@ -373,7 +374,7 @@ static void a_drain_loses_nothing_of_a_slow_reader(void **state)
     (void)close(fd);
 }
 
-/* Sends until it is told to stop, reads all the while, and then to the end: what send() accepted came back, all of it. */
+/* Sends until it is told to stop, reads all the while, and then to the end: all that send() accepted came back. */
 static void talk_until_drained(unsigned seed)
 {
     enum { ROOM = 65536 };
@@ -433,6 +434,49 @@ static void a_drain_in_mid_traffic_answers_all_that_was_accepted(void **state)
     os_exactly("clients that got back all that send() had accepted", whole, CLIENTS * ROUNDS);
     os_exactly("connections closed as OK", in_order, CLIENTS * ROUNDS);
     os_at_least("bytes", (double)os.shared->count[0], 1e6);
+}
+
+/* Forty have asked, a few are served and keep their place, and then the server is told to stop: those it took are
+   answered, and make room for those that are still queued. */
+static void stops_with_a_full_house(const os_plan *plan)
+{
+    enum { CLIENTS = 40 };
+    pid_t server = os_serve(plan);
+    char out[64], in[64];
+    int fds[CLIENTS], i, answered = 0;
+    memset(out, 'a', sizeof out);
+    for (i = 0; i < CLIENTS; i++) {
+        fds[i] = os_connect();
+        assert_int_equal(os_write(fds[i], out, sizeof out), sizeof out);
+    }
+    assert_true(os_readable(fds[0], OS_REPLY_MS));
+    os_sleep(20);
+    assert_int_equal(kill(server, SIGTERM), 0);
+    for (i = 0; i < CLIENTS; i++) {
+        answered += os_read(fds[i], in, sizeof in) == sizeof in && os_read_end(fds[i]) == 0;
+        (void)close(fds[i]);
+    }
+    os_exactly("answered, and then ended", answered, CLIENTS);
+    os_exactly("exit status", os_reap(server, OS_REPLY_MS), 0);
+    os_exactly("accepted", (double)os.shared->stats.accepted, CLIENTS);
+}
+
+static void p18_a_drain_answers_those_queued_behind_connections_max(void **state)
+{
+    os_plan plan;
+    (void)state;
+    memset(&plan, 0, sizeof plan);
+    plan.desc.connections_max = 4;
+    stops_with_a_full_house(&plan);
+}
+
+static void p18_a_drain_answers_those_queued_for_want_of_descriptors(void **state)
+{
+    os_plan plan;
+    (void)state;
+    memset(&plan, 0, sizeof plan);
+    plan.before = sixteen_descriptors;
+    stops_with_a_full_house(&plan);
 }
 
 static void a_drain_ends_idle_connections_at_once(void **state)
@@ -599,9 +643,11 @@ static void pending_max_bounds_all_together(void **state)
         size_t got;
         (void)shutdown(fds[i], SHUT_WR);
         memset(in, 1, sizeof in);
+        errno = 0;
         got = os_read(fds[i], in, sizeof in);
         back += got;
         assert_memory_equal(in, out, got);
+        if (got != sent[i]) print_message("    client %d: sent %zu, got %zu: %s\n", i, sent[i], got, strerror(errno));
         right += got == sent[i];
     }
     os_exactly("clients that got back all they sent", right, CLIENTS);
@@ -703,6 +749,8 @@ int main(void)
         OS_TEST(drain_ms_bounds_a_drain),
         OS_TEST(a_drain_loses_nothing_of_a_slow_reader),
         OS_TEST(a_drain_in_mid_traffic_answers_all_that_was_accepted),
+        OS_TEST(p18_a_drain_answers_those_queued_behind_connections_max),
+        OS_TEST(p18_a_drain_answers_those_queued_for_want_of_descriptors),
         OS_TEST(a_drain_ends_idle_connections_at_once),
         OS_TEST(message_max_names_too_long),
         OS_TEST(a_message_of_exactly_message_max_passes),

@@ -133,7 +133,7 @@ static void p07_fifty_starters_that_bind_in_place(void **state)
     rounds_of_many_starters(&plan, 5, 1);
 }
 
-/* ---- what is no stale socket stays --------------------------------------------------------------------------------- */
+/* ---- what is no stale socket stays ------------------------------------------------------------------------------- */
 
 static const char content[] = "not yours\n";
 
@@ -209,7 +209,7 @@ static void p01_a_file_a_folder_a_fifo_and_links_stay(void **state)
     (void)close(live);
 }
 
-/* ---- a live server ------------------------------------------------------------------------------------------------- */
+/* ---- a live server ----------------------------------------------------------------------------------------------- */
 
 static void is_in_use(const char *what, long pid)
 {
@@ -264,7 +264,7 @@ static void p02_other_types_are_live(void **state)
     (void)close(fd);
 }
 
-/* ---- nobody is refused on a path that exists ----------------------------------------------------------------------- */
+/* ---- nobody is refused on a path that exists --------------------------------------------------------------------- */
 
 enum { ATTEMPTS, REFUSALS, ABSENT, CONNECTED, ANSWERED, TOO_LATE, LOST, GO_ON };
 
@@ -324,7 +324,8 @@ static void p08_a_thousand_starts_and_stops_refuse_nobody(void **state)
                   count[ATTEMPTS], STARTS, count[CONNECTED], count[ABSENT], count[REFUSALS]);
     print_message("    answered: %ld, told by EPIPE that it was too late: %ld\n", count[ANSWERED], count[TOO_LATE]);
     os_at_least("attempts", (double)count[ATTEMPTS], 1000);
-    os_at_least("answered", (double)count[ANSWERED], 100); /* some thousands, where the machine has nothing else to do */
+    os_at_least("answered", (double)count[ANSWERED],
+                100); /* some thousands, where the machine has nothing else to do */
     os_exactly("refused", (double)count[REFUSALS], 0);
     os_exactly("accepted and lost", (double)count[LOST], 0);
     assert_int_equal(os_names(os.dir, NULL, 0), 0);
@@ -356,7 +357,7 @@ static void p18_twenty_queued_at_sigterm_are_answered(void **state)
     os_exactly("queued clients that were answered and then saw the end", answered, CLIENTS * ROUNDS);
 }
 
-/* ---- mode ---------------------------------------------------------------------------------------------------------- */
+/* ---- mode -------------------------------------------------------------------------------------------------------- */
 
 static void p09_mode_is_exact_whatever_the_umask(void **state)
 {
@@ -394,7 +395,7 @@ static void mode_is_0600_unless_told(void **state)
     assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
 }
 
-/* ---- paths --------------------------------------------------------------------------------------------------------- */
+/* ---- paths ------------------------------------------------------------------------------------------------------- */
 
 /* A path of that length: one long last component, or long folders and a short one. The folder is made. */
 static void long_path(char *path, size_t length, int short_name)
@@ -519,7 +520,7 @@ static void p12_the_folder_may_be_renamed_meanwhile(void **state)
     os_exactly("names in the moved folder after close", os_names(moved, NULL, 0), 0);
 }
 
-/* ---- what is at the path at the end -------------------------------------------------------------------------------- */
+/* ---- what is at the path at the end ------------------------------------------------------------------------------ */
 
 static void p05_a_successor_is_left_alone(void **state)
 {
@@ -582,7 +583,7 @@ static void p06_an_adopted_path_stays(void **state)
     os_exactly("names left", os_names(os.dir, NULL, 0), 1);
 }
 
-/* ---- on_existing, publish ------------------------------------------------------------------------------------------ */
+/* ---- on_existing, publish ---------------------------------------------------------------------------------------- */
 
 static void refuse_refuses_whatever_exists(void **state)
 {
@@ -641,7 +642,7 @@ static void p43_direct_binds_in_place(void **state)
     os_exactly("names in the end", os_names(os.dir, NULL, 0), 0);
 }
 
-/* ---- the lock ------------------------------------------------------------------------------------------------------ */
+/* ---- the lock ---------------------------------------------------------------------------------------------------- */
 
 static pid_t hold_the_lock(void)
 {
@@ -699,7 +700,46 @@ static void p07_without_the_lock_nothing_is_removed(void **state)
     os_exactly("names after a start and a stop with it", os_names(os.dir, NULL, 0), 1);
 }
 
-/* ---- crashes ------------------------------------------------------------------------------------------------------- */
+/* The lock is the folder's, so neighbours wait for each other: all start, each over its own stale file, and all take
+   their paths away, though they stop at once. A few that cannot have the lock may leave theirs, stale. */
+static void neighbours_in_one_folder_all_start(void **state)
+{
+    enum { SERVERS = 30, ROUNDS = 5 };
+    static char paths[SERVERS][128];
+    pid_t pids[SERVERS];
+    int round, i, started = 0, left = 0;
+    (void)state;
+    for (round = 0; round < ROUNDS; round++) {
+        int gate[2], reports[2];
+        os_plan plan;
+        assert_int_equal(pipe(gate), 0);
+        assert_int_equal(pipe(reports), 0);
+        for (i = 0; i < SERVERS; i++) {
+            (void)snprintf(paths[i], sizeof paths[i], "%s/s%d", os.dir, i);
+            if (!os_exists(paths[i])) os_make_stale(paths[i]);
+            plan_path(&plan);
+            plan.desc.path = paths[i];
+            pids[i] = fork_starter(&plan, gate, reports[1]);
+        }
+        (void)close(gate[0]);
+        (void)close(gate[1]);
+        for (i = 0; i < SERVERS; i++) {
+            os_report r;
+            assert_true(os_readable(reports[0], OS_REPLY_MS));
+            assert_int_equal(read(reports[0], &r, sizeof r), sizeof r);
+            started += r.error == UDS_ECHO_OK;
+        }
+        (void)close(reports[0]);
+        (void)close(reports[1]);
+        for (i = 0; i < SERVERS; i++) (void)kill(pids[i], SIGTERM);
+        for (i = 0; i < SERVERS; i++) assert_true(os_reap(pids[i], OS_REPLY_MS) >= 0);
+        left += os_names(os.dir, NULL, 0);
+    }
+    os_exactly("started over stale files", started, SERVERS * ROUNDS);
+    os_at_most("files that stayed, stale, of all stopped at once", left, SERVERS * ROUNDS / 50.0);
+}
+
+/* ---- crashes ----------------------------------------------------------------------------------------------------- */
 
 static void p46_killed_and_started_again(void **state)
 {
@@ -787,13 +827,29 @@ static void p46_litter_is_swept_up(void **state)
     (void)close(live);
 }
 
-/* ---- bad input ----------------------------------------------------------------------------------------------------- */
+/* ---- bad input --------------------------------------------------------------------------------------------------- */
 
 static const char *const bad_fields[] = {
-    "desc.path",            "desc.mode",        "desc.mode",        "desc.on_existing",     "desc.publish",
-    "desc.lock_ms",         "desc.backlog",     "desc.message_max", "desc.message_max",     "desc.pending_max",
-    "desc.pending_max",     "desc.send_buffer", "desc.idle_ms",     "desc.drain_ms",        "desc.when_full",
-    "desc.connections_max", "desc.backlog",     "desc.publish",     "desc.connections_max", "desc.mode",
+    "desc.path",
+    "desc.mode",
+    "desc.mode",
+    "desc.on_existing",
+    "desc.publish",
+    "desc.lock_ms",
+    "desc.backlog",
+    "desc.message_max",
+    "desc.message_max",
+    "desc.pending_max",
+    "desc.pending_max",
+    "desc.send_buffer",
+    "desc.idle_ms",
+    "desc.drain_ms",
+    "desc.when_full",
+    "desc.connections_max",
+    "desc.backlog",
+    "desc.publish",
+    "desc.connections_max",
+    "desc.mode",
 };
 
 static void set_bad_field(uds_echo_server_desc *d, int which)
@@ -965,6 +1021,7 @@ int main(void)
         OS_TEST(refuse_refuses_whatever_exists),
         OS_TEST(p43_direct_binds_in_place),
         OS_TEST(p07_without_the_lock_nothing_is_removed),
+        OS_TEST(neighbours_in_one_folder_all_start),
         OS_TEST(p46_killed_and_started_again),
         OS_TEST(p46_killed_while_starting),
         OS_TEST(p46_litter_is_swept_up),

@@ -1,7 +1,7 @@
 /* test_client.c - the client against servers that are missing, full, slow, short, rude or somebody else's. */
 #include "os.h"
 
-/* ---- a server that is not ours: one function talks to each connection ------------------------------------------------ */
+/* ---- a server that is not ours: one function talks to each connection -------------------------------------------- */
 
 static pid_t fork_raw_server(void (*talk)(int fd))
 {
@@ -47,7 +47,7 @@ static uds_echo_io io_of(const void *out, size_t out_size, void *in, size_t in_s
     return io;
 }
 
-/* ---- nobody there ---------------------------------------------------------------------------------------------------- */
+/* ---- nobody there ------------------------------------------------------------------------------------------------ */
 
 /* The error, after a look at what comes with it. */
 static uds_echo_error refusal_of(const char *path)
@@ -131,8 +131,8 @@ static void bad_arguments_are_named(void **state)
     right += uds_echo_client_open(&client, &desc, &why) == UDS_ECHO_INVALID && !strcmp(why.call, "desc.trust");
     right += uds_echo_call(os.path, NULL, 1, bytes, 4, NULL, 0, &why) == UDS_ECHO_INVALID && !strcmp(why.call, "msg");
     right += uds_echo_call(os.path, "x", 1, NULL, 4, NULL, 0, &why) == UDS_ECHO_INVALID && !strcmp(why.call, "reply");
-    right += uds_echo_call(os.path, "x", 1, bytes, 4, NULL, -2, &why) == UDS_ECHO_INVALID &&
-             !strcmp(why.call, "timeout_ms");
+    right +=
+        uds_echo_call(os.path, "x", 1, bytes, 4, NULL, -2, &why) == UDS_ECHO_INVALID && !strcmp(why.call, "timeout_ms");
     io = io_of("x", 1, bytes, 4);
     right += uds_echo_client_exchange(&client, &io, 0) == UDS_ECHO_INVALID; /* it is not open */
     right += uds_echo_client_finish(&client) == UDS_ECHO_INVALID && uds_echo_client_finish(NULL) == UDS_ECHO_INVALID;
@@ -174,7 +174,7 @@ static void impossible_exchanges_are_refused(void **state)
     assert_int_equal(os_stop(server), 0);
 }
 
-/* ---- a full queue ---------------------------------------------------------------------------------------------------- */
+/* ---- a full queue ------------------------------------------------------------------------------------------------ */
 
 static void p14_a_full_queue_honours_the_deadline(void **state)
 {
@@ -228,7 +228,7 @@ static void p14_a_full_queue_is_waited_for(void **state)
     (void)close(resumed_listener);
 }
 
-/* ---- exchange -------------------------------------------------------------------------------------------------------- */
+/* ---- exchange ---------------------------------------------------------------------------------------------------- */
 
 /* Answers one byte in ten, every 10 ms, so that a short deadline passes many times. */
 static void talk_slowly(int fd)
@@ -413,7 +413,7 @@ static void send_only_and_receive_only(void **state)
     assert_int_equal(os_stop(server), 0);
 }
 
-/* ---- call ------------------------------------------------------------------------------------------------------------ */
+/* ---- call -------------------------------------------------------------------------------------------------------- */
 
 static void a_call_and_its_buffer(void **state)
 {
@@ -522,7 +522,7 @@ static void a_call_to_a_server_that_dies_keeps_what_came(void **state)
     os_kill(server);
 }
 
-/* ---- trust ----------------------------------------------------------------------------------------------------------- */
+/* ---- trust ------------------------------------------------------------------------------------------------------- */
 
 static void p10_an_untrusted_server_gets_no_byte(void **state)
 {
@@ -571,7 +571,7 @@ static void p10_the_right_uid_and_root_are_trusted(void **state)
     (void)close(listener);
 }
 
-/* ---- long paths ------------------------------------------------------------------------------------------------------ */
+/* ---- long paths -------------------------------------------------------------------------------------------------- */
 
 /* The folder does not fit an address; the client opens it and goes by way of its descriptor, which it then closes. */
 static void p13_a_long_path_is_reached_through_its_folder(void **state)
@@ -596,8 +596,8 @@ static void p13_a_long_path_is_reached_through_its_folder(void **state)
     thread = os_thread(os_run_thread, server);
     before = os_open_descriptors();
     for (i = 0; i < 100; i++)
-        right += uds_echo_call(path, "through", 7, reply, sizeof reply, &got, OS_REPLY_MS, NULL) == UDS_ECHO_OK &&
-                 got == 7;
+        right +=
+            uds_echo_call(path, "through", 7, reply, sizeof reply, &got, OS_REPLY_MS, NULL) == UDS_ECHO_OK && got == 7;
     os_exactly("calls over a path of 202 bytes", right, 100);
     uds_echo_server_stop(server, UDS_ECHO_DRAIN);
     assert_int_equal(os_join(thread), UDS_ECHO_OK);

@@ -3,7 +3,7 @@
 
 #include <semaphore.h>
 
-/* ---- stop ---------------------------------------------------------------------------------------------------------- */
+/* ---- stop -------------------------------------------------------------------------------------------------------- */
 
 static uds_echo_server *volatile signalled;
 static volatile int stop_how;
@@ -180,7 +180,7 @@ static void a_stop_that_races_with_run_is_never_lost(void **state)
     (void)sem_destroy(&r.gone);
 }
 
-/* ---- wake ---------------------------------------------------------------------------------------------------------- */
+/* ---- wake -------------------------------------------------------------------------------------------------------- */
 
 enum { WAKERS = 4, WAKES = 20000 };
 static volatile long posted[WAKERS], seen[WAKERS], wakes_run;
@@ -227,7 +227,7 @@ static void wakes_from_other_threads_all_count(void **state)
     assert_int_equal(uds_echo_server_close(wake_server), UDS_ECHO_OK);
 }
 
-/* ---- fork ---------------------------------------------------------------------------------------------------------- */
+/* ---- fork -------------------------------------------------------------------------------------------------------- */
 
 static void child_with_the_parents_server(uds_echo_server *server)
 {
@@ -282,7 +282,7 @@ static void p41_a_child_disturbs_nothing(void **state)
     assert_false(os_exists(os.path));
 }
 
-/* ---- descriptors --------------------------------------------------------------------------------------------------- */
+/* ---- descriptors ------------------------------------------------------------------------------------------------- */
 
 static void a_thousand_opens_and_closes_leak_nothing(void **state)
 {
@@ -348,7 +348,7 @@ static void p32_nothing_passes_exec(void **state)
     assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
 }
 
-/* ---- sharing ------------------------------------------------------------------------------------------------------- */
+/* ---- sharing ----------------------------------------------------------------------------------------------------- */
 
 enum { SHARERS = 4, SHARED_CLIENTS = 256 };
 
@@ -382,8 +382,8 @@ static double share_once(void)
         if (share[i] > most) most = share[i];
         assert_int_equal(uds_echo_server_close(servers[i]), UDS_ECHO_OK);
     }
-    print_message("# %d connections over %d threads: %llu %llu %llu %llu\n", SHARED_CLIENTS, SHARERS, share[0], share[1],
-                  share[2], share[3]);
+    print_message("# %d connections over %d threads: %llu %llu %llu %llu\n", SHARED_CLIENTS, SHARERS, share[0],
+                  share[1], share[2], share[3]);
     os_exactly("served", served, SHARED_CLIENTS);
     os_exactly("accepted", (double)sum, SHARED_CLIENTS + SHARERS);
     return (double)most;
@@ -418,7 +418,7 @@ static void sharing_needs_an_open_server(void **state)
     assert_int_equal(uds_echo_server_close(base), UDS_ECHO_OK);
 }
 
-/* ---- adopt --------------------------------------------------------------------------------------------------------- */
+/* ---- adopt ------------------------------------------------------------------------------------------------------- */
 
 static void p42_other_holders_of_a_listener_go_on(void **state)
 {
@@ -466,7 +466,8 @@ static int adopt_fails_as(int fd, uds_echo_error wanted)
 static void p36_only_a_listening_stream_socket_is_adopted(void **state)
 {
     int file = open("/dev/null", O_RDONLY | O_CLOEXEC), pair[2], right = 0;
-    int inet = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), bound = os_bind(os.path, SOCK_STREAM), packets, datagrams;
+    int inet = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), bound = os_bind(os.path, SOCK_STREAM), packets,
+        datagrams;
     char path[128];
     (void)state;
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
@@ -490,7 +491,7 @@ static void p36_only_a_listening_stream_socket_is_adopted(void **state)
     (void)close(datagrams);
 }
 
-/* ---- loops --------------------------------------------------------------------------------------------------------- */
+/* ---- loops ------------------------------------------------------------------------------------------------------- */
 
 static void own_loop_by_descriptor_and_timeout(void **state)
 {
@@ -560,7 +561,7 @@ static void step_0_never_blocks(void **state)
     assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
 }
 
-/* ---- from within callbacks ----------------------------------------------------------------------------------------- */
+/* ---- from within callbacks --------------------------------------------------------------------------------------- */
 
 static int forbidden, callbacks;
 
@@ -678,7 +679,7 @@ static void pushes_ends_and_a_stop_from_a_callback(void **state)
     assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
 }
 
-/* ---- both in one process ------------------------------------------------------------------------------------------- */
+/* ---- both in one process ----------------------------------------------------------------------------------------- */
 
 static void server_and_client_in_one_process(void **state)
 {
@@ -756,7 +757,7 @@ static void stop_from_on_ready_and_one_on_end(void **state)
     assert_false(os_exists(os.path));
 }
 
-/* ---- who connected ------------------------------------------------------------------------------------------------- */
+/* ---- who connected ----------------------------------------------------------------------------------------------- */
 
 static uds_echo_peer last_peer;
 

@@ -383,7 +383,8 @@ static void mingle(unsigned seed)
             (void)uds_echo_client_exchange(&client, &io, 0);
         } else if (half_close) {
             io.in_size = 0;
-            while (uds_echo_client_exchange(&client, &io, 0) == UDS_ECHO_TIMEOUT && io.in_size < size) io.in_size = size;
+            while (uds_echo_client_exchange(&client, &io, 0) == UDS_ECHO_TIMEOUT && io.in_size < size)
+                io.in_size = size;
             io.in_size = size;
             if (io.sent == size && uds_echo_client_finish(&client)) _exit(2);
             if (uds_echo_client_exchange(&client, &io, OS_REPLY_MS) || memcmp(in, out, size)) _exit(3);

@@ -223,6 +223,44 @@ static void stolen_between_looks(void **state)
     }
 }
 
+static fake_call steal_before;
+static unsigned long stolen; /* the inode that took the path's place */
+
+static void steal_now(fake_call what)
+{
+    if (what != steal_before || stolen) return;
+    stolen = 1; /* the fake's own helpers make no calls */
+    fake_remove(PATH);
+    (void)fake_put_live(PATH, SOCK_STREAM, 1);
+    stolen = fake_inode(PATH);
+}
+
+/* Law 6: what appears between the last look and the act is put back, or never touched. */
+static void stolen_between_look_and_act(void **state)
+{
+    int direct, i;
+    (void)state;
+    for (direct = 0; direct < 2; direct++) {
+        for (i = 0; i < 2; i++) {
+            uds_echo_server_desc desc = plain_desc();
+            uds_echo_server *server;
+            fake_reset();
+            fake_put_stale(PATH);
+            stolen = 0;
+            steal_before = i ? FAKE_bind : FAKE_renameat2;
+            fake.before = UDS_ECHO_HAVE_RENAMEAT2 || i ? steal_now : NULL;
+            desc.publish = direct ? UDS_ECHO_DIRECT : UDS_ECHO_ATOMIC;
+            if (fake.before) {
+                assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_IN_USE);
+                assert_int_equal(fake_inode(PATH), stolen);
+            }
+            no_litter();
+            fake_finish();
+            assert_lawful();
+        }
+    }
+}
+
 /* What crashed starters left is swept up by the next one, what lives is not. */
 static void litter_is_swept(void **state)
 {
@@ -258,6 +296,7 @@ static void mode_is_exact(void **state)
 {
     static const unsigned masks[] = {0, 022, 077, 0777};
     static const int modes[] = {0, 0600, 0660, 0666, 0777, 0400};
+    unsigned long widened;
     size_t m, i;
     (void)state;
     for (m = 0; m < 4; m++) {
@@ -266,7 +305,10 @@ static void mode_is_exact(void **state)
             uds_echo_server *server;
             fake.umask = masks[m];
             desc.mode = modes[i];
+            widened = fake_calls_of(FAKE_fchmodat);
             server = open_server(&desc);
+            /* the file had its mode from the first moment, unless the umask made it narrower */
+            if (masks[m] == 0) assert_int_equal(fake_calls_of(FAKE_fchmodat), widened);
             assert_int_equal(fake_mode(PATH), modes[i] ? modes[i] : 0600);
             (void)uds_echo_server_close(server);
         }
@@ -512,7 +554,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(fresh), TEST(stale_is_replaced), TEST(without_renameat2), TEST(direct), TEST(foreign_files_refuse),
         TEST(live_refuses), TEST(refuse_what_exists), TEST(unknown_refuses), TEST(held_lock), TEST(lock_is_waited_for),
-        TEST(stolen_between_looks), TEST(litter_is_swept), TEST(all_names_taken), TEST(mode_is_exact),
+        TEST(stolen_between_looks), TEST(stolen_between_look_and_act), TEST(litter_is_swept), TEST(all_names_taken), TEST(mode_is_exact),
         TEST(retire_leaves_what_is_not_ours), TEST(lengths), TEST(bad_paths), TEST(unreadable_folder),
         TEST(shared_listener), TEST(adopted_listener), TEST(serve_and_stop_at_once), TEST(failures_explain_themselves),
         TEST(escapes)};

@@ -105,6 +105,29 @@ static void slow_reader_waits_alone(void **state)
     (void)uds_echo_server_close(server);
 }
 
+/* However much it sends without reading, what waits for it is never more than one message. */
+static void a_flood_waits_in_the_kernel(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    int peer, i;
+    (void)state;
+    fake.queue_bytes = 20;
+    desc.message_max = 8;
+    desc.on_message = NULL;
+    server = serve(desc);
+    server->desc.on_message = NULL;
+    peer = joined(server);
+    for (i = 0; i < 20; i++) {
+        (void)fake_peer_send(peer, "01234567890123456789", 20);
+        settle(server);
+    }
+    assert_in_range(stats_of(server).pending_peak, 1, 8);
+    assert_int_equal(stats_of(server).bytes_in, 20 + stats_of(server).pending_peak);
+    fake_peer_close(peer);
+    (void)uds_echo_server_close(server);
+}
+
 static void slow_reader_half_closes(void **state)
 {
     uds_echo_server *server;
@@ -676,6 +699,58 @@ static void drain_answers_what_was_received(void **state)
     (void)uds_echo_server_close(server);
 }
 
+/* More are queued than there are places: they come in as others end. */
+static void drain_empties_the_queue(void **state)
+{
+    enum { CLIENTS = 6 };
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    int peers[CLIENTS], i;
+    (void)state;
+    desc.connections_max = 2;
+    server = serve(desc);
+    for (i = 0; i < CLIENTS; i++) {
+        peers[i] = fake_peer_connect(PATH);
+        say(peers[i], "queued");
+    }
+    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    for (i = 0; i < 40 && uds_echo_server_step(server, 1) == UDS_ECHO_OK; i++) continue;
+    for (i = 0; i < CLIENTS; i++) {
+        assert_string_equal(heard(peers[i]), "queued");
+        fake_peer_close(peers[i]);
+    }
+    assert_int_equal(stats_of(server).closed[UDS_ECHO_OK], CLIENTS);
+    (void)uds_echo_server_close(server);
+}
+
+/* It rested for want of descriptors when it was told to stop, and leaves the listener to the other: nothing is due. */
+static void a_drain_does_not_spin_over_a_rest(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *first = serve(desc), *second;
+    int peer = joined(first), queued;
+    (void)state;
+    verdict = UDS_ECHO_LATER;
+    say(peer, "keeps it alive");
+    settle(first);
+    desc.path = NULL;
+    desc.share_with = first;
+    second = open_server(&desc);
+    fake.descriptors_max = fake_open_descriptors();
+    queued = fake_peer_connect(PATH);
+    settle(first);
+    assert_int_equal(stats_of(first).exhausted, 1);
+    uds_echo_server_stop(first, UDS_ECHO_DRAIN);
+    settle(first);
+    fake_sleep(200);
+    settle(first);
+    assert_in_range(uds_echo_server_timeout(first), 1000, 5000);
+    fake_peer_close(peer);
+    fake_peer_close(queued);
+    (void)uds_echo_server_close(first);
+    (void)uds_echo_server_close(second);
+}
+
 static void drain_has_a_deadline(void **state)
 {
     uds_echo_server_desc desc = plain_desc();
@@ -863,7 +938,7 @@ static void bad_arguments_are_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(open_read_answer_half_close), TEST(slow_reader_waits_alone), TEST(slow_reader_half_closes),
+        TEST(open_read_answer_half_close), TEST(slow_reader_waits_alone), TEST(a_flood_waits_in_the_kernel), TEST(slow_reader_half_closes),
         TEST(reader_goes_away_with_an_answer_waiting), TEST(later_is_waited_for), TEST(later_paid_with_nothing),
         TEST(peer_goes_away_while_we_think), TEST(close_is_readable), TEST(verdict_close_sends_first),
         TEST(discarding_takes_its_time), TEST(refusal_with_a_reason), TEST(framing_over_any_split),
@@ -871,7 +946,7 @@ int main(void)
         TEST(length_that_is_announced_too_long), TEST(handler_breaks_its_contract), TEST(pushes_are_bounded),
         TEST(without_room_nothing_is_read), TEST(an_owed_answer_has_room), TEST(ids_outlive_slots), TEST(idle_is_cut_unless_we_owe),
         TEST(full_rests_or_evicts), TEST(want_of_descriptors_rests), TEST(drain_answers_what_was_received),
-        TEST(drain_has_a_deadline), TEST(now_beats_drain), TEST(a_step_touches_only_what_is_ready), TEST(re_entrancy),
+        TEST(drain_has_a_deadline), TEST(drain_empties_the_queue), TEST(a_drain_does_not_spin_over_a_rest), TEST(now_beats_drain), TEST(a_step_touches_only_what_is_ready), TEST(re_entrancy),
         TEST(a_child_only_closes), TEST(bad_arguments_are_named)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
