@@ -71,10 +71,11 @@ LIMITS
                    exists can be connected to. getsockname(), getpeername() and /proc/net/unix go on showing the first
                    name; what judges by that whether a socket is in use (a cleaner of /tmp) is wrong.
                    desc.publish = UDS_ECHO_DIRECT binds in place instead.
-   Removal         the system has no "unlink this inode": retiring a path compares and then unlinks under a lock on the
-                   folder, which binds those who take that lock. A foreign program that replaces the file between these
-                   two calls loses its name. Starting over a stale file has no such window where renameat2() exists;
-                   where it does not, rename() under the same lock has.
+   Removal         a stop that finds the folder locked leaves the file, stale, for the next start; a drain tries for
+                   200 ms. The system has no "unlink this inode": retiring a path compares and then unlinks under a lock
+                   on the folder, which binds those who take that lock. A foreign program that replaces the file between
+                   these two calls loses its name. Starting over a stale file has no such window where renameat2()
+                   exists; where it does not, rename() under the same lock has.
    End of a connection  a handler's CLOSE, a refusal and a drain let the peer read all that was sent; its next send gets
                    EPIPE. Only cutting (idle, evicted, stopped now) may show the peer ECONNRESET.
 
@@ -226,8 +227,8 @@ typedef struct uds_echo_server_desc {
     uds_echo_full when_full; /* 0: UDS_ECHO_REST */
     long message_max;        /* bytes of one message or one read; 0: 65,536; at most 1 GiB */
     long pending_max;        /* bytes of unsent answers held for all slow readers together, at least 3 x message_max;
-                                0 or -1: 2 x message_max for each connection, and one more. While less than that is left
-                                nothing more is read from anybody */
+                                0 or -1: 2 x message_max for each connection, and one more. While less than 2 are left
+                                nothing more is read from anybody: set it lower only together with idle_ms */
     int send_buffer;         /* SO_SNDBUF of each connection in bytes, see socket(7); 0: the system's */
     int idle_ms;             /* cut a connection when no byte moved so long, unless an answer is owed; 0 or -1: never */
     int drain_ms;            /* DRAIN cuts what is left after this long; 0: 5,000; -1: never */
@@ -411,9 +412,9 @@ UDS_ECHO_DEF int uds_echo_client_fd(const uds_echo_client *client);
 /* Closes. NULL, one that failed to open, and one that is closed are fine. */
 UDS_ECHO_DEF void uds_echo_client_close(uds_echo_client *client);
 
-/* Writes the sentence that explains a failure, with path (NULL: none) in it, control bytes escaped, ended by NUL and
-   cut to fit size. Returns its whole length in bytes without the NUL, as snprintf(3); text may be NULL when size is
-   0. */
+/* Writes the sentence that explains a failure, with path (NULL: none; a long one shortened) in it, escaped, ended by NUL
+   and cut to fit size. Returns its whole length in bytes without the NUL, as snprintf(3); text may be NULL
+   when size is 0. */
 UDS_ECHO_DEF size_t uds_echo_explain(const uds_echo_failure *failure, const char *path, char *text, size_t size);
 
 /* "the time is up" for UDS_ECHO_TIMEOUT; a constant string, never NULL. */
@@ -1446,7 +1447,7 @@ static uds_echo_error ue_listener_open(ue_listener **listener, const uds_echo_se
     return error;
 }
 
-/* 1: the path no longer leads to this listener. 0: it was left, for the lock could not be had: stale, and harmless. */
+/* 1: the path no longer leads to this listener. 0: the lock could not be had now; left behind, it is stale, harmless. */
 static int ue_retire(ue_listener *l)
 {
     if (l->dir < 0) return 1;
@@ -1503,6 +1504,7 @@ enum { UE_FREE, UE_READING, UE_SENDING, UE_WAITING, UE_STARVED, UE_DISCARDING };
 enum { UE_READS = 16, UE_ACCEPTS = 16 }; /* of one connection, of one listener, at most so many a step */
 enum { UE_REST_MS = 100 };               /* until accepting is tried again after want of descriptors or memory */
 enum { UE_GRACE_MS = 2 };                /* accepting goes on so long after the path is gone */
+enum { UE_RETIRE_MS = 200 };             /* a drain tries so long to get the lock for taking it away */
 #define UE_NIL 0xffffffffu               /* the end of a list of slots */
 
 /* Bytes that wait, in one piece of memory: start tells how far they are used up. */
@@ -1540,7 +1542,7 @@ struct uds_echo_server {
     int phase, inside, how; /* inside: a call of ours is running; how: the strongest stop that was asked for */
     int listening, resting; /* it is watched; accepting waits for a place, or for rest_until */
     int adopted;
-    long long now, rest_until, grace_until, drain_until;
+    long long now, rest_until, retire_until, grace_until, drain_until;
 
     uds_echo_conn *conns;
     unsigned conns_max, conns_used, free_slot; /* slots from conns_used on were never used, nor touched */
@@ -2200,9 +2202,9 @@ static void ue_let_go(uds_echo_server *s, int last)
     s->rest_until = UE_NONE;
 }
 
-static void ue_retire_or_tell(uds_echo_server *s)
+static void ue_left_behind(uds_echo_server *s)
 {
-    if (!ue_retire(s->listener)) ue_log(s, UDS_ECHO_NOTE, UDS_ECHO_BUSY, "the socket file stays behind, stale");
+    ue_log(s, UDS_ECHO_NOTE, UDS_ECHO_BUSY, "the socket file stays behind, stale");
 }
 
 /* Drain, on a listener that is ours alone: the path goes, those who found it in time are accepted for a moment more,
@@ -2215,9 +2217,10 @@ static void ue_begin_drain(uds_echo_server *s)
     last = ue_listener_count(s->listener, -1) == 0;
     if (s->desc.drain_ms >= 0) s->drain_until = s->now + s->desc.drain_ms;
     if (last && !s->adopted) {
-        ue_retire_or_tell(s);
+        s->retire_until = s->now + UE_RETIRE_MS;
         s->grace_until = s->now + UE_GRACE_MS;
         s->phase = UE_GRACE;
+        (void)ue_retire(s->listener);
     } else {
         ue_let_go(s, last);
         s->phase = UE_DRAINING;
@@ -2227,6 +2230,12 @@ static void ue_begin_drain(uds_echo_server *s)
 
 static void ue_end_grace(uds_echo_server *s)
 {
+    if (s->listener->dir >= 0 && s->now < s->retire_until) { /* a neighbour in the folder had the lock */
+        (void)ue_retire(s->listener);
+        s->grace_until = s->now + UE_GRACE_MS;
+        return;
+    }
+    if (s->listener->dir >= 0) ue_left_behind(s);
     ue_unlisten(s); /* it would be reported ready for ever now */
     if (UDS_ECHO_SYS(shutdown)(s->listener->fd, SHUT_RD)) ue_log(s, UDS_ECHO_NOTE, ue_error_of(errno), "shutdown");
     s->phase = UE_EMPTYING;
@@ -2251,7 +2260,7 @@ static void ue_cut_all(uds_echo_server *s)
         ue_unlisten(s);
         last = s->phase != UE_SERVING || /* a drain has given its reference back, and is the last that is here */
                ue_listener_count(s->listener, -1) == 0;
-        if (last) ue_retire_or_tell(s);
+        if (last && !ue_retire(s->listener)) ue_left_behind(s);
         ue_let_go(s, last);
     }
     s->phase = UE_STOPPED;
@@ -2843,8 +2852,12 @@ UDS_ECHO_DEF size_t uds_echo_explain(const uds_echo_failure *failure, const char
     t.size = text ? size : 0;
     t.used = 0;
     if (path) {
+        size_t length = strlen(path);
+        int is_long = length > 256; /* the cause must not fall off the end of a short buffer */
         ue_put(&t, '"');
-        ue_put_escaped(&t, path, strlen(path));
+        ue_put_escaped(&t, path, is_long ? 64 : length);
+        if (is_long) ue_puts(&t, "...");
+        if (is_long) ue_put_escaped(&t, path + length - 128, 128);
         ue_puts(&t, "\": ");
     }
     ue_puts(&t, uds_echo_error_text(failure ? failure->error : UDS_ECHO_OK));

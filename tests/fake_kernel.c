@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 enum { FDS = 4096, SOCKS = 8192, INODES = 256, NAMES = 256, WATCHES = 4096, BLOCKS = 16384, PIPES = 16 };
+enum { PIPE_ROOM = 65536, PIPE_PAGE = 4096, SEND_BUFFER = 212992, SEND_BUFFER_LEAST = 4608 };
 enum { QUEUE = 128, CALLS_KEPT = 100000, COMPLAINTS = 32, WORLDS_MAX = 1000000 };
 
 typedef enum kind { K_NONE, K_SOCKET, K_EPOLL, K_EVENT, K_PIPE_IN, K_PIPE_OUT, K_DIR } kind;
@@ -21,25 +22,30 @@ typedef enum kind { K_NONE, K_SOCKET, K_EPOLL, K_EVENT, K_PIPE_IN, K_PIPE_OUT, K
 typedef struct descriptor {
     kind kind;
     int cloexec, nonblock;
-    int index;    /* of the socket, inode or pipe */
+    int index; /* of the socket, inode or pipe */
     int path_only;
-    int ended;    /* recv said 0 */
+    int ended;                 /* recv said 0 */
     int broken_in, broken_out; /* recv, send failed for good */
-    unsigned long reported; /* by which wait, if not touched since; 0: none */
-    int bits;               /* what it reported */
+    unsigned long reported;    /* by which wait, if not touched since; 0: none */
+    int bits;                  /* what it reported */
+    unsigned long touched;     /* since which wait */
+    int watch;                 /* the first of its watches + 1 */
     uint64_t count;
 } descriptor;
 
 typedef struct sock {
-    int used, type, listening, backlog;
+    int used, type, listening, backlog, connected;
     int queue[QUEUE], queued;
     int peer; /* -1: none (any more) */
     unsigned char *bytes;
     size_t from, size, room; /* received and unread: a ring */
+    size_t flight;           /* the last so many of them have not arrived yet */
     int no_in, no_out, reset;
     int inode; /* bound to; -1 */
+    int send_buffer;
+    char name[109]; /* bound to, as it was then */
     unsigned mode;
-    int fd;    /* -1: not the process's */
+    int fd;                            /* -1: not the process's */
     long pid, uid, gid;                /* who made it, for the other side's SO_PEERCRED */
     long peer_pid, peer_uid, peer_gid; /* SO_PEERCRED */
 } sock;
@@ -50,8 +56,8 @@ typedef struct inode {
     file_kind kind;
     unsigned mode;
     long uid;
-    int sock; /* who is bound; -1: nobody */
-    int links;
+    int sock;               /* who is bound; -1: nobody */
+    int links, parent, own; /* own: the process made it by bind */
     char target[128];
 } inode;
 
@@ -63,8 +69,20 @@ typedef struct name {
 typedef struct watch {
     int epoll, fd; /* epoll -1: free */
     uint32_t events;
+    int queued, next; /* in the ready list; the next watch of the same descriptor + 1 */
     epoll_data_t data;
 } watch;
+
+typedef struct tube {
+    int ends[2]; /* is each open */
+    size_t from, size;
+    unsigned char bytes[PIPE_ROOM];
+} tube;
+
+typedef struct block {
+    void *at; /* NULL: free */
+    size_t size;
+} block;
 
 fake_config fake;
 jmp_buf fake_escape;
@@ -75,11 +93,14 @@ static sock socks[SOCKS];
 static inode inodes[INODES];
 static name names[NAMES];
 static watch watches[WATCHES];
-static size_t pipes[PIPES]; /* bytes in each */
-static void *blocks[BLOCKS];
-static int fds_used, socks_used, watches_used, blocks_used, next_watch;
+static int ready[WATCHES], ready_count; /* who became ready, in that order */
+static tube tubes[PIPES];
+static block blocks[BLOCKS];
+static int fds_used, socks_used, watches_used, blocks_used;
 static int locks[INODES]; /* fd + 1 of the holder */
 static long live_blocks;
+static size_t live_bytes, peak_bytes;
+static int as_test, hangs, interrupted, touched;
 static long long now_ms;
 
 static unsigned long waits, calls, calls_of[FAKE_CALL_COUNT], fault_at;
@@ -168,7 +189,9 @@ static int gate(fake_call what)
 /* A call on a descriptor that fails is work on it all the same. */
 static int gate_fd(fake_call what, int fd)
 {
-    if (!gate(what)) return 0;
+    int failing = gate(what);
+    mix(fd);
+    if (!failing) return 0;
     if (fd >= 0 && fd < FDS) fds[fd].reported = 0;
     return 1;
 }
@@ -234,9 +257,9 @@ unsigned long long fake_trace_hash(void)
 
 static int new_fd(kind what, int index, int cloexec, int nonblock)
 {
-    int fd, open = 0;
-    for (fd = 3; fd < FDS && fds[fd].kind; fd++) open++;
-    if (fd >= FDS || open >= fake.descriptors_max) return fail(EMFILE);
+    int fd;
+    for (fd = 3; fd < FDS && fds[fd].kind; fd++) continue;
+    if (fd >= FDS || fd - 3 >= fake.descriptors_max) return fail(EMFILE);
     memset(&fds[fd], 0, sizeof fds[fd]);
     fds[fd].kind = what;
     fds[fd].index = index;
@@ -248,7 +271,9 @@ static int new_fd(kind what, int index, int cloexec, int nonblock)
 
 static int has_fd(void)
 {
-    return fake_open_descriptors() < fake.descriptors_max;
+    int fd;
+    for (fd = 3; fd < FDS && fds[fd].kind; fd++) continue;
+    return fd < FDS && fd - 3 < fake.descriptors_max; /* getrlimit(2): the number counts, not how many are open */
 }
 
 /* The descriptor, touched; NULL and a violation where it is not open. */
@@ -260,6 +285,8 @@ static descriptor *get(int fd)
         return NULL;
     }
     fds[fd].reported = 0;
+    if (fds[fd].touched != waits) touched++;
+    fds[fd].touched = waits;
     return &fds[fd];
 }
 
@@ -279,6 +306,33 @@ int fake_open_descriptors(void)
     return n;
 }
 
+/* What was made without close-on-exec gets it before anything else is made, or a fork in between lets it leak. */
+static void law_of_birth(void)
+{
+    int fd;
+    for (fd = 0; fd < fds_used; fd++)
+        if (fds[fd].kind && !fds[fd].cloexec) complain_fd("not close-on-exec when the next one is made", fd);
+}
+
+/* epoll(7): whoever watches for any of these is put into the ready list, unless it is there. */
+static void wake_fd(int fd, uint32_t events)
+{
+    int i;
+    for (i = fds[fd].watch; i; i = watches[i - 1].next) {
+        watch *w = &watches[i - 1];
+        if (w->queued || !(events & (w->events | EPOLLERR | EPOLLHUP))) continue;
+        w->queued = 1;
+        ready[ready_count++] = i - 1;
+    }
+}
+
+static void wake(const sock *s, uint32_t events)
+{
+    if (s->fd >= 0) wake_fd(s->fd, events);
+}
+
+enum { ANYTHING = 0xffff };
+
 /* ---- sockets ---------------------------------------------------------------------------------------------------------- */
 
 static int new_sock(int type)
@@ -292,6 +346,8 @@ static int new_sock(int type)
     socks[i].type = type;
     socks[i].peer = socks[i].inode = socks[i].fd = -1;
     socks[i].mode = 0777;
+    socks[i].send_buffer = SEND_BUFFER;
+    socks[i].peer_uid = socks[i].peer_gid = -1;
     socks[i].pid = fake.pid;
     socks[i].uid = fake.uid;
     socks[i].gid = fake.gid;
@@ -319,7 +375,9 @@ static void close_sock(int i)
         sock *other = &socks[s->peer];
         other->peer = -1;
         other->no_in = other->no_out = 1;
+        other->flight = 0;
         if (s->size) other->reset = 1;
+        wake(other, ANYTHING);
     }
     if (s->inode >= 0) {
         inodes[s->inode].sock = -1;
@@ -332,49 +390,65 @@ static void close_sock(int i)
 static void shut_sock(sock *s, int how)
 {
     sock *other = s->peer >= 0 ? &socks[s->peer] : NULL;
-    if (how != SHUT_WR) s->no_in = 1;
+    if (how != SHUT_WR) s->no_in = 1, s->flight = 0; /* what was accepted does arrive */
     if (how != SHUT_RD) s->no_out = 1;
     if (other && how != SHUT_WR) other->no_out = 1;
-    if (other && how != SHUT_RD) other->no_in = 1;
+    if (other && how != SHUT_RD) other->no_in = 1, other->flight = 0;
+    wake(s, ANYTHING);
+    if (other) wake(other, ANYTHING);
+}
+
+/* Only when three quarters have drained (unix(7)'s hysteresis). */
+static int writable(const sock *s)
+{
+    return s->peer < 0 || 4 * socks[s->peer].size <= socks[s->peer].room;
 }
 
 static long put_bytes(sock *s, const unsigned char *bytes, size_t size)
 {
     sock *to = s->peer >= 0 ? &socks[s->peer] : NULL;
     size_t n, i;
-    if (s->no_out || !to) return fail(EPIPE);
+    if (s->no_out) return fail(EPIPE);
+    if (!s->connected) return fail(ENOTCONN);
+    if (!to) return fail(EPIPE);
     n = to->room - to->size < size ? to->room - to->size : size;
     if (!n) return fail(EAGAIN);
     for (i = 0; i < n; i++) to->bytes[(to->from + to->size + i) % to->room] = bytes[i];
     to->size += n;
+    if (fake.staged) to->flight += n;
+    else wake(to, EPOLLIN);
     return (long)n;
 }
 
 static long take_bytes(sock *s, unsigned char *bytes, size_t size, int peek)
 {
-    size_t n = s->size < size ? s->size : size, i;
-    if (!n && s->reset) {
-        if (!peek) s->reset = 0;
+    size_t here = s->size - s->flight, n = here < size ? here : size, i;
+    sock *from = s->peer >= 0 ? &socks[s->peer] : NULL;
+    if (!s->connected) return fail(EINVAL);
+    if (!here && s->reset) { /* told once, and MSG_PEEK is a telling */
+        s->reset = 0;
         return fail(ECONNRESET);
     }
-    if (!n) return s->no_in ? 0 : fail(EAGAIN);
+    if (!here) return s->no_in ? 0 : fail(EAGAIN);
     for (i = 0; i < n; i++) bytes[i] = s->bytes[(s->from + i) % s->room];
     if (peek) return (long)n;
     s->from = (s->from + n) % s->room;
     s->size -= n;
+    if (from && writable(from)) wake(from, EPOLLOUT);
     return (long)n;
 }
 
-/* Poll bits of a socket, HUP and ERR included. Writable only when three quarters have drained (unix(7)'s hysteresis). */
+/* Poll bits of a socket, HUP and ERR included. One that was never connected hangs up, too. */
 static int sock_ready(const sock *s)
 {
     int bits = 0;
-    if (s->listening) return s->queued || s->no_in ? POLLIN : 0;
-    if (s->size || s->no_in) bits |= POLLIN;
+    if (s->size > s->flight || s->queued || s->no_in) bits |= POLLIN;
     if (s->no_in) bits |= POLLRDHUP;
     if (s->no_in && s->no_out) bits |= POLLHUP;
+    if (s->listening) return bits;
+    if (s->type != SOCK_DGRAM && !s->connected) bits |= POLLHUP;
     if (s->reset) bits |= POLLERR;
-    if (s->peer < 0 || 4 * socks[s->peer].size <= socks[s->peer].room) bits |= POLLOUT;
+    if (writable(s)) bits |= POLLOUT;
     return bits;
 }
 
@@ -386,6 +460,8 @@ static int connect_to(int from, int listener)
     if (s->type == SOCK_DGRAM) return 0;
     if (!l->listening || l->no_in) return fail(ECONNREFUSED);
     if (l->queued > l->backlog || l->queued >= QUEUE) return fail(EAGAIN);
+    if (s->connected) return fail(EISCONN);
+    if (s->listening) return fail(EINVAL);
     n = new_sock(l->type);
     make_room(s);
     make_room(&socks[n]);
@@ -397,7 +473,10 @@ static int connect_to(int from, int listener)
     s->peer_pid = l->pid;
     s->peer_uid = l->uid;
     s->peer_gid = l->gid;
+    s->connected = socks[n].connected = 1;
+    (void)strcpy(socks[n].name, l->name);
     l->queue[l->queued++] = n;
+    wake(l, EPOLLIN);
     return 0;
 }
 
@@ -409,58 +488,75 @@ static int find_name(int dir, const char *text, size_t size)
 {
     int i;
     for (i = 0; i < NAMES; i++)
-        if (names[i].text[0] && names[i].dir == dir && strlen(names[i].text) == size && !memcmp(names[i].text, text, size))
+        if (names[i].text[0] && names[i].dir == dir && strlen(names[i].text) == size &&
+            !memcmp(names[i].text, text, size))
             return i;
     return -1;
 }
 
-/* Where a path leads: the folder, and the name in it. *entry is -1 where nothing has that name. 0, or -1 with errno. */
-static int walk(int dir, const char *path, int follow, int depth, int *folder, const char **last, size_t *last_size,
-                int *entry)
+static int is_dots(const char *text, size_t size)
 {
-    static char scratch[16][512]; /* link targets joined with what follows, one for each depth */
-    int fd, used;
-    if (!strncmp(path, "/proc/self/fd/", 14) && sscanf(path + 14, "%d/%n", &fd, &used) == 1) {
-        if (fd < 0 || fd >= FDS || fds[fd].kind != K_DIR) return fail(ENOENT);
-        dir = fds[fd].index;
-        path += 14 + used;
-    } else if (*path == '/') {
-        dir = ROOT;
-    }
-    while (*path == '/') path++;
-    if (!*path || depth > 8) return fail(!*path ? ENOENT : ELOOP);
-    for (;;) {
-        size_t size = strcspn(path, "/");
-        const char *rest = path + size;
-        int n = size == 1 && *path == '.' ? -2 : find_name(dir, path, size);
-        while (*rest == '/') rest++;
-        if (size > 255) return fail(ENAMETOOLONG);
-        if (n >= 0 && inodes[names[n].inode].kind == F_LINK && (*rest || follow)) {
-            (void)snprintf(scratch[depth], sizeof scratch[0], "%s%s%s", inodes[names[n].inode].target, *rest ? "/" : "", rest);
-            return walk(dir, scratch[depth], follow, depth + 1, folder, last, last_size, entry);
-        }
-        if (!*rest) {
-            *folder = dir;
-            *last = path;
-            *last_size = size;
-            *entry = n;
-            return 0;
-        }
-        if (n == -2) {
-            path = rest;
-            continue;
-        }
-        if (n < 0) return fail(ENOENT);
-        if (inodes[names[n].inode].kind != F_DIR) return fail(ENOTDIR);
-        dir = names[n].inode;
-        path = rest;
-    }
+    return (size == 1 && *text == '.') || (size == 2 && !memcmp(text, "..", 2));
 }
 
 static int allowed(int node, unsigned bit) /* 4 read, 2 write, 1 search */
 {
     unsigned mode = inodes[node].uid == fake.uid ? inodes[node].mode >> 6 : inodes[node].mode;
-    return fake.uid == 0 || (mode & bit) == bit;
+    return as_test || fake.uid == 0 || (mode & bit) == bit;
+}
+
+/* The folder in which a path begins, and how much of the path that took; -1 with errno. */
+static int start_of(int dir, const char *path, int *used)
+{
+    int fd, size = 0;
+    *used = 0;
+    if (strncmp(path, "/proc/self/fd/", 14) || sscanf(path + 14, "%d/%n", &fd, &size) != 1 || !size)
+        return *path == '/' ? ROOT : dir;
+    *used = 14 + size;
+    if (fd < 0 || fd >= FDS || !fds[fd].kind) return fail(ENOENT);
+    return fds[fd].kind == K_DIR ? fds[fd].index : fail(ENOTDIR);
+}
+
+/* Where a path leads: the folder, and the name in it. *entry is -1 where nothing has that name, -2 where it is the
+   folder itself. 0, or -1 with errno. */
+static int walk(int dir, const char *path, int follow, int depth, int *folder, const char **last, size_t *last_size,
+                int *entry)
+{
+    static char scratch[16][512]; /* link targets joined with what follows, one for each depth */
+    int used;
+    if (!*path || depth > 8) return fail(!*path ? ENOENT : ELOOP);
+    dir = start_of(dir, path, &used);
+    if (dir < 0) return -1;
+    for (path += used; *path == '/'; path++) continue;
+    for (*entry = -2, *last = path, *last_size = 0; *path;) {
+        size_t size = strcspn(path, "/");
+        const char *rest = path + size;
+        int n = find_name(dir, path, size);
+        while (*rest == '/') rest++;
+        if (inodes[dir].kind != F_DIR) return fail(ENOTDIR);
+        if (!allowed(dir, 1)) return fail(EACCES);
+        if (size > 255) return fail(ENAMETOOLONG);
+        if (is_dots(path, size)) {
+            if (size == 2) dir = inodes[dir].parent;
+            path = rest;
+            *entry = -2;
+            continue;
+        }
+        if (n >= 0 && inodes[names[n].inode].kind == F_LINK && (*rest || follow)) {
+            (void)snprintf(scratch[depth], sizeof scratch[0], "%s%s%s", inodes[names[n].inode].target, *rest ? "/" : "",
+                           rest);
+            return walk(dir, scratch[depth], follow, depth + 1, folder, last, last_size, entry);
+        }
+        *entry = n;
+        *last = path;
+        *last_size = size;
+        if (!*rest) break;
+        if (n < 0) return fail(ENOENT);
+        dir = names[n].inode;
+        path = rest;
+    }
+    *folder = dir;
+    return 0;
 }
 
 static int new_inode(file_kind what, unsigned mode)
@@ -486,6 +582,7 @@ static void add_name(int dir, const char *text, size_t size, int node)
     names[i].dir = dir;
     names[i].inode = node;
     inodes[node].links++;
+    inodes[node].parent = dir;
 }
 
 static void drop_name(int n)
@@ -514,16 +611,35 @@ typedef struct spot {
 
 static int locate(int fd, const char *path, int follow, spot *at)
 {
-    int dir = folder_of(fd);
+    int dir = *path == '/' ? ROOT : folder_of(fd); /* openat(2): of an absolute path the folder is not asked */
+    const char *c;
+    for (c = path; *c; c++) mix((unsigned char)*c); /* char has a sign on some machines only */
     if (dir < 0) return -1;
     return walk(dir, path, follow, 0, &at->folder, &at->last, &at->size, &at->entry);
+}
+
+/* The test may do everything, and leaves no trace. */
+static int locate_as_test(const char *path, spot *at)
+{
+    unsigned long long before = hash;
+    int result;
+    as_test = 1;
+    result = locate(AT_FDCWD, path, 0, at);
+    as_test = 0;
+    hash = before;
+    return result;
+}
+
+static int node_at(const spot *at)
+{
+    return at->entry == -2 ? at->folder : at->entry < 0 ? -1 : names[at->entry].inode;
 }
 
 static int put(const char *path, file_kind what, unsigned mode)
 {
     spot at;
     int node;
-    if (locate(AT_FDCWD, path, 0, &at) || at.entry != -1) give_up("the test puts a file where it cannot be");
+    if (locate_as_test(path, &at) || at.entry != -1) give_up("the test puts a file where it cannot be");
     node = new_inode(what, mode);
     add_name(at.folder, at.last, at.size, node);
     return node;
@@ -537,6 +653,11 @@ void fake_put_file(const char *path)
 void fake_put_dir(const char *path)
 {
     (void)put(path, F_DIR, 0755);
+}
+
+void fake_put_fifo(const char *path)
+{
+    (void)put(path, F_FIFO, 0644);
 }
 
 void fake_put_link(const char *path, const char *target)
@@ -558,20 +679,37 @@ int fake_put_live(const char *path, int type, int listening)
     socks[s].listening = listening;
     socks[s].backlog = 4;
     socks[s].pid = 4711;
+    (void)snprintf(socks[s].name, sizeof socks[s].name, "%.108s", path);
+    return s;
+}
+
+int fake_peer_listen(const char *path, unsigned mode, int backlog)
+{
+    int s = fake_put_live(path, SOCK_STREAM, 1);
+    fake_set_mode(path, mode);
+    socks[s].backlog = backlog < QUEUE - 1 ? backlog : QUEUE - 1;
     return s;
 }
 
 static int inode_at(const char *path)
 {
     spot at;
-    if (locate(AT_FDCWD, path, 0, &at) || at.entry < 0) return -1;
-    return names[at.entry].inode;
+    return locate_as_test(path, &at) ? -1 : node_at(&at);
+}
+
+/* The nth name that a socket made by this process still has, without its folder; "" past the last. */
+const char *fake_left_behind(int n)
+{
+    int i;
+    for (i = 0; i < NAMES; i++)
+        if (names[i].text[0] && inodes[names[i].inode].own && !n--) return names[i].text;
+    return "";
 }
 
 void fake_remove(const char *path)
 {
     spot at;
-    if (!locate(AT_FDCWD, path, 0, &at) && at.entry >= 0) drop_name(at.entry);
+    if (!locate_as_test(path, &at) && at.entry >= 0) drop_name(at.entry);
 }
 
 int fake_exists(const char *path)
@@ -607,8 +745,8 @@ static int listener_at(const char *path)
     spot at;
     int node;
     if (locate(AT_FDCWD, path, 1, &at)) return -1;
-    if (at.entry < 0) return fail(ENOENT);
-    node = names[at.entry].inode;
+    node = node_at(&at);
+    if (node < 0) return fail(ENOENT);
     if (!allowed(node, 2)) return fail(EACCES);
     if (inodes[node].kind != F_SOCK || inodes[node].sock < 0) return fail(ECONNREFUSED);
     return inodes[node].sock;
@@ -658,7 +796,25 @@ int fake_peer_accept(int listener)
 
 size_t fake_peer_pending(int peer)
 {
-    return socks[peer].size;
+    return socks[peer].size - socks[peer].flight;
+}
+
+static size_t land(sock *s, size_t size)
+{
+    size_t n = size < s->flight ? size : s->flight;
+    s->flight -= n;
+    if (n) wake(s, EPOLLIN);
+    return n;
+}
+
+size_t fake_peer_arrive(int peer, size_t size)
+{
+    return socks[peer].peer < 0 ? 0 : land(&socks[socks[peer].peer], size);
+}
+
+size_t fake_peer_drain(int peer, size_t size)
+{
+    return land(&socks[peer], size);
 }
 
 /* ---- the header's side: sockets ----------------------------------------------------------------------------------------- */
@@ -667,7 +823,9 @@ int fake_socket(int family, int type, int protocol)
 {
     int plain = type & ~(SOCK_CLOEXEC | SOCK_NONBLOCK), i, fd;
     if (gate(FAKE_socket)) return -1;
-    if (family != AF_UNIX || protocol) return fail(EAFNOSUPPORT);
+    law_of_birth();
+    if (family != AF_UNIX) return fail(EAFNOSUPPORT);
+    if (protocol) return fail(EPROTONOSUPPORT);
     if (!has_fd()) return fail(EMFILE);
     i = new_sock(plain);
     fd = new_fd(K_SOCKET, i, !!(type & SOCK_CLOEXEC), !!(type & SOCK_NONBLOCK));
@@ -679,7 +837,8 @@ static int path_of(const struct sockaddr *address, socklen_t size, char path[109
 {
     const struct sockaddr_un *un = (const struct sockaddr_un *)(const void *)address;
     size_t n = size - offsetof(struct sockaddr_un, sun_path);
-    if (size <= offsetof(struct sockaddr_un, sun_path) || size > sizeof *un || un->sun_family != AF_UNIX) return fail(EINVAL);
+    if (size <= offsetof(struct sockaddr_un, sun_path) || size > sizeof *un || un->sun_family != AF_UNIX)
+        return fail(EINVAL);
     memcpy(path, un->sun_path, n);
     path[n] = '\0';
     return 0;
@@ -700,7 +859,9 @@ int fake_bind(int fd, const struct sockaddr *address, socklen_t size)
     if (!allowed(at.folder, 2)) return fail(EACCES);
     node = new_inode(F_SOCK, s->mode & ~fake.umask);
     inodes[node].sock = fds[fd].index;
+    inodes[node].own = 1;
     s->inode = node;
+    (void)strcpy(s->name, path);
     add_name(at.folder, at.last, at.size, node);
     return done(0);
 }
@@ -711,7 +872,12 @@ int fake_listen(int fd, int backlog)
     if (gate_fd(FAKE_listen, fd)) return -1;
     s = get_sock(fd);
     if (!s) return -1;
+    if (s->type == SOCK_DGRAM) return fail(EOPNOTSUPP);
+    if (s->inode < 0 || s->connected) return fail(EINVAL);
     s->listening = 1;
+    s->pid = fake.pid; /* unix(7): SO_PEERCRED names who called listen */
+    s->uid = fake.uid;
+    s->gid = fake.gid;
     s->backlog = backlog < QUEUE - 1 ? backlog : QUEUE - 1;
     return done(0);
 }
@@ -721,12 +887,19 @@ static int accept_some(fake_call what, int fd, int flags)
     sock *l;
     int n;
     if (gate_fd(what, fd)) return -1;
+    law_of_birth();
+    if (!get(fd)) return -1;
+    if (!has_fd()) return fail(EMFILE); /* before the queue is looked at */
     l = get_sock(fd);
     if (!l) return -1;
+    if (l->type == SOCK_DGRAM) return fail(EOPNOTSUPP);
     if (!l->listening) return fail(EINVAL);
-    if (!l->queued && !fds[fd].nonblock) complain_fd("accept would block", fd);
-    if (!l->queued) return fail(EAGAIN);
-    if (!has_fd()) return fail(EMFILE);
+    if (!l->queued && fds[fd].nonblock) return fail(EAGAIN);
+    if (!l->queued && l->no_in) return fail(EINVAL); /* nothing to wait for */
+    if (!l->queued) {
+        complain_fd("accept would block", fd);
+        return fail(EAGAIN);
+    }
     n = fake_peer_accept(fds[fd].index);
     socks[n].fd = new_fd(K_SOCKET, n, !!(flags & SOCK_CLOEXEC), !!(flags & SOCK_NONBLOCK));
     return done(socks[n].fd);
@@ -761,7 +934,7 @@ int fake_shutdown(int fd, int how)
     if (gate_fd(FAKE_shutdown, fd)) return -1;
     s = get_sock(fd);
     if (!s) return -1;
-    if (!s->listening && s->peer < 0 && !s->no_in) return fail(ENOTCONN);
+    if (how < SHUT_RD || how > SHUT_RDWR) return fail(EINVAL);
     shut_sock(s, how);
     return done(0);
 }
@@ -774,6 +947,7 @@ ssize_t fake_recv(int fd, void *bytes, size_t size, int flags)
         if (errno != EAGAIN && errno != EINTR && fd >= 0 && fd < FDS) fds[fd].broken_in = 1;
         return -1;
     }
+    mix((long)size);
     s = get_sock(fd);
     if (!s) return -1;
     if (!size) complain_fd("recv of length 0", fd);
@@ -782,7 +956,7 @@ ssize_t fake_recv(int fd, void *bytes, size_t size, int flags)
     n = take_bytes(s, (unsigned char *)bytes, size, flags & MSG_PEEK);
     if (n < 0 && errno == EAGAIN && !fds[fd].nonblock) complain_fd("recv would block", fd);
     if (n < 0 && errno != EAGAIN) fds[fd].broken_in = 1;
-    if (n == 0) fds[fd].ended = 1;
+    if (n == 0 && size) fds[fd].ended = 1;
     mix(n);
     return n;
 }
@@ -796,6 +970,7 @@ ssize_t fake_send(int fd, const void *bytes, size_t size, int flags)
         if (errno != EAGAIN && errno != EINTR && fd >= 0 && fd < FDS) fds[fd].broken_out = 1;
         return -1;
     }
+    mix((long)size);
     s = get_sock(fd);
     if (!s) return -1;
     if (!size) complain_fd("send of length 0", fd);
@@ -810,7 +985,11 @@ ssize_t fake_send(int fd, const void *bytes, size_t size, int flags)
 int fake_getsockopt(int fd, int level, int option, void *value, socklen_t *size)
 {
     sock *s;
-    struct { pid_t pid; uid_t uid; gid_t gid; } who;
+    struct {
+        pid_t pid;
+        uid_t uid;
+        gid_t gid;
+    } who;
     int number = 0;
     if (gate_fd(FAKE_getsockopt, fd)) return -1;
     s = get_sock(fd);
@@ -827,8 +1006,11 @@ int fake_getsockopt(int fd, int level, int option, void *value, socklen_t *size)
     if (option == SO_DOMAIN) number = AF_UNIX;
     else if (option == SO_TYPE) number = s->type;
     else if (option == SO_ACCEPTCONN) number = s->listening;
-    else if (option == SO_ERROR) number = s->reset ? ECONNRESET : 0;
-    else return fail(ENOPROTOOPT);
+    else if (option == SO_SNDBUF) number = s->send_buffer;
+    else if (option == SO_ERROR) {
+        number = s->reset ? ECONNRESET : 0;
+        s->reset = 0;
+    } else return fail(ENOPROTOOPT);
     if (*size > sizeof number) *size = sizeof number;
     memcpy(value, &number, *size);
     return done(0);
@@ -836,9 +1018,37 @@ int fake_getsockopt(int fd, int level, int option, void *value, socklen_t *size)
 
 int fake_setsockopt(int fd, int level, int option, const void *value, socklen_t size)
 {
-    (void)level, (void)option, (void)value, (void)size;
+    sock *s;
+    int number;
     if (gate_fd(FAKE_setsockopt, fd)) return -1;
-    return get_sock(fd) ? done(0) : -1;
+    s = get_sock(fd);
+    if (!s) return -1;
+    if (size < sizeof number) return fail(EINVAL);
+    if (level != SOL_SOCKET) return fail(ENOPROTOOPT);
+    memcpy(&number, value, sizeof number);
+    if (option == SO_SNDBUF) /* socket(7): doubled, and never below a floor */
+        s->send_buffer = number > SEND_BUFFER             ? 2 * SEND_BUFFER
+                         : 2 * number < SEND_BUFFER_LEAST ? SEND_BUFFER_LEAST
+                                                          : 2 * number;
+    return done(0);
+}
+
+int fake_getsockname(int fd, struct sockaddr *address, socklen_t *size)
+{
+    struct sockaddr_un un;
+    socklen_t used = offsetof(struct sockaddr_un, sun_path);
+    sock *s;
+    if (gate_fd(FAKE_getsockname, fd)) return -1;
+    s = get_sock(fd);
+    if (!s) return -1;
+    memset(&un, 0, sizeof un);
+    un.sun_family = AF_UNIX;
+    memcpy(un.sun_path, s->name, sizeof un.sun_path);
+    if (s->name[0]) used += (socklen_t)strlen(s->name) + 1;
+    memcpy(address, &un, *size < used ? *size : used < sizeof un ? used : sizeof un);
+    *size = used; /* one more than fits, for a name of 108 bytes: unix(7) */
+    mix((long)used);
+    return done(0);
 }
 
 int fake_fcntl(int fd, int what, ...)
@@ -859,26 +1069,47 @@ int fake_fcntl(int fd, int what, ...)
     return done(0);
 }
 
+static void drop_watch(int n)
+{
+    watch *w = &watches[n];
+    int i, *link = &fds[w->fd].watch;
+    while (*link != n + 1) link = &watches[*link - 1].next;
+    *link = w->next;
+    for (i = 0; i < ready_count && ready[i] != n; i++) continue;
+    if (i < ready_count) memmove(ready + i, ready + i + 1, (size_t)(--ready_count - i) * sizeof ready[0]);
+    memset(w, 0, sizeof *w);
+    w->epoll = w->fd = -1;
+}
+
+static void wake_pipe(int tube_index, kind end, uint32_t events)
+{
+    int i;
+    for (i = 0; i < fds_used; i++)
+        if (fds[i].kind == end && fds[i].index == tube_index) wake_fd(i, events);
+}
+
+/* Of a pipe the other end learns that this one is gone. */
 static void close_pipe_end(int fd)
 {
-    int i, others = 0;
-    for (i = 0; i < fds_used; i++)
-        others += i != fd && (fds[i].kind == K_PIPE_IN || fds[i].kind == K_PIPE_OUT) && fds[i].index == fds[fd].index;
-    if (!others) pipes[fds[fd].index] = 0;
+    tubes[fds[fd].index].ends[fds[fd].kind == K_PIPE_OUT] = 0;
+    wake_pipe(fds[fd].index, fds[fd].kind == K_PIPE_OUT ? K_PIPE_IN : K_PIPE_OUT, ANYTHING);
 }
 
 int fake_close(int fd)
 {
     descriptor *d;
     int failing = gate(FAKE_close), os_error = errno, i;
+    mix(fd);
     d = get(fd);
     if (!d) return -1;
-    for (i = 0; i < watches_used; i++) {
+    for (i = d->watch; i; i = watches[i - 1].next) {
         /* epoll(7): where a forked child holds the descriptor too, closing it does not take it out */
-        if (watches[i].fd == fd && watches[i].epoll >= 0 && fds[watches[i].epoll].index == (int)fake.pid)
-            complain_fd("closed while epoll watches it", fd);
-        if (watches[i].epoll == fd || watches[i].fd == fd) watches[i].epoll = watches[i].fd = -1;
+        if (fds[watches[i - 1].epoll].index == (int)fake.pid) complain_fd("closed while epoll watches it", fd);
     }
+    while (d->watch) drop_watch(d->watch - 1);
+    for (i = 0; d->kind == K_EPOLL && i < watches_used; i++)
+        if (watches[i].epoll == fd) drop_watch(i);
+    if (fault_happened && fault_for_ever == FAKE_UNTIL_CLOSE) fault_at = 0;
     for (i = 0; i < INODES; i++)
         if (locks[i] == fd + 1) locks[i] = 0;
     if (d->kind == K_SOCKET) close_sock(d->index);
@@ -893,62 +1124,115 @@ int fake_eventfd(unsigned int count, int flags)
 {
     int fd;
     if (gate(FAKE_eventfd)) return -1;
+    law_of_birth();
     fd = new_fd(K_EVENT, 0, !!(flags & EFD_CLOEXEC), !!(flags & EFD_NONBLOCK));
     if (fd >= 0) fds[fd].count = count;
     return done(fd);
 }
 
-int fake_pipe(int ends[2])
+static int pipe_some(fake_call what, int ends[2], int flags)
 {
     int i;
-    if (gate(FAKE_pipe)) return -1;
-    if (fake_open_descriptors() + 2 > fake.descriptors_max) return fail(EMFILE);
-    for (i = 0; i < PIPES && pipes[i]; i++) continue;
+    if (gate(what)) return -1;
+    law_of_birth();
+    for (i = 0; i < PIPES && (tubes[i].ends[0] || tubes[i].ends[1]); i++) continue;
     if (i == PIPES) give_up("the fake is too small: pipes");
-    pipes[i] = 1; /* one more than there are bytes in it */
-    ends[0] = new_fd(K_PIPE_IN, i, 0, 0);
-    ends[1] = new_fd(K_PIPE_OUT, i, 0, 0);
+    ends[0] = new_fd(K_PIPE_IN, i, !!(flags & O_CLOEXEC), !!(flags & O_NONBLOCK));
+    if (ends[0] < 0) return -1;
+    ends[1] = new_fd(K_PIPE_OUT, i, !!(flags & O_CLOEXEC), !!(flags & O_NONBLOCK));
+    if (ends[1] < 0) {
+        fds[ends[0]].kind = K_NONE;
+        return -1;
+    }
+    tubes[i].ends[0] = tubes[i].ends[1] = 1;
+    tubes[i].from = tubes[i].size = 0;
     return done(0);
+}
+
+int fake_pipe(int ends[2])
+{
+    return pipe_some(FAKE_pipe, ends, 0);
+}
+
+int fake_pipe2(int ends[2], int flags)
+{
+    return pipe_some(FAKE_pipe2, ends, flags);
+}
+
+static long read_pipe(const descriptor *d, unsigned char *bytes, size_t size)
+{
+    tube *t = &tubes[d->index];
+    size_t n = t->size < size ? t->size : size, i;
+    if (!t->size) return t->ends[1] ? fail(EAGAIN) : 0;
+    for (i = 0; i < n; i++) bytes[i] = t->bytes[(t->from + i) % PIPE_ROOM];
+    t->from = (t->from + n) % PIPE_ROOM;
+    t->size -= n;
+    wake_pipe(d->index, K_PIPE_OUT, EPOLLOUT);
+    return (long)n;
+}
+
+/* pipe(7): what is no longer than PIPE_BUF goes whole or not at all. */
+static long write_pipe(const descriptor *d, const unsigned char *bytes, size_t size)
+{
+    tube *t = &tubes[d->index];
+    size_t room = PIPE_ROOM - t->size, n = room < size ? room : size, i;
+    if (!t->ends[0]) {
+        fake_complain("a write to a pipe that nobody reads: SIGPIPE");
+        return fail(EPIPE);
+    }
+    if (!n || (n < size && size <= PIPE_PAGE)) return fail(EAGAIN);
+    for (i = 0; i < n; i++) t->bytes[(t->from + t->size + i) % PIPE_ROOM] = bytes[i];
+    t->size += n;
+    wake_pipe(d->index, K_PIPE_IN, EPOLLIN);
+    return (long)n;
 }
 
 ssize_t fake_read(int fd, void *bytes, size_t size)
 {
     descriptor *d;
-    size_t n;
+    long n;
     if (gate_fd(FAKE_read, fd)) return -1;
     d = get(fd);
     if (!d) return -1;
     if (d->kind == K_EVENT) {
+        if (size < sizeof d->count) return fail(EINVAL);
+        if (!d->count && !d->nonblock) complain_fd("read would block", fd);
         if (!d->count) return fail(EAGAIN);
         memcpy(bytes, &d->count, sizeof d->count);
         d->count = 0;
+        wake_fd(fd, EPOLLOUT);
         return done(8);
     }
     if (d->kind != K_PIPE_IN) return fail(EBADF);
-    n = pipes[d->index] - 1 < size ? pipes[d->index] - 1 : size;
-    if (!n) return fail(EAGAIN);
-    memset(bytes, 0, n);
-    pipes[d->index] -= n;
-    return done((long)n);
+    n = read_pipe(d, (unsigned char *)bytes, size);
+    if (n < 0 && !d->nonblock) complain_fd("read would block", fd);
+    mix(n);
+    return n;
 }
 
 ssize_t fake_write(int fd, const void *bytes, size_t size)
 {
     descriptor *d;
     uint64_t add;
+    long n;
     if (gate_fd(FAKE_write, fd)) return -1;
     d = get(fd);
     if (!d) return -1;
     if (d->kind == K_EVENT) {
+        if (size < sizeof add) return fail(EINVAL);
         memcpy(&add, bytes, sizeof add);
+        if (add == UINT64_MAX) return fail(EINVAL);
+        if (add > UINT64_MAX - 1 - d->count && !d->nonblock) complain_fd("write would block", fd);
         if (add > UINT64_MAX - 1 - d->count) return fail(EAGAIN);
         d->count += add;
+        wake_fd(fd, EPOLLIN);
         return done(8);
     }
     if (d->kind != K_PIPE_OUT) return fail(EBADF);
-    if (pipes[d->index] - 1 + size > 65536) return fail(EAGAIN);
-    pipes[d->index] += size;
-    return done((long)size);
+    n = write_pipe(d, (const unsigned char *)bytes, size);
+    if (n < 0 && errno == EAGAIN && !d->nonblock) complain_fd("write would block", fd);
+    mix(n);
+    return n;
 }
 
 /* ---- the header's side: files ------------------------------------------------------------------------------------------- */
@@ -958,13 +1242,10 @@ int fake_open(const char *path, int flags, ...)
     spot at;
     int node;
     if (gate(FAKE_open)) return -1;
-    if (!strcmp(path, "/")) node = ROOT;
-    else if (!strcmp(path, ".")) node = HOME;
-    else {
-        if (locate(AT_FDCWD, path, 1, &at)) return -1;
-        if (at.entry == -1) return fail(ENOENT);
-        node = at.entry == -2 ? at.folder : names[at.entry].inode;
-    }
+    law_of_birth();
+    if (locate(AT_FDCWD, path, !(flags & O_NOFOLLOW), &at)) return -1;
+    node = node_at(&at);
+    if (node < 0) return fail(ENOENT);
     if (inodes[node].kind != F_DIR) return fail(ENOTDIR);
     if (!(flags & O_PATH) && !allowed(node, 4)) return fail(EACCES);
     node = new_fd(K_DIR, node, !!(flags & O_CLOEXEC), 1);
@@ -979,11 +1260,14 @@ int fake_fstatat(int fd, const char *path, struct stat *st, int flags)
     int node;
     if (gate(FAKE_fstatat)) return -1;
     if (locate(fd, path, !(flags & AT_SYMLINK_NOFOLLOW), &at)) return -1;
-    if (at.entry == -1) return fail(ENOENT);
-    node = at.entry == -2 ? at.folder : names[at.entry].inode;
+    node = node_at(&at);
+    if (node < 0) return fail(ENOENT);
     memset(st, 0, sizeof *st);
     st->st_dev = 1;
     st->st_ino = (ino_t)node + 10;
+    st->st_nlink = (nlink_t)inodes[node].links;
+    st->st_uid = (uid_t)inodes[node].uid;
+    st->st_gid = (gid_t)fake.gid;
     st->st_mode = kinds[inodes[node].kind] | (mode_t)inodes[node].mode;
     return done(0);
 }
@@ -1019,6 +1303,7 @@ int fake_unlinkat(int fd, const char *path, int flags)
     if (!allowed(at.folder, 2)) return fail(EACCES);
     law_of_removal(at.entry, "unlink");
     law_of_lock(at.entry, at.folder);
+    if (inodes[names[at.entry].inode].kind == F_DIR) return fail(EISDIR);
     drop_name(at.entry);
     return done(0);
 }
@@ -1031,8 +1316,20 @@ int fake_linkat(int from_fd, const char *from, int to_fd, const char *to, int fl
     if (locate(from_fd, from, 0, &a) || locate(to_fd, to, 0, &b)) return -1;
     if (a.entry < 0) return fail(ENOENT);
     if (b.entry != -1) return fail(EEXIST);
+    if (!allowed(b.folder, 2)) return fail(EACCES);
+    if (inodes[names[a.entry].inode].kind == F_DIR) return fail(EPERM);
     add_name(b.folder, b.last, b.size, names[a.entry].inode);
     return done(0);
+}
+
+static int cannot_replace(int by, int node)
+{
+    int i;
+    if (inodes[node].kind == F_DIR && inodes[by].kind != F_DIR) return fail(EISDIR);
+    if (inodes[node].kind != F_DIR && inodes[by].kind == F_DIR) return fail(ENOTDIR);
+    for (i = 0; i < NAMES; i++)
+        if (names[i].text[0] && names[i].dir == node) return fail(ENOTEMPTY);
+    return 0;
 }
 
 static int rename_some(int from_fd, const char *from, int to_fd, const char *to, unsigned int how)
@@ -1042,18 +1339,21 @@ static int rename_some(int from_fd, const char *from, int to_fd, const char *to,
     if (locate(from_fd, from, 0, &a) || locate(to_fd, to, 0, &b)) return -1;
     if (a.entry < 0) return fail(ENOENT);
     if (!allowed(a.folder, 2) || !allowed(b.folder, 2)) return fail(EACCES);
-    if (how == 1 && b.entry != -1) return fail(EEXIST);
-    if (how == 2 && b.entry < 0) return fail(ENOENT);
-    if (how == 2) {
+    if (how == RENAME_NOREPLACE && b.entry != -1) return fail(EEXIST);
+    if (how == RENAME_EXCHANGE && b.entry < 0) return fail(ENOENT);
+    if (how == RENAME_EXCHANGE) {
         if (!locks[b.folder]) fake_complain("an exchange without the lock");
         node = names[a.entry].inode;
         names[a.entry].inode = names[b.entry].inode;
         names[b.entry].inode = node;
         return done(0);
     }
+    if (b.entry == -2) return fail(EBUSY);
+    if (b.entry >= 0 && names[a.entry].inode == names[b.entry].inode) return done(0); /* rename(2): nothing happens */
     if (b.entry >= 0) {
         law_of_removal(b.entry, "rename over");
         law_of_lock(b.entry, b.folder);
+        if (cannot_replace(names[a.entry].inode, names[b.entry].inode)) return -1;
         drop_name(b.entry);
     }
     add_name(b.folder, b.last, b.size, names[a.entry].inode);
@@ -1070,7 +1370,10 @@ int fake_renameat(int from_fd, const char *from, int to_fd, const char *to)
 int fake_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned int how)
 {
     if (gate(FAKE_renameat2)) return -1;
-    if (fake.no_renameat2) return fail(ENOSYS);
+    mix((long)how);
+    if (fake.no_renameat2) return fail(fake.no_renameat2 == 2 ? EINVAL : ENOSYS);
+    if (how & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE) || how == (RENAME_NOREPLACE | RENAME_EXCHANGE))
+        return fail(EINVAL);
     return rename_some(from_fd, from, to_fd, to, how);
 }
 
@@ -1091,7 +1394,9 @@ int fake_fchmodat(int fd, const char *path, mode_t mode, int flags)
     if (!(flags & AT_SYMLINK_NOFOLLOW)) fake_complain("chmod that follows links");
     if (locate(fd, path, 0, &at)) return -1;
     if (at.entry < 0) return fail(ENOENT);
+    if (inodes[names[at.entry].inode].kind == F_LINK) return fail(EOPNOTSUPP);
     if (!is_own(names[at.entry].inode)) fake_complain("chmod of something foreign");
+    if (fake.uid && inodes[names[at.entry].inode].uid != fake.uid) return fail(EPERM);
     inodes[names[at.entry].inode].mode = mode;
     return done(0);
 }
@@ -1115,14 +1420,40 @@ int fake_flock(int fd, int how)
 
 /* ---- the header's side: waiting ----------------------------------------------------------------------------------------- */
 
+static int ready_bits(int fd);
+
+/* POLLIN and the rest have the values of EPOLLIN and the rest; HUP and ERR come unasked, but not after EPOLLONESHOT. */
+static int watch_bits(const watch *w)
+{
+    int asked = (int)(w->events & 0xffff);
+    if (w->events & EPOLLONESHOT && !asked) return 0;
+    return ready_bits(w->fd) & (asked | POLLHUP | POLLERR);
+}
+
+static int epoll_bits(int epoll)
+{
+    int i;
+    for (i = 0; i < ready_count; i++)
+        if (watches[ready[i]].epoll == epoll && watch_bits(&watches[ready[i]])) return POLLIN;
+    return 0;
+}
+
+static int pipe_bits(const descriptor *d)
+{
+    const tube *t = &tubes[d->index];
+    if (d->kind == K_PIPE_IN) return (t->size ? POLLIN : 0) | (t->ends[1] ? 0 : POLLHUP);
+    return (t->size <= PIPE_ROOM - PIPE_PAGE ? POLLOUT : 0) | (t->ends[0] ? 0 : POLLERR);
+}
+
 static int ready_bits(int fd)
 {
     const descriptor *d = &fds[fd];
     switch (d->kind) {
     case K_SOCKET: return sock_ready(&socks[d->index]);
-    case K_EVENT: return d->count ? POLLIN : 0;
-    case K_PIPE_IN: return pipes[d->index] > 1 ? POLLIN : 0;
-    case K_PIPE_OUT: return POLLOUT;
+    case K_EVENT: return (d->count ? POLLIN : 0) | (d->count < UINT64_MAX - 1 ? POLLOUT : 0);
+    case K_PIPE_IN:
+    case K_PIPE_OUT: return pipe_bits(d);
+    case K_EPOLL: return epoll_bits(fd);
     default: return 0;
     }
 }
@@ -1136,6 +1467,13 @@ static void law_of_waiting(void)
         if (!fds[fd].cloexec) complain_fd("not close-on-exec", fd);
         if (!fds[fd].nonblock && fds[fd].kind != K_EPOLL) complain_fd("not nonblocking", fd);
     }
+}
+
+static void begin_wait(void)
+{
+    waits++;
+    touched = 0;
+    law_of_waiting();
 }
 
 /* Two waits in a row may not report the same of a descriptor on which no call was made in between. */
@@ -1158,14 +1496,20 @@ static int ask_world(void)
     return moved;
 }
 
-/* Nothing is ready: the world moves, or time passes. 0: the wait is over. */
+/* Nothing is ready: the world moves, or time passes. 0: the wait is over; -1: with errno. */
 static int idle(int timeout, int *worlds)
 {
     if (timeout && ask_world()) {
         if (++*worlds > WORLDS_MAX) give_up("livelock: the world goes on, the process does not");
-        return 1;
+        if (!interrupted) return 1;
+        interrupted = 0;
+        return fail(EINTR);
     }
-    if (timeout < 0) give_up("hang: it waits for ever, and nothing can happen");
+    if (timeout < 0 && hangs++) give_up("hang: it waits for ever again, and nothing can happen");
+    if (timeout < 0) {
+        fake_complain("hang: it waits for ever, and nothing can happen");
+        return fail(EINTR); /* once, so that it may find its way out */
+    }
     now_ms += timeout;
     return 0;
 }
@@ -1173,71 +1517,122 @@ static int idle(int timeout, int *worlds)
 int fake_epoll_create1(int flags)
 {
     if (gate(FAKE_epoll_create1)) return -1;
+    law_of_birth();
     return done(new_fd(K_EPOLL, (int)fake.pid, !!(flags & EPOLL_CLOEXEC), 0));
+}
+
+/* epoll_ctl(2), ERRORS: what cannot be watched, and what EPOLLEXCLUSIVE cannot be mixed with. */
+static int cannot_watch(int epoll, int what, int fd, const struct epoll_event *event)
+{
+    const uint32_t mixes = EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE;
+    int exclusive = what != EPOLL_CTL_DEL && event && (event->events & EPOLLEXCLUSIVE) != 0;
+    if (fds[fd].kind == K_DIR) return fail(EPERM);
+    if (fds[epoll].kind != K_EPOLL || epoll == fd) return fail(EINVAL);
+    if (exclusive && (what == EPOLL_CTL_MOD || event->events & ~mixes)) return fail(EINVAL);
+    return 0;
+}
+
+static void add_watch(int epoll, int fd)
+{
+    int i;
+    for (i = 0; i < watches_used && watches[i].epoll >= 0; i++) continue;
+    if (i >= WATCHES) give_up("the fake is too small: watches");
+    if (i >= watches_used) watches_used = i + 1;
+    memset(&watches[i], 0, sizeof watches[i]);
+    watches[i].epoll = epoll;
+    watches[i].fd = fd;
+    watches[i].next = fds[fd].watch;
+    fds[fd].watch = i + 1;
 }
 
 int fake_epoll_ctl(int epoll, int what, int fd, struct epoll_event *event)
 {
     descriptor *e = NULL;
-    int i, at = -1, unused = -1;
+    watch *w;
+    int at;
     if (gate_fd(what == EPOLL_CTL_DEL ? FAKE_epoll_del : FAKE_epoll_ctl, fd)) return -1;
+    mix(what);
     e = get(epoll);
-    if (!e || !get(fd)) return -1;
+    if (!e || !get(fd) || cannot_watch(epoll, what, fd, event)) return -1;
     if (e->index != (int)fake.pid) fake_complain("epoll_ctl by another process than the one that made the set");
-    for (i = 0; i < watches_used; i++) {
-        if (watches[i].epoll == epoll && watches[i].fd == fd) at = i;
-        if (watches[i].epoll < 0 && unused < 0) unused = i;
-    }
-    if (what == EPOLL_CTL_ADD && at >= 0) return fail(EEXIST);
-    if (what != EPOLL_CTL_ADD && at < 0) return fail(ENOENT);
+    for (at = fds[fd].watch; at && watches[at - 1].epoll != epoll; at = watches[at - 1].next) continue;
+    if (what < EPOLL_CTL_ADD || what > EPOLL_CTL_MOD) return fail(EINVAL);
+    if (what == EPOLL_CTL_ADD && at) return fail(EEXIST);
+    if (what != EPOLL_CTL_ADD && !at) return fail(ENOENT);
     if (what == EPOLL_CTL_DEL) {
-        watches[at].epoll = watches[at].fd = -1;
+        drop_watch(at - 1);
         return done(0);
     }
-    if (what == EPOLL_CTL_ADD) at = unused >= 0 ? unused : watches_used++;
-    if (at >= WATCHES) give_up("the fake is too small: watches");
-    watches[at].epoll = epoll;
-    watches[at].fd = fd;
-    watches[at].events = event->events;
-    watches[at].data = event->data;
+    if (what == EPOLL_CTL_MOD && watches[at - 1].events & EPOLLEXCLUSIVE) return fail(EINVAL);
+    if (what == EPOLL_CTL_ADD) {
+        add_watch(epoll, fd);
+        at = fds[fd].watch;
+    }
+    w = &watches[at - 1];
+    w->events = event->events;
+    w->data = event->data;
+    mix((long)(w->events & 0xffff));
+    if (!w->queued && watch_bits(w)) {
+        w->queued = 1;
+        ready[ready_count++] = at - 1;
+    }
     return done(0);
+}
+
+/* epoll(7): who became ready first is told first; who is told and still watched by level goes to the end of the list,
+   and who turns out not to be ready leaves it. */
+static int collect(int epoll, struct epoll_event *events, int max)
+{
+    static int later[WATCHES];
+    int i, bits, stay = 0, again = 0, n = 0;
+    for (i = 0; i < ready_count; i++) {
+        watch *w = &watches[ready[i]];
+        if (w->epoll != epoll || n == max) {
+            ready[stay++] = ready[i];
+            continue;
+        }
+        bits = watch_bits(w);
+        w->queued = bits && !(w->events & (EPOLLET | EPOLLONESHOT));
+        if (w->queued) later[again++] = ready[i];
+        if (!bits) continue;
+        report(w->fd, bits);
+        events[n].events = (uint32_t)bits;
+        events[n++].data = w->data;
+        if (w->events & EPOLLONESHOT) w->events &= ~(uint32_t)0xffff;
+    }
+    memcpy(ready + stay, later, (size_t)again * sizeof ready[0]);
+    ready_count = stay + again;
+    return n;
 }
 
 int fake_epoll_wait(int epoll, struct epoll_event *events, int max, int timeout)
 {
-    int i, n = 0, worlds = 0, bits;
+    int n, worlds = 0, more = 1;
     if (gate(FAKE_epoll_wait)) return -1;
+    mix(max);
+    mix(timeout);
     if (!get(epoll)) return -1;
-    waits++;
-    law_of_waiting();
+    if (fds[epoll].kind != K_EPOLL || max <= 0) return fail(EINVAL);
+    begin_wait();
     do {
-        for (i = 0; i < watches_used && n < max; i++) {
-            watch *w = &watches[(i + next_watch) % watches_used];
-            if (w->epoll != epoll) continue;
-            /* POLLIN and the rest have the same values as EPOLLIN and the rest; HUP and ERR come unasked */
-            bits = ready_bits(w->fd) & (int)((w->events & 0xffff) | EPOLLHUP | EPOLLERR);
-            if (!bits) continue;
-            report(w->fd, bits);
-            events[n].events = (uint32_t)bits;
-            events[n++].data = w->data;
-        }
-        if (watches_used) next_watch = (next_watch + 1) % watches_used; /* no descriptor always comes first */
-    } while (!n && idle(timeout, &worlds));
-    return done(n);
+        n = collect(epoll, events, max);
+    } while (!n && (more = idle(timeout, &worlds)) > 0);
+    return more < 0 ? -1 : done(n);
 }
 
 int fake_poll(struct pollfd *p, nfds_t count, int timeout)
 {
     nfds_t i;
-    int n = 0, worlds = 0;
+    int n = 0, worlds = 0, more = 1;
     if (gate(FAKE_poll)) return -1;
+    mix((long)count);
+    mix(timeout);
     if (!count) {
         (void)ask_world();
         now_ms += timeout;
         return done(0);
     }
-    waits++;
-    law_of_waiting();
+    begin_wait();
     do {
         for (i = 0; i < count; i++) {
             p[i].revents = 0;
@@ -1251,67 +1646,106 @@ int fake_poll(struct pollfd *p, nfds_t count, int timeout)
             }
             n += p[i].revents != 0;
         }
-    } while (!n && idle(timeout, &worlds));
-    return done(n);
+    } while (!n && (more = idle(timeout, &worlds)) > 0);
+    return more < 0 ? -1 : done(n);
 }
 
 /* ---- the header's side: memory, time, the process ------------------------------------------------------------------------ */
 
-static void *keep(void *block)
+static void *keep(void *at, size_t size)
 {
     int i;
-    if (!block) return NULL;
-    for (i = 0; i < blocks_used && blocks[i]; i++) continue;
+    if (!at) return NULL;
+    for (i = 0; i < blocks_used && blocks[i].at; i++) continue;
     if (i >= BLOCKS) give_up("the fake is too small: blocks");
     if (i >= blocks_used) blocks_used = i + 1;
-    blocks[i] = block;
+    blocks[i].at = at;
+    blocks[i].size = size;
     live_blocks++;
-    return block;
+    live_bytes += size;
+    if (live_bytes > peak_bytes) peak_bytes = live_bytes;
+    return at;
 }
 
-static int forget(void *block)
+/* NULL and a violation where it was not allocated, or is free already. */
+static block *find_block(const void *at)
 {
     int i;
-    for (i = 0; i < blocks_used && blocks[i] != block; i++) continue;
-    if (i >= blocks_used) {
-        fake_complain("free of something that was not allocated");
-        return 0;
-    }
-    blocks[i] = NULL;
+    for (i = 0; i < blocks_used && blocks[i].at != at; i++) continue;
+    if (i < blocks_used) return &blocks[i];
+    fake_complain("free of something that was not allocated");
+    return NULL;
+}
+
+static void forget(block *b)
+{
     live_blocks--;
-    return 1;
+    live_bytes -= b->size;
+    free(b->at);
+    b->at = NULL;
 }
 
 /* Fresh memory is never zero by luck. */
 void *fake_malloc(size_t size)
 {
-    void *block;
+    void *at;
     if (gate(FAKE_malloc)) return NULL;
-    block = malloc(size ? size : 1);
-    if (block) memset(block, 0xa5, size ? size : 1);
-    return keep(block);
+    mix((long)size);
+    at = malloc(size ? size : 1);
+    if (at) memset(at, 0xa5, size ? size : 1);
+    return keep(at, size);
 }
 
 void *fake_calloc(size_t count, size_t size)
 {
     if (gate(FAKE_calloc)) return NULL;
-    return keep(calloc(count ? count : 1, size ? size : 1));
+    mix((long)(count * size));
+    return keep(calloc(count ? count : 1, size ? size : 1), count * size);
 }
 
 /* Always moves: an old pointer that is still used is a use after free. */
 void *fake_realloc(void *old, size_t size)
 {
-    void *block;
+    block *b = NULL;
+    void *at;
     if (gate(FAKE_realloc)) return NULL;
-    if (old && !forget(old)) return NULL;
-    block = realloc(old, size);
-    if (!block) abort();
-    return keep(block);
+    mix((long)size);
+    if (old && !(b = find_block(old))) return NULL;
+    at = malloc(size ? size : 1);
+    if (!at) abort();
+    memset(at, 0xa5, size ? size : 1);
+    (void)keep(at, size);
+    if (b) {
+        memcpy(at, old, b->size < size ? b->size : size);
+        forget(b);
+    }
+    return at;
 }
 
-void fake_free(void *block)
+void fake_free(void *at)
 {
-    if (block && forget(block)) free(block);
+    block *b = at ? find_block(at) : NULL;
+    if (b) forget(b);
+}
+
+size_t fake_live_bytes(void)
+{
+    return live_bytes;
+}
+
+size_t fake_peak_bytes(void)
+{
+    return peak_bytes;
+}
+
+int fake_touched(void)
+{
+    return touched;
+}
+
+void fake_interrupt(void)
+{
+    interrupted = 1;
 }
 
 long fake_live_blocks(void)
@@ -1343,6 +1777,11 @@ pid_t fake_getpid(void)
     return (pid_t)fake.pid;
 }
 
+uid_t fake_geteuid(void)
+{
+    return (uid_t)fake.uid;
+}
+
 int fake_getrlimit(int what, struct rlimit *limit)
 {
     (void)what;
@@ -1357,17 +1796,19 @@ void fake_reset(void)
 {
     int i;
     for (i = 0; i < socks_used; i++) free(socks[i].bytes);
-    for (i = 0; i < blocks_used; i++) free(blocks[i]);
+    for (i = 0; i < blocks_used; i++) free(blocks[i].at);
     memset(fds, 0, sizeof fds[0] * (size_t)(fds_used > 0 ? fds_used : 0));
     memset(socks, 0, sizeof socks[0] * (size_t)socks_used);
     memset(inodes, 0, sizeof inodes);
     memset(names, 0, sizeof names);
     memset(locks, 0, sizeof locks);
-    memset(pipes, 0, sizeof pipes);
+    for (i = 0; i < PIPES; i++) tubes[i].ends[0] = tubes[i].ends[1] = 0;
     memset(blocks, 0, sizeof blocks[0] * (size_t)blocks_used);
     memset(calls_of, 0, sizeof calls_of);
     memset(&fake, 0, sizeof fake);
-    fds_used = socks_used = watches_used = blocks_used = next_watch = 0;
+    fds_used = socks_used = watches_used = blocks_used = ready_count = 0;
+    hangs = interrupted = touched = as_test = 0;
+    live_bytes = peak_bytes = 0;
     complaint_count = in_world = 0;
     live_blocks = 0;
     now_ms = 1000;

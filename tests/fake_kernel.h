@@ -43,13 +43,16 @@
     X(fcntl, EINTR, ENOMEM)                                                                                            \
     X(flock, EWOULDBLOCK, EINTR, ENOLCK)                                                                               \
     X(fstatat, ENOENT, EACCES, ENOMEM)                                                                                 \
+    X(geteuid, 0)                                                                                                      \
     X(getrlimit, EFAULT)                                                                                               \
+    X(getsockname, ENOBUFS)                                                                                            \
     X(getsockopt, ENOBUFS, ENOTSOCK)                                                                                   \
     X(linkat, EEXIST, ENOENT, EPERM, ENOSPC)                                                                           \
     X(listen, EADDRINUSE, EOPNOTSUPP)                                                                                  \
     X(malloc, ENOMEM)                                                                                                  \
     X(open, EACCES, ENOENT, ENOTDIR, EMFILE, ENFILE, ENOMEM, EINTR)                                                    \
     X(pipe, EMFILE, ENFILE)                                                                                            \
+    X(pipe2, EMFILE, ENFILE)                                                                                           \
     X(poll, EINTR, ENOMEM)                                                                                             \
     X(read, EAGAIN, EINTR)                                                                                             \
     X(realloc, ENOMEM)                                                                                                 \
@@ -73,15 +76,18 @@ typedef enum fake_call {
 
 /* How this kernel is; fake_reset() sets the defaults, a test changes them before or while it runs. */
 typedef struct fake_config {
-    int descriptors_max;     /* EMFILE above; default 64 */
-    size_t queue_bytes;      /* what one direction of a connection holds; default 256 */
-    int no_renameat2;        /* renameat2 says ENOSYS */
-    unsigned umask;          /* default 022 */
-    long pid, uid, gid;      /* of the process; 100, 1000, 1000 */
-    int foreign_lock;        /* somebody else holds the lock on every folder */
-    unsigned long calls_per_ms; /* time passes by itself, too: so many calls take a millisecond; default 0: they take none */
+    int descriptors_max; /* EMFILE above; default 64 */
+    size_t queue_bytes;  /* what one direction of a connection holds; default 256 */
+    int no_renameat2;    /* renameat2 says ENOSYS; 2: EINVAL, as a file system that has no such rename */
+    unsigned umask;      /* default 022 */
+    long pid, uid, gid;  /* of the process; 100, 1000, 1000 */
+    int staged;          /* what is sent is in flight until fake_peer_arrive or fake_peer_drain */
+    int foreign_lock;    /* somebody else holds the lock on every folder */
+    unsigned long
+        calls_per_ms; /* time passes by itself, too: so many calls take a millisecond; default 0: they take none */
     unsigned long calls_max; /* more calls in one run are a livelock; default 100,000 */
-    int (*world)(void *user); /* asked when the process waits and nothing is ready: 1: something happened, 0: nothing will */
+    int (*world)(
+        void *user); /* asked when the process waits and nothing is ready: 1: something happened, 0: nothing will */
     void *user;
     void (*before)(fake_call what); /* told of each call before it is carried out: somebody else may be faster */
 } fake_config;
@@ -95,10 +101,11 @@ extern int fake_escape_set;
 
 void fake_finish(void); /* the process ends: open descriptors and live allocations are violations */
 int fake_violations(void);
-const char *fake_violation(int n); /* "" past the last */
+const char *fake_violation(int n);    /* "" past the last */
 void fake_complain(const char *text); /* adds one; for laws that a test checks itself */
 
 /* Faults: the call with this number (from 1) fails with os_error; for_ever: the same function from then on, too. */
+enum { FAKE_UNTIL_CLOSE = 2 }; /* for_ever, but only until a descriptor is closed, as a lack of descriptors is */
 void fake_fault(unsigned long call, int os_error, int for_ever);
 int fake_fault_happened(void);
 unsigned long fake_calls(void);
@@ -106,33 +113,44 @@ unsigned long fake_calls_of(fake_call what);
 fake_call fake_call_at(unsigned long call); /* of this run; the first 100,000 are kept */
 const int *fake_errors_of(fake_call what);  /* 0-terminated */
 const char *fake_name_of(fake_call what);
-unsigned long long fake_trace_hash(void); /* FNV-1a over every call's name, result and errno */
+unsigned long long fake_trace_hash(void); /* FNV-1a over every call's name, arguments, result and errno */
 
 long long fake_now_ms(void);
 void fake_sleep(int ms);
 int fake_open_descriptors(void);
 long fake_live_blocks(void);
+size_t fake_live_bytes(void);
+size_t fake_peak_bytes(void);
+int fake_touched(void);    /* descriptors on which a call was made since the last wait began */
+void fake_interrupt(void); /* for the world: a signal came, the wait it is asked in ends with EINTR */
 
 /* Files. Paths are absolute, or relative to the working directory "/w", which exists. */
 void fake_put_file(const char *path);
 void fake_put_dir(const char *path);
+void fake_put_fifo(const char *path);
 void fake_put_link(const char *path, const char *target);
-void fake_put_stale(const char *path);    /* a socket file that nobody is bound to */
+void fake_put_stale(const char *path);                        /* a socket file that nobody is bound to */
 int fake_put_live(const char *path, int type, int listening); /* somebody else's; a peer id */
 void fake_remove(const char *path);
-int fake_exists(const char *path);        /* without following a link */
+const char *fake_left_behind(int n); /* names of sockets the process bound that are still there; "" past the last */
+int fake_exists(const char *path);   /* without following a link */
 unsigned long fake_inode(const char *path); /* 0: none. A number is reused as soon as it is free */
 unsigned fake_mode(const char *path);
 void fake_set_mode(const char *path, unsigned mode);
 
 /* Peers: the other ends of connections, and other people's listeners. -1 with errno where the real call would fail. */
 int fake_peer_connect(const char *path);
+int fake_peer_listen(const char *path, unsigned mode, int backlog);
 long fake_peer_send(int peer, const void *bytes, size_t size);
 long fake_peer_recv(int peer, void *bytes, size_t size); /* 0: end of stream */
 int fake_peer_shutdown(int peer, int how);
 void fake_peer_close(int peer);
 int fake_peer_accept(int listener);
 size_t fake_peer_pending(int peer); /* bytes it could read now */
+/* With fake.staged: so many bytes that the peer sent reach the process; so many that the process sent reach the peer.
+   Both return how many did. Bytes in flight take up room; a shutdown or a close at either end lets them all arrive. */
+size_t fake_peer_arrive(int peer, size_t size);
+size_t fake_peer_drain(int peer, size_t size);
 
 /* ---- the header's side ------------------------------------------------------------------------------------------- */
 int fake_accept(int, struct sockaddr *, socklen_t *);
@@ -153,13 +171,16 @@ int fake_flock(int, int);
 void fake_free(void *);
 int fake_fstatat(int, const char *, struct stat *, int);
 pid_t fake_getpid(void);
+uid_t fake_geteuid(void);
 int fake_getrlimit(int, struct rlimit *);
+int fake_getsockname(int, struct sockaddr *, socklen_t *);
 int fake_getsockopt(int, int, int, void *, socklen_t *);
 int fake_linkat(int, const char *, int, const char *, int);
 int fake_listen(int, int);
 void *fake_malloc(size_t);
 int fake_open(const char *, int, ...);
 int fake_pipe(int[2]);
+int fake_pipe2(int[2], int);
 int fake_poll(struct pollfd *, nfds_t, int);
 ssize_t fake_read(int, void *, size_t);
 void *fake_realloc(void *, size_t);

@@ -12,9 +12,9 @@ enum { ACTORS = 4, OUT = 40 };
 typedef struct actor {
     char out[OUT], in[2 * OUT];
     size_t sent, got;
-    int peer;    /* -1: not connected */
+    int peer; /* -1: not connected */
     int tries, finished, done;
-    int rude;    /* leaves without reading */
+    int rude; /* leaves without reading */
 } actor;
 
 typedef struct scenario {
@@ -208,9 +208,11 @@ static void prepare(void)
     for (i = 0; i < ACTORS; i++) {
         actors[i].peer = -1;
         actors[i].rude = now->rude && i == 1;
-        for (k = 0; k < OUT; k++) actors[i].out[k] = (char)((k * 7 + i) % 5 == 4 || k == OUT - 1 ? '\n' : 'a' + (k + i) % 26);
+        for (k = 0; k < OUT; k++)
+            actors[i].out[k] = (char)((k * 7 + i) % 5 == 4 || k == OUT - 1 ? '\n' : 'a' + (k + i) % 26);
     }
-    if (now->client) for (i = 0; i < ACTORS; i++) actors[i].done = 1;
+    if (now->client)
+        for (i = 0; i < ACTORS; i++) actors[i].done = 1;
     servers[0] = servers[1] = NULL;
     debt_count = accepted = opened = closed_count = named = stopping = cut_short = 0;
 }
@@ -301,7 +303,8 @@ static void check_actors(int may_stall)
         if (!a->done && !may_stall) fake_complain("a peer that was never finished with");
     }
     /* those that nobody could accept were never a connection of ours */
-    if (lost > named + (connected > accepted ? connected - accepted : 0)) fake_complain("bytes lost, and the connection says it ended in order");
+    if (lost > named + (connected > accepted ? connected - accepted : 0))
+        fake_complain("bytes lost, and the connection says it ended in order");
     /* a stream socket cannot show its peer that the other side broke: the server has said it */
     if (cut_short && !named) fake_complain("a call that is OK and short, and no connection broke");
     if (opened != closed_count) fake_complain("on_close is not once for each connection that was welcome");
@@ -322,7 +325,8 @@ static void check_files(fake_call failed, unsigned long stale)
         (void)snprintf(name, sizeof name, PATH "~%d", i);
         left += fake_exists(name);
     }
-    if ((left > 1 && failed != FAKE_fstatat) || (left && !excuses_a_file(failed))) fake_complain("a temporary name is left");
+    if ((left > 1 && failed != FAKE_fstatat) || (left && !excuses_a_file(failed)))
+        fake_complain("a temporary name is left");
     if (now->adopt) return;
     if (fake_exists(PATH) && !(stale && fake_inode(PATH) == stale) && !excuses_a_file(failed))
         fake_complain("the path is left behind");

@@ -531,8 +531,8 @@ static void escapes(void **state)
                  {"\n\r\t\\\x1b\x7f", "\\n\\r\\t\\\\\\x1b\\x7f", 6},
                  {"\xe4\xb8\xad\xc3\xa9", "\xe4\xb8\xad\xc3\xa9", 5},
                  {"\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80", 4},
-                 {"\xc2\x9b", "\\xc2\\x9b", 2},         /* a control character in UTF-8 */
-                 {"\xe4\xb8", "\\xe4\\xb8", 2},         /* cut */
+                 {"\xc2\x9b", "\\xc2\\x9b", 2},          /* a control character in UTF-8 */
+                 {"\xe4\xb8", "\\xe4\\xb8", 2},          /* cut */
                  {"\xc0\xaf\xff", "\\xc0\\xaf\\xff", 3}, /* never well-formed */
                  {"\xed\xa0\x80", "\\xed\\xa0\\x80", 3}, /* a surrogate */
                  {"\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80", 4}};
@@ -551,12 +551,29 @@ static void escapes(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(fresh), TEST(stale_is_replaced), TEST(without_renameat2), TEST(direct), TEST(foreign_files_refuse),
-        TEST(live_refuses), TEST(refuse_what_exists), TEST(unknown_refuses), TEST(held_lock), TEST(lock_is_waited_for),
-        TEST(stolen_between_looks), TEST(stolen_between_look_and_act), TEST(litter_is_swept), TEST(all_names_taken), TEST(mode_is_exact),
-        TEST(retire_leaves_what_is_not_ours), TEST(lengths), TEST(bad_paths), TEST(unreadable_folder),
-        TEST(shared_listener), TEST(adopted_listener), TEST(serve_and_stop_at_once), TEST(failures_explain_themselves),
-        TEST(escapes)};
+    const struct CMUnitTest tests[] = {TEST(fresh),
+                                       TEST(stale_is_replaced),
+                                       TEST(without_renameat2),
+                                       TEST(direct),
+                                       TEST(foreign_files_refuse),
+                                       TEST(live_refuses),
+                                       TEST(refuse_what_exists),
+                                       TEST(unknown_refuses),
+                                       TEST(held_lock),
+                                       TEST(lock_is_waited_for),
+                                       TEST(stolen_between_looks),
+                                       TEST(stolen_between_look_and_act),
+                                       TEST(litter_is_swept),
+                                       TEST(all_names_taken),
+                                       TEST(mode_is_exact),
+                                       TEST(retire_leaves_what_is_not_ours),
+                                       TEST(lengths),
+                                       TEST(bad_paths),
+                                       TEST(unreadable_folder),
+                                       TEST(shared_listener),
+                                       TEST(adopted_listener),
+                                       TEST(serve_and_stop_at_once),
+                                       TEST(failures_explain_themselves),
+                                       TEST(escapes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

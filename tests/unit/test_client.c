@@ -131,8 +131,9 @@ static void connect_failures(void **state)
     static const struct {
         const char *path;
         uds_echo_error error;
-    } cases[] = {{NULL, UDS_ECHO_INVALID}, {"", UDS_ECHO_PATH}, {"/w/nothing", UDS_ECHO_NOT_FOUND},
-                 {"/w/file", UDS_ECHO_REFUSED}, {"/w/stale", UDS_ECHO_REFUSED}, {"/w/dgram", UDS_ECHO_WRONG_TYPE},
+    } cases[] = {{NULL, UDS_ECHO_INVALID},           {"", UDS_ECHO_PATH},
+                 {"/w/nothing", UDS_ECHO_NOT_FOUND}, {"/w/file", UDS_ECHO_REFUSED},
+                 {"/w/stale", UDS_ECHO_REFUSED},     {"/w/dgram", UDS_ECHO_WRONG_TYPE},
                  {"/w/closed", UDS_ECHO_DENIED}};
     (void)state;
     fake_put_file("/w/file");
@@ -167,8 +168,10 @@ static void trust(void **state)
         uds_echo_trust trust;
         long uid, server;
         uds_echo_error error;
-    } cases[] = {{UDS_ECHO_TRUST_ANY, 7, 8, UDS_ECHO_OK}, {UDS_ECHO_TRUST_UID, 1000, 1000, UDS_ECHO_OK},
-                 {UDS_ECHO_TRUST_UID, 1000, 0, UDS_ECHO_UNTRUSTED}, {UDS_ECHO_TRUST_UID_OR_ROOT, 1000, 0, UDS_ECHO_OK},
+    } cases[] = {{UDS_ECHO_TRUST_ANY, 7, 8, UDS_ECHO_OK},
+                 {UDS_ECHO_TRUST_UID, 1000, 1000, UDS_ECHO_OK},
+                 {UDS_ECHO_TRUST_UID, 1000, 0, UDS_ECHO_UNTRUSTED},
+                 {UDS_ECHO_TRUST_UID_OR_ROOT, 1000, 0, UDS_ECHO_OK},
                  {UDS_ECHO_TRUST_UID_OR_ROOT, 1000, 1001, UDS_ECHO_UNTRUSTED}};
     uds_echo_client_desc desc;
     uds_echo_client client;
@@ -260,7 +263,8 @@ static void exchange_one_way(void **state)
 {
     uds_echo_client client = connected();
     char in[10];
-    uds_echo_io out_only = {"message", 7, 0, NULL, 0, 0}, in_only = {NULL, 0, 0, in, 10, 0}, bad = {NULL, 5, 0, in, 5, 0};
+    uds_echo_io out_only = {"message", 7, 0, NULL, 0, 0}, in_only = {NULL, 0, 0, in, 10, 0},
+                bad = {NULL, 5, 0, in, 5, 0};
     (void)state;
     assert_int_equal(uds_echo_client_exchange(&client, &out_only, 0), UDS_ECHO_OK);
     script = "s";
@@ -325,9 +329,18 @@ static void client_and_server_together(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(call_and_answer), TEST(truncated), TEST(both_ways_at_once), TEST(timeout_is_kept), TEST(full_queue),
-        TEST(the_server_leaves), TEST(connect_failures), TEST(trust), TEST(exchange_resumes), TEST(exchange_full),
-        TEST(exchange_one_way), TEST(calls_of_a_round_trip), TEST(client_and_server_together)};
+    const struct CMUnitTest tests[] = {TEST(call_and_answer),
+                                       TEST(truncated),
+                                       TEST(both_ways_at_once),
+                                       TEST(timeout_is_kept),
+                                       TEST(full_queue),
+                                       TEST(the_server_leaves),
+                                       TEST(connect_failures),
+                                       TEST(trust),
+                                       TEST(exchange_resumes),
+                                       TEST(exchange_full),
+                                       TEST(exchange_one_way),
+                                       TEST(calls_of_a_round_trip),
+                                       TEST(client_and_server_together)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

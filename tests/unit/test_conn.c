@@ -429,9 +429,12 @@ static void length_that_is_announced_too_long(void **state)
     desc.frame = announced;
     server = serve(desc);
     peer = joined(server);
-    say(peer, "\x03" "ab" "\x41");
+    say(peer, "\x03"
+              "ab"
+              "\x41");
     settle(server);
-    assert_string_equal(heard(peer), "\x03" "ab");
+    assert_string_equal(heard(peer), "\x03"
+                                     "ab");
     closed_for(server, UDS_ECHO_TOO_LONG); /* at once, not when the 65 bytes have come */
     fake_peer_close(peer);
 }
@@ -937,16 +940,39 @@ static void bad_arguments_are_named(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(open_read_answer_half_close), TEST(slow_reader_waits_alone), TEST(a_flood_waits_in_the_kernel), TEST(slow_reader_half_closes),
-        TEST(reader_goes_away_with_an_answer_waiting), TEST(later_is_waited_for), TEST(later_paid_with_nothing),
-        TEST(peer_goes_away_while_we_think), TEST(close_is_readable), TEST(verdict_close_sends_first),
-        TEST(discarding_takes_its_time), TEST(refusal_with_a_reason), TEST(framing_over_any_split),
-        TEST(pipelined_answers_are_one_send), TEST(partial_message_at_the_end), TEST(message_of_exactly_the_maximum),
-        TEST(length_that_is_announced_too_long), TEST(handler_breaks_its_contract), TEST(pushes_are_bounded),
-        TEST(without_room_nothing_is_read), TEST(an_owed_answer_has_room), TEST(ids_outlive_slots), TEST(idle_is_cut_unless_we_owe),
-        TEST(full_rests_or_evicts), TEST(want_of_descriptors_rests), TEST(drain_answers_what_was_received),
-        TEST(drain_has_a_deadline), TEST(drain_empties_the_queue), TEST(a_drain_does_not_spin_over_a_rest), TEST(now_beats_drain), TEST(a_step_touches_only_what_is_ready), TEST(re_entrancy),
-        TEST(a_child_only_closes), TEST(bad_arguments_are_named)};
+    const struct CMUnitTest tests[] = {TEST(open_read_answer_half_close),
+                                       TEST(slow_reader_waits_alone),
+                                       TEST(a_flood_waits_in_the_kernel),
+                                       TEST(slow_reader_half_closes),
+                                       TEST(reader_goes_away_with_an_answer_waiting),
+                                       TEST(later_is_waited_for),
+                                       TEST(later_paid_with_nothing),
+                                       TEST(peer_goes_away_while_we_think),
+                                       TEST(close_is_readable),
+                                       TEST(verdict_close_sends_first),
+                                       TEST(discarding_takes_its_time),
+                                       TEST(refusal_with_a_reason),
+                                       TEST(framing_over_any_split),
+                                       TEST(pipelined_answers_are_one_send),
+                                       TEST(partial_message_at_the_end),
+                                       TEST(message_of_exactly_the_maximum),
+                                       TEST(length_that_is_announced_too_long),
+                                       TEST(handler_breaks_its_contract),
+                                       TEST(pushes_are_bounded),
+                                       TEST(without_room_nothing_is_read),
+                                       TEST(an_owed_answer_has_room),
+                                       TEST(ids_outlive_slots),
+                                       TEST(idle_is_cut_unless_we_owe),
+                                       TEST(full_rests_or_evicts),
+                                       TEST(want_of_descriptors_rests),
+                                       TEST(drain_answers_what_was_received),
+                                       TEST(drain_has_a_deadline),
+                                       TEST(drain_empties_the_queue),
+                                       TEST(a_drain_does_not_spin_over_a_rest),
+                                       TEST(now_beats_drain),
+                                       TEST(a_step_touches_only_what_is_ready),
+                                       TEST(re_entrancy),
+                                       TEST(a_child_only_closes),
+                                       TEST(bad_arguments_are_named)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
