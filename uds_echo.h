@@ -412,8 +412,8 @@ UDS_ECHO_DEF int uds_echo_client_fd(const uds_echo_client *client);
 /* Closes. NULL, one that failed to open, and one that is closed are fine. */
 UDS_ECHO_DEF void uds_echo_client_close(uds_echo_client *client);
 
-/* Writes the sentence that explains a failure, with path (NULL: none; a long one shortened) in it, escaped, ended by NUL
-   and cut to fit size. Returns its whole length in bytes without the NUL, as snprintf(3); text may be NULL
+/* Writes the sentence that explains a failure, with path (NULL: none; a long one shortened) in it, escaped, ended by
+   NUL and cut to fit size. Returns its whole length in bytes without the NUL, as snprintf(3); text may be NULL
    when size is 0. */
 UDS_ECHO_DEF size_t uds_echo_explain(const uds_echo_failure *failure, const char *path, char *text, size_t size);
 
@@ -1447,7 +1447,7 @@ static uds_echo_error ue_listener_open(ue_listener **listener, const uds_echo_se
     return error;
 }
 
-/* 1: the path no longer leads to this listener. 0: the lock could not be had now; left behind, it is stale, harmless. */
+/* 1: the path no longer leads to this listener. 0: the lock cannot be had now; left behind it is stale, and harmless. */
 static int ue_retire(ue_listener *l)
 {
     if (l->dir < 0) return 1;
