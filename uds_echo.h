@@ -1447,7 +1447,7 @@ static uds_echo_error ue_listener_open(ue_listener **listener, const uds_echo_se
     return error;
 }
 
-/* 1: the path no longer leads to this listener. 0: the lock cannot be had now; left behind it is stale, and harmless. */
+/* 1: the path no longer leads to this listener. 0: no lock to be had now; left behind it is stale, and harmless. */
 static int ue_retire(ue_listener *l)
 {
     if (l->dir < 0) return 1;
