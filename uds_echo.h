@@ -534,17 +534,21 @@ int renameat2(int, const char *, int, const char *, unsigned int);
 // >>util
 #define UE_NONE (-1LL) /* no deadline */
 
-/* A clock that failed must not make a bounded wait endless: every deadline has passed then. */
+#define UE_NO_CLOCK LLONG_MAX /* later than every deadline: a clock that failed must not make a bounded wait endless */
+
+/* Milliseconds, monotonic. */
 static long long ue_now(void)
 {
     struct timespec t;
-    if (UDS_ECHO_SYS(clock_gettime)(CLOCK_MONOTONIC, &t)) return LLONG_MAX / 2;
+    if (UDS_ECHO_SYS(clock_gettime)(CLOCK_MONOTONIC, &t)) return UE_NO_CLOCK;
     return (long long)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 static long long ue_deadline(int timeout_ms)
 {
-    return timeout_ms < 0 ? UE_NONE : ue_now() + timeout_ms;
+    long long now = timeout_ms < 0 ? 0 : ue_now();
+    if (timeout_ms < 0) return UE_NONE;
+    return now == UE_NO_CLOCK ? 0 : now + timeout_ms;
 }
 
 /* What is left until a deadline, in the form that poll(2) and epoll_wait(2) take. */
@@ -1077,15 +1081,15 @@ static int ue_lstat(int dir, const char *name, struct stat *st)
     return UDS_ECHO_SYS(fstatat)(dir, name, st, AT_SYMLINK_NOFOLLOW) ? errno : 0;
 }
 
-/* Unlinks a socket file if it still is the one that is meant. Between the two calls stands only the folder's lock. */
+/* Unlinks a socket file if it still is the one that is meant. Between the two calls stands only the folder's lock. 0,
+   or the errno; ENOENT: that file is not there any more. */
 static int ue_remove(int dir, const char *name, const ue_file *which)
 {
     struct stat st;
-    ue_file found;
-    if (ue_lstat(dir, name, &st) || !S_ISSOCK(st.st_mode)) return 0;
-    found.dev = st.st_dev;
-    found.ino = st.st_ino;
-    return ue_same_file(&found, which) && !UDS_ECHO_SYS(unlinkat)(dir, name, 0);
+    int os_error = ue_lstat(dir, name, &st);
+    if (os_error) return os_error;
+    if (!S_ISSOCK(st.st_mode) || st.st_dev != which->dev || st.st_ino != which->ino) return ENOENT;
+    return UDS_ECHO_SYS(unlinkat)(dir, name, 0) ? errno : 0;
 }
 
 /* Is anybody bound there? 0: yes; ECONNREFUSED: no; else why that cannot be told. A socket of another type asks
@@ -1332,10 +1336,10 @@ static int ue_set_aside(const ue_claim *k, const ue_file *stale)
         os_error = ue_rename(dir, name, aside, UE_RENAME_NOREPLACE);
         if (os_error != EEXIST || suffix[1] == '9') break;
     }
-    if (ue_no_such_rename(os_error)) return ue_remove(dir, name, stale) ? 0 : errno;
-    if (os_error) return os_error == ENOENT ? 0 : os_error;
-    if (ue_still_stale(k, suffix, stale)) return ue_remove(dir, aside, stale) ? 0 : errno;
-    return ue_rename(dir, aside, name, UE_RENAME_NOREPLACE);
+    if (ue_no_such_rename(os_error)) os_error = ue_remove(dir, name, stale);
+    else if (!os_error && ue_still_stale(k, suffix, stale)) os_error = ue_remove(dir, aside, stale);
+    else if (!os_error) os_error = ue_rename(dir, aside, name, UE_RENAME_NOREPLACE);
+    return os_error == ENOENT ? 0 : os_error;
 }
 
 /* One attempt, after a look that found nothing or, twice and under the lock, this stale file. */
@@ -1344,7 +1348,7 @@ static uds_echo_error ue_claim_once(ue_claim *k, const ue_file *stale)
     uds_echo_error error;
     if (stale && k->desc->publish == UDS_ECHO_DIRECT) {
         int os_error = ue_set_aside(k, stale);
-        if (os_error == EEXIST || os_error == ENOENT) return UDS_ECHO_WOULD_BLOCK;
+        if (os_error == EEXIST) return ue_fail(k->failure, UDS_ECHO_WOULD_BLOCK, os_error, "rename");
         if (os_error) return ue_fail(k->failure, ue_error_of(os_error), os_error, "rename");
         stale = NULL;
     }
@@ -1589,6 +1593,13 @@ static int ue_takes_input(const uds_echo_conn *c)
 static int ue_has_room(const uds_echo_server *s)
 {
     return s->stats.pending + s->promised + 2ull * s->message_max <= s->pending_max;
+}
+
+/* The server reads the clock once a wake-up. One that fails stands still. */
+static void ue_tell_time(uds_echo_server *s)
+{
+    long long now = ue_now();
+    if (now != UE_NO_CLOCK) s->now = now;
 }
 
 static void ue_log(uds_echo_server *s, uds_echo_level level, uds_echo_error cause, const char *event)
@@ -2110,7 +2121,7 @@ static uds_echo_error ue_server_new(uds_echo_server **server, const uds_echo_ser
     if (!s) return ue_fail(failure, UDS_ECHO_MEMORY, ENOMEM, "calloc");
     s->desc = *desc;
     s->pid = (long)UDS_ECHO_SYS(getpid)();
-    s->now = ue_now();
+    ue_tell_time(s);
     s->free_slot = s->oldest = s->newest = s->todo = s->starved = UE_NIL;
     s->how = -1;
     s->rest_until = s->grace_until = s->drain_until = UE_NONE;
@@ -2349,7 +2360,7 @@ static uds_echo_error ue_step(uds_echo_server *s, int timeout_ms)
     os_error = errno;
     s->inside = 1;
     s->stats.waits++;
-    s->now = ue_now();
+    ue_tell_time(s);
     ue_run_todo(s); /* answers that were given between steps; the events then meet every connection in its state */
     while (count > 0 && ue_poller_next(&s->poller, &token)) ue_event(s, token);
     ue_tick(s);
@@ -2539,7 +2550,7 @@ UDS_ECHO_DEF uds_echo_error uds_echo_server_close(uds_echo_server *server)
     if (error == UDS_ECHO_FORKED) {
         ue_abandon(server);
     } else {
-        server->now = ue_now();
+        ue_tell_time(server);
         if (server->phase != UE_STOPPED) ue_cut_all(server);
         if (server->desc.on_end) server->desc.on_end(server, server->desc.user);
     }
@@ -2568,7 +2579,7 @@ UDS_ECHO_DEF uds_echo_error uds_echo_conn_send(uds_echo_conn *conn, const void *
         if (conn != s->current && s->stats.pending + s->promised + s->reserved + size > s->pending_max)
             return UDS_ECHO_WOULD_BLOCK;
     }
-    if (!s->inside && s->in_order) s->now = ue_now();
+    if (!s->inside && s->in_order) ue_tell_time(s);
     ue_conn_write(conn, (const unsigned char *)bytes, size);
     if (conn->owed || conn->out || conn->broken) ue_list(conn, &s->todo);
     ue_owe(conn, 0);

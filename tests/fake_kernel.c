@@ -104,7 +104,8 @@ static int as_test, hangs, interrupted, touched;
 static long long now_ms;
 
 static unsigned long waits, calls, calls_of[FAKE_CALL_COUNT], fault_at;
-static int fault_errno, fault_for_ever, fault_happened;
+static int fault_errno, fault_any, fault_for_ever,
+    fault_happened; /* any: which of the call's errors; -1: fault_errno */
 static fake_call fault_call;
 static unsigned char kept[CALLS_KEPT];
 static unsigned long long hash;
@@ -165,6 +166,13 @@ static void mix(long value)
     }
 }
 
+static int any_error_of(fake_call what, int which)
+{
+    int count = 0;
+    while (errors_of[what][count]) count++;
+    return count ? errors_of[what][which % count] : 0;
+}
+
 /* Every call passes here; 1: it is to fail, errno is set. */
 static int gate(fake_call what)
 {
@@ -173,7 +181,11 @@ static int gate(fake_call what)
     calls_of[what]++;
     if (fake.calls_per_ms && calls % fake.calls_per_ms == 0) now_ms++;
     mix((long)what);
-    if (calls == fault_at) fault_call = what;
+    if (calls == fault_at) {
+        fault_call = what;
+        if (fault_any >= 0) fault_errno = any_error_of(what, fault_any);
+        if (!fault_errno) fault_at = 0; /* this one cannot fail */
+    }
     if (fake.before) fake.before(what);
     if (calls != fault_at && !(fault_for_ever && fault_at && calls > fault_at && what == fault_call)) {
         if (calls > fake.calls_max) give_up("livelock: too many calls");
@@ -213,9 +225,16 @@ void fake_fault(unsigned long call, int os_error, int for_ever)
 {
     fault_at = call;
     fault_errno = os_error;
+    fault_any = -1;
     fault_for_ever = for_ever;
     fault_happened = 0;
     fault_call = FAKE_CALL_COUNT;
+}
+
+void fake_fault_any(unsigned long call, int which)
+{
+    fake_fault(call, 0, 0);
+    fault_any = which;
 }
 
 int fake_fault_happened(void)
@@ -757,7 +776,7 @@ int fake_peer_connect(const char *path)
     int listener = listener_at(path), s;
     if (listener < 0) return -1;
     s = new_sock(SOCK_STREAM);
-    socks[s].pid = 4242;
+    socks[s].pid = fake.peer_pid;
     if (!connect_to(s, listener)) return s;
     close_sock(s);
     return -1;
@@ -1823,6 +1842,7 @@ void fake_reset(void)
     fake.pid = 100;
     fake.uid = fake.gid = 1000;
     fake.calls_max = 100000;
+    fake.peer_pid = 4242;
     (void)new_inode(F_DIR, 0755);
     inodes[ROOT].links = 1;
     fake_put_dir("/w");

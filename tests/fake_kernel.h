@@ -89,6 +89,7 @@ typedef struct fake_config {
     int (*world)(
         void *user); /* asked when the process waits and nothing is ready: 1: something happened, 0: nothing will */
     void *user;
+    long peer_pid;                  /* of the next peers, as SO_PEERCRED tells it; default 4242 */
     void (*before)(fake_call what); /* told of each call before it is carried out: somebody else may be faster */
 } fake_config;
 
@@ -107,6 +108,8 @@ void fake_complain(const char *text); /* adds one; for laws that a test checks i
 /* Faults: the call with this number (from 1) fails with os_error; for_ever: the same function from then on, too. */
 enum { FAKE_UNTIL_CLOSE = 2 }; /* for_ever, but only until a descriptor is closed, as a lack of descriptors is */
 void fake_fault(unsigned long call, int os_error, int for_ever);
+/* The call with this number, whatever it is, fails once with one of the errors that fit it; which: 0 and up. */
+void fake_fault_any(unsigned long call, int which);
 int fake_fault_happened(void);
 unsigned long fake_calls(void);
 unsigned long fake_calls_of(fake_call what);
