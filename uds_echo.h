@@ -1983,6 +1983,7 @@ static void ue_conn_resume(uds_echo_conn *c)
 /* The poller says that the descriptor is ready; for what, each state finds out by trying. */
 static void ue_conn_event(uds_echo_conn *c)
 {
+    if (c->is_listed) ue_conn_resume(c); /* what callbacks asked for comes first: it may change the state */
     switch (c->state) {
     case UE_READING:
         if (ue_takes_input(c) && ue_has_room(c->server)) ue_conn_read(c);
@@ -2361,7 +2362,6 @@ static uds_echo_error ue_step(uds_echo_server *s, int timeout_ms)
     s->inside = 1;
     s->stats.waits++;
     ue_tell_time(s);
-    ue_run_todo(s); /* answers that were given between steps; the events then meet every connection in its state */
     while (count > 0 && ue_poller_next(&s->poller, &token)) ue_event(s, token);
     ue_tick(s);
     s->inside = 0;
