@@ -28,6 +28,7 @@ typedef struct descriptor {
     int broken_in, broken_out; /* recv, send failed for good */
     unsigned long reported;    /* by which wait, if not touched since; 0: none */
     int bits;                  /* what it reported */
+    int repeats;               /* so often in a row */
     unsigned long touched;     /* since which wait */
     int watch;                 /* the first of its watches + 1 */
     uint64_t count;
@@ -1495,11 +1496,12 @@ static void begin_wait(void)
     law_of_waiting();
 }
 
-/* Two waits in a row may not report the same of a descriptor on which no call was made in between. */
+/* Waits in a row that report the same of a descriptor on which no call is made are a spin. One or two are none: with poll(2)
+   to look away and back takes no call. */
 static void report(int fd, int bits)
 {
-    if (fds[fd].reported == waits - 1 && fds[fd].bits == bits)
-        complain_fd("reported again though nothing was done about it: a spin", fd);
+    fds[fd].repeats = fds[fd].reported == waits - 1 && fds[fd].bits == bits ? fds[fd].repeats + 1 : 0;
+    if (fds[fd].repeats >= 3) complain_fd("reported again though nothing was done about it: a spin", fd);
     fds[fd].reported = waits;
     fds[fd].bits = bits;
 }
