@@ -11,11 +11,15 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { LINE_BYTES = 1024 }; /* at most so much of what was received goes on one line */
 
-static const char usage[] = "usage: echo_server [-q] [PATH]    (PATH: ./uds_socket; -q: silent but for errors)\n";
+static const char usage[] = "usage: echo_server [-q] [-s MICROSECONDS] [PATH]\n"
+                            "    -q    silent but for errors\n"
+                            "    -s    busy-poll so long before each wait: less latency for a core\n"
+                            "    PATH  ./uds_socket unless given\n";
 
 static uds_echo_server *volatile running; /* written only while the signals are blocked */
 static volatile sig_atomic_t signals;
@@ -85,16 +89,24 @@ int main(int argc, char **argv)
     uds_echo_server *server;
     uds_echo_failure why = {UDS_ECHO_OK, 0, "", -1, -1};
     char text[1024];
+    char *end;
+    long spin_us = 0;
     int quiet = 0, i = 1;
 
     if (i < argc && (!strcmp(argv[i], "-h") || !strcmp(argv[i], "--help"))) return fputs(usage, stdout) < 0;
     if (i < argc && !strcmp(argv[i], "-q")) quiet = i++;
+    if (i + 1 < argc && !strcmp(argv[i], "-s")) {
+        spin_us = strtol(argv[i + 1], &end, 10);
+        if (*end || end == argv[i + 1] || spin_us < 0 || spin_us > 1000000) return fputs(usage, stderr), 2;
+        i += 2;
+    }
     if (i < argc && !strcmp(argv[i], "--")) i++;
     else if (i < argc && argv[i][0] == '-') return fputs(usage, stderr), 2;
     if (argc - i > 1) return fputs(usage, stderr), 2;
 
     desc.path = i < argc ? argv[i] : "./uds_socket";
     desc.connections_max = -1; /* as many as ulimit -n allows */
+    desc.spin_us = (int)spin_us;
     desc.on_ready = on_ready;
     desc.on_log = on_log;
     if (!quiet) {

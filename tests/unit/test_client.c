@@ -327,6 +327,64 @@ static void client_and_server_together(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* With busy-poll an answer that is there is taken without a sleep; one that is late is slept for. */
+static void busy_poll(void **state)
+{
+    uds_echo_client_desc desc;
+    uds_echo_client client;
+    uds_echo_failure why;
+    uds_echo_io io;
+    char reply[10];
+    unsigned long before, from, offset;
+    long long began;
+    (void)state;
+    listener = fake_put_live(PATH, SOCK_STREAM, 1);
+    fake_set_mode(PATH, 0777);
+    memset(&desc, 0, sizeof desc);
+    desc.path = PATH;
+    desc.spin_us = 1000001;
+    assert_int_equal(uds_echo_client_open(&client, &desc, &why), UDS_ECHO_INVALID);
+    assert_string_equal(why.call, "desc.spin_us");
+    desc.spin_us = 5000;
+    assert_int_equal(uds_echo_client_open(&client, &desc, &why), UDS_ECHO_OK);
+    peer = fake_peer_accept(listener);
+    fake.calls_per_ms = 10;
+    memset(&io, 0, sizeof io);
+    io.in = reply;
+    io.in_size = sizeof reply;
+
+    before = fake_calls_of(FAKE_poll);
+    assert_int_equal(fake_peer_send(peer, "0123456789", 10), 10);
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 1000), UDS_ECHO_OK);
+    assert_in_range(fake_calls_of(FAKE_poll) - before, 0, 1);
+
+    fake.world = serve;
+    script = "s";
+    io.got = 0;
+    before = fake_calls_of(FAKE_poll);
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 1000), UDS_ECHO_OK);
+    assert_in_range(fake_calls_of(FAKE_poll) - before, 20, 60);
+
+    began = fake_now_ms();
+    io.got = 0;
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 20), UDS_ECHO_TIMEOUT);
+    assert_in_range(fake_now_ms() - began, 20, 21);
+
+    from = fake_calls();
+    (void)uds_echo_client_exchange(&client, &io, 20);
+    for (offset = 1; offset < 20; offset++) { /* without a clock it neither asks for ever nor waits for ever */
+        if (fake_call_at(from + offset) != FAKE_clock_gettime) continue;
+        before = fake_calls_of(FAKE_poll);
+        fake_fault(fake_calls() + offset, EINVAL, 1);
+        assert_int_equal(uds_echo_client_exchange(&client, &io, 20), UDS_ECHO_TIMEOUT);
+        assert_true(fake_fault_happened());
+        assert_in_range(fake_calls_of(FAKE_poll) - before, 1, 1 + offset);
+        fake_fault(0, 0, 0);
+    }
+    uds_echo_client_close(&client);
+    fake_peer_close(peer);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(call_and_answer),
@@ -341,6 +399,7 @@ int main(void)
                                        TEST(exchange_full),
                                        TEST(exchange_one_way),
                                        TEST(calls_of_a_round_trip),
-                                       TEST(client_and_server_together)};
+                                       TEST(client_and_server_together),
+                                       TEST(busy_poll)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -885,6 +885,102 @@ static void a_child_only_closes(void **state)
     fake_peer_close(peer);
 }
 
+/* How often the system was asked for events. */
+static unsigned long asked(void)
+{
+    return fake_calls_of(UDS_ECHO_HAVE_EPOLL ? FAKE_epoll_wait : FAKE_poll);
+}
+
+/* In this kernel time passes by the call: 10 of them take a millisecond. */
+static uds_echo_server *serve_spinning(int spin_us)
+{
+    uds_echo_server_desc desc = plain_desc();
+    desc.spin_us = spin_us;
+    fake.calls_per_ms = 10;
+    return serve(desc);
+}
+
+static void busy_poll_that_hits(void **state)
+{
+    uds_echo_server *server = serve_spinning(5000);
+    int peer = joined(server);
+    unsigned long before;
+    uds_echo_stats stats;
+    (void)state;
+    say(peer, "quick");
+    before = asked();
+    stats = stats_of(server);
+    assert_int_equal(uds_echo_server_step(server, 1000), UDS_ECHO_OK);
+    assert_int_equal(asked() - before, 1);
+    assert_int_equal(stats_of(server).waits - stats.waits, 1);
+    assert_int_equal(stats_of(server).spins - stats.spins, 1);
+    assert_int_equal(stats_of(server).spin_hits - stats.spin_hits, 1);
+    assert_string_equal(heard(peer), "quick");
+    fake_peer_close(peer);
+    assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+}
+
+/* Nothing comes: it asks for 5 ms without sleeping, sleeps for what is left of 20, and is not late. */
+static void busy_poll_that_misses(void **state)
+{
+    uds_echo_server *server = serve_spinning(5000);
+    unsigned long before = asked();
+    long long began = fake_now_ms();
+    (void)state;
+    assert_int_equal(uds_echo_server_step(server, 20), UDS_ECHO_OK);
+    assert_in_range(asked() - before, 20, 60);
+    assert_in_range(fake_now_ms() - began, 20, 21);
+    assert_int_equal(stats_of(server).waits, 1);
+    assert_int_equal(stats_of(server).spins, 1);
+    assert_int_equal(stats_of(server).spin_hits, 0);
+    before = asked();
+    began = fake_now_ms();
+    assert_int_equal(uds_echo_server_step(server, 3), UDS_ECHO_OK); /* shorter than the spin */
+    assert_in_range(fake_now_ms() - began, 3, 4);
+    assert_true(asked() - before > 10);
+    assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+}
+
+static void busy_poll_is_not_for_everyone(void **state)
+{
+    uds_echo_server *server = serve_spinning(5000);
+    unsigned long before = asked();
+    (void)state;
+    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
+    assert_int_equal(asked() - before, 1);
+    assert_int_equal(stats_of(server).spins, 0);
+    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    assert_int_equal(uds_echo_server_run(server), UDS_ECHO_OK);
+    assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+    server = serve_spinning(-1);
+    before = asked();
+    assert_int_equal(uds_echo_server_step(server, 5), UDS_ECHO_OK);
+    assert_int_equal(asked() - before, 1);
+    assert_int_equal(stats_of(server).spins, 0);
+    assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+}
+
+/* Without a clock there is no telling when to stop asking: it sleeps. */
+static void busy_poll_without_a_clock(void **state)
+{
+    uds_echo_server *server = serve_spinning(5000);
+    unsigned long from = fake_calls(), offset, before, faulted = 0;
+    (void)state;
+    assert_int_equal(uds_echo_server_step(server, 20), UDS_ECHO_OK);
+    for (offset = 1; offset < 40; offset++) {
+        if (fake_call_at(from + offset) != FAKE_clock_gettime) continue;
+        before = asked();
+        fake_fault(fake_calls() + offset, EINVAL, 1);
+        assert_int_equal(uds_echo_server_step(server, 20), UDS_ECHO_OK);
+        assert_true(fake_fault_happened());
+        assert_in_range(asked() - before, 1, 1 + offset);
+        fake_fault(0, 0, 0);
+        faulted++;
+    }
+    assert_true(faulted >= 10);
+    assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+}
+
 static void bad_arguments_are_named(void **state)
 {
     static const struct {
@@ -900,6 +996,8 @@ static void bad_arguments_are_named(void **state)
                 {"desc.send_buffer", offsetof(uds_echo_server_desc, send_buffer), -1},
                 {"desc.idle_ms", offsetof(uds_echo_server_desc, idle_ms), -2},
                 {"desc.drain_ms", offsetof(uds_echo_server_desc, drain_ms), -2},
+                {"desc.spin_us", offsetof(uds_echo_server_desc, spin_us), -2},
+                {"desc.spin_us", offsetof(uds_echo_server_desc, spin_us), 1000001},
                 {"desc.on_existing", offsetof(uds_echo_server_desc, on_existing), 9},
                 {"desc.publish", offsetof(uds_echo_server_desc, publish), 9},
                 {"desc.when_full", offsetof(uds_echo_server_desc, when_full), 9}};
@@ -973,6 +1071,10 @@ int main(void)
                                        TEST(a_step_touches_only_what_is_ready),
                                        TEST(re_entrancy),
                                        TEST(a_child_only_closes),
+                                       TEST(busy_poll_that_hits),
+                                       TEST(busy_poll_that_misses),
+                                       TEST(busy_poll_is_not_for_everyone),
+                                       TEST(busy_poll_without_a_clock),
                                        TEST(bad_arguments_are_named)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
