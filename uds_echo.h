@@ -2522,7 +2522,7 @@ UDS_ECHO_DEF uds_echo_error uds_echo_server_step(uds_echo_server *server, int ti
 UDS_ECHO_DEF uds_echo_error uds_echo_server_run(uds_echo_server *server)
 {
     uds_echo_error error = ue_may_run(server);
-    while (!error) error = uds_echo_server_step(server, -1); /* a fork() in a callback must not serve in the child */
+    while (!error) error = ue_step(server, -1);
     return error == UDS_ECHO_STOPPED ? UDS_ECHO_OK : error;
 }
 
