@@ -1578,6 +1578,7 @@ struct uds_echo_server {
     int phase, inside, how; /* inside: a call of ours is running; how: the strongest stop that was asked for */
     int listening, resting; /* it is watched; accepting waits for a place, or for rest_until */
     int adopted;
+    unsigned long long accepted_at; /* the wait that last reported the listener */
     long long now, rest_until, retire_until, grace_until, drain_until;
 
     uds_echo_conn *conns;
@@ -2208,11 +2209,11 @@ static void ue_cut(uds_echo_conn *c, uds_echo_error why)
     ue_conn_close(c);
 }
 
-/* accept(2): 1: the queue is empty; 0: there may be more. */
-static int ue_accept_some(uds_echo_server *s)
+/* accept(2), at most so many. 1: the queue is empty; 0: there may be more. */
+static int ue_accept_some(uds_echo_server *s, int most)
 {
-    int accepts, fd, os_error;
-    for (accepts = 0; accepts < UE_ACCEPTS; accepts++) {
+    int fd, os_error;
+    for (; most > 0; most--) {
         if (s->stats.connections >= s->conns_max && s->desc.when_full == UDS_ECHO_REST) return ue_rest(s, UE_NONE), 0;
         fd = ue_accept(s->listener->fd);
         os_error = errno;
@@ -2230,6 +2231,15 @@ static int ue_accept_some(uds_echo_server *s)
         }
     }
     return 0;
+}
+
+/* To find the queue empty costs nearly as much as to accept. So one is taken, and more only where the queue was ready
+   at the wait before, too. */
+static void ue_accept_ready(uds_echo_server *s)
+{
+    int again = s->stats.waits == s->accepted_at + 1;
+    s->accepted_at = s->stats.waits;
+    if (s->listening) (void)ue_accept_some(s, again ? UE_ACCEPTS : 1);
 }
 
 static void ue_shut_all_input(uds_echo_server *s)
@@ -2291,7 +2301,7 @@ static void ue_accept_rest(uds_echo_server *s)
 {
     if (s->resting && (s->rest_until == UE_NONE || s->now < s->rest_until)) return;
     s->resting = 0;
-    if (!ue_accept_some(s)) return;
+    if (!ue_accept_some(s, UE_ACCEPTS)) return;
     ue_let_go(s, 1);
     s->phase = UE_DRAINING;
 }
@@ -2368,7 +2378,7 @@ static void ue_event(uds_echo_server *s, unsigned long long token)
     if (place < UE_PLACE_LISTENER) {
         ue_rang(s);
     } else if (place == UE_PLACE_LISTENER) {
-        if (s->listening) (void)ue_accept_some(s);
+        ue_accept_ready(s);
     } else {
         uds_echo_conn *c = &s->conns[place - UE_PLACE_CONN];
         if (c->generation == token >> 32) ue_conn_event(c);
