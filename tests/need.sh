@@ -1,6 +1,7 @@
 #!/bin/sh
-# need.sh cmocka: exit status 0 when C tests can be built here, after installing what they need if that is possible and
-# not forbidden (NO_INSTALL=1). Says in one line what it does before it does it.
+# need.sh FEATURE ...: exit status 0 when all of them are here, after installing what is missing if that is possible and
+# not forbidden (NO_INSTALL=1). Says in one line what it does before it does it. A feature is one of the names in
+# check(), or NAME=PACKAGE: a program and the package of Debian that has it.
 set -u
 cc=${CC:-cc}
 
@@ -9,6 +10,29 @@ have_cmocka() {
     printf '%s\n' '#include <stdarg.h>' '#include <stddef.h>' '#include <stdint.h>' '#include <setjmp.h>' \
         '#include <cmocka.h>' 'int main(void) { cmocka_set_message_output(CM_OUTPUT_STDOUT); return 0; }' |
         $cc -std=c99 -Werror -x c - -o /dev/null -lcmocka 2>/dev/null
+}
+
+# clang's runtime libraries come in a package of their own.
+have_clang_rt() {
+    echo 'int main(void) { return 0; }' |
+        clang -fsanitize=address -fprofile-instr-generate -x c - -o /dev/null 2>/dev/null
+}
+
+# Sets package and what for a feature, and tells whether it is here.
+check() {
+    case $1 in
+    cmocka) package=libcmocka-dev what='the C tests need cmocka' && have_cmocka ;;
+    clang-rt) package='clang libclang-rt-14-dev' what='this needs clang and its runtime libraries' && have_clang_rt ;;
+    llvm | llvm-cov) package=llvm what='this needs the tools of llvm' && command -v llvm-cov >/dev/null ;;
+    scan-build) package=clang-tools what='this needs scan-build' && command -v scan-build >/dev/null ;;
+    ?*=?*) package=${1#*=} what="this needs ${1%%=*}" && command -v "${1%%=*}" >/dev/null ;;
+    clang | clang-tidy | clang-format | cppcheck | gcc | make | objdump | python3 | valgrind | shellcheck)
+        package=$1 what="this needs $1"
+        [ "$1" != objdump ] || package=binutils
+        command -v "$1" >/dev/null
+        ;;
+    *) echo "need: unknown feature $1" >&2 && exit 2 ;;
+    esac
 }
 
 as_root() {
@@ -20,32 +44,35 @@ may_install() {
     [ "$(id -u)" -eq 0 ] || sudo -n true 2>/dev/null
 }
 
-install_cmocka() {
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends libcmocka-dev
+install_package() {
+    # shellcheck disable=SC2086 # there may be several
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -q \
+        --no-install-recommends $package
 }
 
-case ${1:-} in
-cmocka) ;;
-*) echo "usage: need.sh cmocka" >&2 && exit 2 ;;
-esac
+# 0: it is here, or was installed.
+need() {
+    check "$1" && return 0
+    if [ -n "${NO_INSTALL:-}" ] && [ "$NO_INSTALL" != 0 ]; then
+        echo "need: $what ($package), which is missing and NO_INSTALL forbids to install: skipped"
+        return 1
+    fi
+    if ! may_install; then
+        echo "need: $what ($package), which is missing and cannot be installed from here: skipped"
+        return 1
+    fi
+    echo "need: $what: installing $package with apt-get (NO_INSTALL=1: skipped instead)"
+    # A fresh machine has no package lists yet.
+    if ! install_package >"$log" 2>&1; then
+        { as_root apt-get update -q && install_package; } >>"$log" 2>&1 || true
+    fi
+    check "$1" && return 0
+    cat "$log"
+    echo "need: $package could not be installed: skipped"
+    return 1
+}
 
-have_cmocka && exit 0
-if [ -n "${NO_INSTALL:-}" ] && [ "$NO_INSTALL" != 0 ]; then
-    echo "need: the C tests need cmocka (libcmocka-dev), which is missing and NO_INSTALL forbids to install: skipped"
-    exit 1
-fi
-if ! may_install; then
-    echo "need: the C tests need cmocka (libcmocka-dev), which is missing and cannot be installed from here: skipped"
-    exit 1
-fi
-echo "need: the C tests need cmocka: installing libcmocka-dev with apt-get (NO_INSTALL=1: they are skipped instead)"
+[ $# -gt 0 ] || { echo "usage: need.sh FEATURE ..." >&2 && exit 2; }
 log=$(mktemp) || exit 1
 trap 'rm -f "$log"' EXIT
-# A fresh machine has no package lists yet.
-if ! install_cmocka >"$log" 2>&1; then
-    { as_root apt-get update -q && install_cmocka; } >>"$log" 2>&1 || true
-fi
-have_cmocka && exit 0
-cat "$log"
-echo "need: cmocka could not be installed: the C tests are skipped"
-exit 1
+for feature in "$@"; do need "$feature" || exit 1; done

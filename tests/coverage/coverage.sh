@@ -1,0 +1,50 @@
+#!/bin/sh
+# coverage.sh BUILD: what of uds_echo.h the tests run, by clang's source coverage; an HTML report in BUILD/html. Runs the
+# tests over the fake kernel in all their builds, those over the real one, and the corpora of fuzz/ where there are any.
+set -u
+build=${1:-build/coverage}
+here=$(dirname "$0")
+sh "$here/../need.sh" cmocka clang-rt llvm python3 || { echo "0 passed, 0 failed, 1 skipped"; exit 1; }
+rm -rf "$build"
+mkdir -p "$build/raw"
+
+# clang and llvm-cov must be of one version; the plain names are.
+flags='-O1 -g -fprofile-instr-generate -fcoverage-mapping'
+make -s -j2 c-tests CC=clang BUILD="$build" WERROR= CFLAGS="$flags -w" || exit 1
+programs=$(find "$build/tests" -type f -name 'test_*' -perm -u+x | sort)
+
+objects=
+n=0
+broken=0
+for program in $programs; do
+    n=$((n + 1))
+    # What the tests find is for `make test` to say; here a failure only means that less was run. Children that are
+    # killed leave no profile, and %c would need a page of its own each: %m merges those that end.
+    LLVM_PROFILE_FILE="$build/raw/$n-%4m.profraw" timeout 300 "$program" >"$build/log" 2>&1 ||
+        { broken=$((broken + 1)); echo "# failed: $program"; }
+    objects="$objects -object $program"
+    echo "# $n: ${program#"$build"/}"
+done
+for target in fuzz/fuzz_*.c; do
+    name=$(basename "$target" .c)
+    corpus=fuzz/corpus/${name#fuzz_}
+    [ -d "$corpus" ] || corpus=fuzz/corpus/$name
+    [ -d "$corpus" ] || continue
+    # shellcheck disable=SC2086 # several flags
+    clang -std=c99 $flags -w -I. -Itests -Ifuzz "$target" fuzz/replay.c tests/fake_kernel.c -o "$build/$name" || continue
+    LLVM_PROFILE_FILE="$build/raw/$name.profraw" timeout 300 "$build/$name" "$corpus" >"$build/log" 2>&1 ||
+        echo "# failed: $name"
+    objects="$objects -object $build/$name"
+    echo "# corpus of $name"
+done
+llvm-profdata merge -o "$build/profile" "$build"/raw/*.profraw || exit 1
+# shellcheck disable=SC2086 # a list
+{
+    set -- $objects
+    shift # the first is named without -object
+    llvm-cov export -instr-profile "$build/profile" "$@" "$PWD/uds_echo.h" >"$build/export.json" &&
+        llvm-cov show -format=html -show-branches=count -show-instantiations=false -instr-profile "$build/profile" \
+            -output-dir "$build/html" "$@" "$PWD/uds_echo.h"
+} || exit 1
+echo "# report: $build/html/index.html"
+python3 "$here/coverage.py" "$build/export.json" "$here/exclusions.txt"
