@@ -29,7 +29,9 @@ FAKE_TESTS := $(patsubst %.c,$(BUILD)/%,$(UNIT) $(FAULT)) $(patsubst %.c,$(BUILD
               $(patsubst %.c,$(BUILD)/%_plain,$(VARIED))
 OS_TESTS   := $(patsubst %.c,$(BUILD)/%,$(OS))
 C_TESTS    := $(FAKE_TESTS) $(OS_TESTS)
-SCRIPTS    ?= $(filter-out tests/run.sh tests/need.sh,$(wildcard tests/*.sh))
+# Scripts that are no tests of `make test`: each has a target of its own below, or is called by one that has.
+TOOLS      := cmocka.sh portability.sh trace.sh valgrind.sh
+SCRIPTS    ?= $(filter-out $(addprefix tests/,run.sh need.sh $(TOOLS)),$(wildcard tests/*.sh))
 
 # `make test` builds in parallel on its own, unless make was already told how parallel to be.
 JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1))

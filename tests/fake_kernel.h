@@ -16,12 +16,18 @@
 #include <setjmp.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <time.h>
+
+#ifndef RENAME_NOREPLACE /* renameat2(2); not every libc names them */
+#define RENAME_NOREPLACE (1 << 0)
+#define RENAME_EXCHANGE (1 << 1)
+#endif
 
 /* Every function of the seam, once: name, and the errors it can plausibly give on Linux (0-terminated). Functions that
    cannot fail have none. */
@@ -116,7 +122,8 @@ unsigned long fake_calls_of(fake_call what);
 fake_call fake_call_at(unsigned long call); /* of this run; the first 100,000 are kept */
 const int *fake_errors_of(fake_call what);  /* 0-terminated */
 const char *fake_name_of(fake_call what);
-unsigned long long fake_trace_hash(void); /* FNV-1a over every call's name, arguments, result and errno */
+/* FNV-1a over every call: name, arguments, result and errno, but nothing that depends on the machine. */
+unsigned long long fake_trace_hash(void);
 
 long long fake_now_ms(void);
 void fake_sleep(int ms);

@@ -4,6 +4,7 @@
 #
 # A program ending in .sh is run by sh and says `N passed, N failed, N skipped` at its end; any other is cmocka's. One
 # that crashes, runs longer than TEST_TIMEOUT seconds (600) or ran no test at all counts as failed.
+# TEST_RUNNER is a command that runs programs of another processor.
 set -u
 limit=${TEST_TIMEOUT:-600}
 passed=0
@@ -39,9 +40,10 @@ counts_of() {
 run_one() {
     began=$(date +%s%N)
     # timeout makes a process group of its own, so that what a program started ends with it.
+    # shellcheck disable=SC2086 # a runner may have options
     case $1 in
     *.sh) timeout -k 10 "$limit" sh "$1" >"$log" 2>&1 & ;;
-    */*) timeout -k 10 "$limit" "$1" >"$log" 2>&1 & ;;
+    */*) timeout -k 10 "$limit" ${TEST_RUNNER:-} "$1" >"$log" 2>&1 & ;;
     *) timeout -k 10 "$limit" "./$1" >"$log" 2>&1 & ;;
     esac
     running=$!

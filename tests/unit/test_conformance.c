@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -176,13 +177,21 @@ static void fake_close_to_new_descriptors(int closed)
 #define real_read read
 #define real_recv recv
 #define real_renameat renameat
-#define real_renameat2 renameat2
 #define real_send send
 #define real_setsockopt setsockopt
 #define real_shutdown shutdown
 #define real_socket socket
 #define real_unlinkat unlinkat
 #define real_write write
+
+#ifdef __GLIBC__
+#define real_renameat2 renameat2
+#else /* not every libc has it */
+static int real_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned int how)
+{
+    return (int)syscall(SYS_renameat2, from_fd, from, to_fd, to, how);
+}
+#endif
 
 static const kernel the_fake = {0,
 #define KERNEL_X(result, name, arguments) fake_##name,
@@ -1768,7 +1777,7 @@ static void hang(void)
         FAILS(k->epoll_wait(epoll, &event, 1, -1), EINTR);
         assert_true(complained("hang"));
         (void)k->epoll_wait(epoll, &event, 1, -1);
-        fail_msg("a second endless wait came back");
+        fail_msg("%s", "a second endless wait came back");
     } else {
         escaped = 1;
     }
