@@ -1,0 +1,77 @@
+#!/bin/sh
+# trace.sh [--lines] FOLDER [COMPILER [FLAG...]]: the trace hash of each fuzz target over the fake kernel, with epoll and
+# with poll, see tests/trace/trace.c. Compared with tests/trace/hashes.txt; a change of the header or of a target that
+# makes other calls changes them, and UPDATE=1 writes them anew. --lines only prints them, those of the corpora, too.
+# TEST_RUNNER is a command that runs programs of another processor.
+set -u
+ulimit -c 0
+LC_ALL=C
+export LC_ALL
+lines=
+[ "${1:-}" = --lines ] && lines=1 && shift
+[ $# -ge 1 ] || { echo "usage: trace.sh [--lines] FOLDER [COMPILER [FLAG...]]" >&2 && exit 2; }
+folder=$1
+shift
+[ $# -ge 1 ] || set -- "${CC:-cc}"
+committed=tests/trace/hashes.txt
+mkdir -p "$folder" || exit 1
+
+# Not every libc has renameat2(2); the fake kernel does, and only calls that are made everywhere can be compared.
+same=-DUDS_ECHO_HAVE_RENAMEAT2=1
+compile() {
+    target=$1 out=$2 flag=${3:-}
+    shift 3
+    # A target that compares the two pollers is compiled twice, and has both in it.
+    second=
+    if grep -q '^#if.*UDS_ECHO_USE_POLL' "$target"; then
+        second=$out.poll.o
+        "$@" -std=c99 -O1 $same -DUDS_ECHO_USE_POLL -I. -Itests -Ifuzz -c "$target" -o "$second" || return 1
+    fi
+    # shellcheck disable=SC2086 # flags are words
+    "$@" -std=c99 -O1 $same $flag -I. -Itests -Ifuzz "$target" $second tests/trace/trace.c tests/fake_kernel.c -o "$out"
+}
+
+# Every input that is kept for a target, by name.
+corpus_of() {
+    for kept in "fuzz/corpus/$1" "fuzz/corpus/${1#fuzz_}" "fuzz/crashes/$1" "fuzz/crashes/${1#fuzz_}"; do
+        [ ! -d "$kept" ] || find "$kept" -type f
+    done | sort
+}
+
+hashes() {
+    for target in fuzz/fuzz_*.c; do
+        grep -qE '"(fake_kernel|fuzz|harness)\.h"' "$target" || continue
+        name=$(basename "$target" .c)
+        for poller in epoll poll; do
+            flag=
+            [ $poller = epoll ] || flag=-DUDS_ECHO_USE_POLL
+            [ $poller = epoll ] || ! grep -q '^#if.*UDS_ECHO_USE_POLL' "$target" || continue
+            program=$folder/trace_${name}_$poller
+            compile "$target" "$program" "$flag" "$@" || { echo "$name $poller does-not-build" && continue; }
+            # shellcheck disable=SC2086 # a runner may have options
+            hash=$(${TEST_RUNNER:-} "$program") || hash="failed $hash"
+            echo "$name $poller $hash"
+            kept=
+            [ -z "$lines" ] || kept=$(corpus_of "$name")
+            [ -n "$kept" ] || continue
+            # shellcheck disable=SC2086 # names without blanks
+            hash=$(${TEST_RUNNER:-} "$program" $kept) || hash="failed $hash"
+            echo "$name $poller corpus $hash"
+        done
+    done
+}
+
+hashes "$@" >"$folder/hashes.txt"
+[ -n "$lines" ] && cat "$folder/hashes.txt" && exit 0
+if [ "${UPDATE:-0}" = 1 ]; then
+    grep -qE 'failed|does-not-build' "$folder/hashes.txt" && cat "$folder/hashes.txt" && exit 1
+    cp "$folder/hashes.txt" $committed && echo "$committed is written"
+fi
+passed=$(grep -cxF -f $committed "$folder/hashes.txt")
+failed=$(diff $committed "$folder/hashes.txt" | tee "$folder/hashes.diff" | grep -c '^[<>]')
+cat "$folder/hashes.diff"
+awk '{ calls += $6; inputs += $4 } END { print "# " inputs " inputs, " calls " calls, each three times" }' \
+    "$folder/hashes.txt"
+[ "$failed" -eq 0 ] || echo "other calls than before: if that is meant, UPDATE=1 make trace-hash"
+echo "$passed passed, $failed failed, 0 skipped"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
