@@ -93,14 +93,17 @@ sanitize: ## the same tests under ASan and UBSan, with gcc and with clang
 bench-check: all ## compare the speed with hand-written servers; fails where it fell behind
 	sh bench/check.sh $(BUILD)
 
+peer-servers: ## build other people's echo servers, to compare with; installs what they need where it may (NO_INSTALL=1: not)
+	@CC='$(CC)' sh bench/peers/build.sh $(BUILD)
+
 compile-matrix: ## compile the header with every compiler, language standard and configuration that is here
 	@CC='$(CC)' sh tests/compile.sh
 
 reading: ## check what a reader relies on: short functions, one platform section, the diagram, the seam
 	@CC='$(CC)' sh tests/reading.sh
 
-C_FILES := $(wildcard examples/*.c bench/*.c tests/*.[ch] tests/*/*.[ch])
-SH_FILES := $(wildcard examples/*.sh bench/*.sh tests/*.sh tests/*/*.sh)
+C_FILES := $(wildcard examples/*.c bench/*.[ch] bench/*/*.c tests/*.[ch] tests/*/*.[ch])
+SH_FILES := $(wildcard examples/*.sh bench/*.sh bench/*/*.sh tests/*.sh tests/*/*.sh)
 
 lint: ## shellcheck and clang-format, each if it is here
 	@if command -v shellcheck >/dev/null; then shellcheck $(SH_FILES) && echo "shellcheck: fine"; \
@@ -127,5 +130,5 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 	@echo "Variables: CC=$(CC) CFLAGS='$(CFLAGS)' BUILD=$(BUILD) WERROR=$(WERROR) PREFIX=$(PREFIX) NO_INSTALL"
 
-.PHONY: all c-tests demo test sanitize bench-check compile-matrix reading lint format size install clean help
+.PHONY: all c-tests demo test sanitize bench-check peer-servers compile-matrix reading lint format size install clean help
 .DELETE_ON_ERROR:

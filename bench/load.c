@@ -1,22 +1,29 @@
 /* load.c - the load generator: drives an echo server over a Unix-domain socket, checks every byte that comes back, and
-   prints one line of figures.
+   prints one line of figures, each a name, a value and a unit.
 
        load -m echo -c 64 -s 64 -t 2 PATH       each connection has one message under way
+       load -m ping -s 64 -t 2 PATH             one connection, and calls that block: the least a client can do
+       load -m spin -s 64 -t 2 PATH             one connection, read again and again without ever sleeping
        load -m connect -c 1 -s 64 -t 2 PATH     connect, one message and its echo, close; -c: so many at once
        load -m bulk -s 65536 -t 2 PATH          one connection, written to and read from at the same time
+       load -m idle -c 19000 -p PID PATH        what a connection that is only held costs the server in memory
+       load -m flood -t 2 -p PID PATH           ping alone, then beside a client that writes for ever and never reads
 
-   -w warms up for so many seconds first, uncounted. -p PID, the server's, adds what it took of the CPU, and for which
-   share of the time it or the load was ready to run but others had the core: what a busy machine took from the figures.
-   Exit status: 0; 1 where a byte was wrong, missing or too many, or the server went away or fell silent; 2 for a wrong
-   call.
+   -w warms up for so many seconds first, uncounted. -n ends after so many messages instead of -t seconds (echo, ping
+   and spin, without warming up). -d FILE writes how the round trips are distributed. -p PID, the server's, adds what it
+   took of the CPU, and for which share of the time it or the load was ready to run but others had the core: what a busy
+   machine took from the figures. Exit status: 0; 1 where a byte was wrong, missing or too many, or the server went away
+   or fell silent; 2 for a wrong call.
 
    What a connection sends is one endless periodic stream, and each connection starts elsewhere in it: a message needs
    no filling, and one that is lost, doubled, reordered or another's is noticed as surely as a byte that changed. The
    period is a prime, so that no usual size of a message or a buffer is a multiple of it. */
 
 #define _GNU_SOURCE 1
+#include "histogram.h"
+#include "process.h"
+
 #include <errno.h>
-#include <math.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdint.h>
@@ -24,22 +31,29 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum {
     PERIOD = 4093,
     READ_BYTES = 65536,
     EVENTS = 256,
-    PATIENCE_S = 5, /* for a server to come up, and for an answer */
-    SUB_BITS = 4,   /* a bucket of the histogram is 1/16 of a power of two wide: about 6 % */
-    BUCKETS = 64 << SUB_BITS
+    PING_BYTES = 65536, /* the most that ping sends before it reads: both sides' buffers hold that */
+    PATIENCE_S = 5      /* for a server to come up, and for an answer */
 };
 
-enum mode { ECHO, BULK, CONNECT };
+enum mode { ECHO, PING, SPIN, CONNECT, BULK, IDLE, FLOOD, MODES };
+static const struct {
+    const char *name, *unit, *cpu_unit;
+    double scale; /* a total is divided by it for the rate */
+} modes[MODES] = {{"echo", "messages/s", "us/message", 1}, {"ping", "messages/s", "us/message", 1},
+                  {"spin", "messages/s", "us/message", 1}, {"connect", "connections/s", "us/connection", 1},
+                  {"bulk", "MB/s", "s/GB", 1e6},           {"idle", "", "", 1},
+                  {"flood", "messages/s", "us/message", 1}};
 
 typedef struct connection {
     int fd;
@@ -52,6 +66,8 @@ typedef struct connection {
 static enum mode mode;
 static size_t count = 1, bytes = 64;
 static double seconds = 2, warm = 0;
+static uint64_t messages_max = UINT64_MAX;
+static const char *distribution_path;
 static long server_pid;
 static struct sockaddr_un address = {.sun_family = AF_UNIX};
 
@@ -62,7 +78,8 @@ static connection *connections;
 
 /* What is measured, from warm_end to end. */
 static uint64_t warm_end, end, window_began, cpu_began, cpu_ended, waited_began, waited_ended;
-static uint64_t total, slowest, buckets[BUCKETS];
+static uint64_t total;
+static histogram trips;
 static size_t under_way;
 
 static void fail(const char *what, int error)
@@ -71,65 +88,14 @@ static void fail(const char *what, int error)
     exit(1);
 }
 
-static uint64_t nanoseconds(clockid_t clock)
-{
-    struct timespec t = {0, 0};
-    (void)clock_gettime(clock, &t);
-    return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
-}
-
 static uint64_t now_ns(void)
 {
     return nanoseconds(CLOCK_MONOTONIC);
 }
 
-/* The time that all threads of the server took together; 0 where it was not asked for. */
-static uint64_t server_cpu(void)
-{
-    clockid_t clock;
-    if (!server_pid || clock_getcpuclockid((pid_t)server_pid, &clock)) return 0;
-    return nanoseconds(clock);
-}
-
-/* How long the process was ready to run and had no core: others had it. */
-static uint64_t waited_by(long pid)
-{
-    char path[64];
-    unsigned long long ran, waited = 0;
-    FILE *file;
-    (void)snprintf(path, sizeof path, "/proc/%ld/schedstat", pid);
-    file = fopen(path, "re");
-    if (!file) return 0;
-    if (fscanf(file, "%llu %llu", &ran, &waited) != 2) waited = 0;
-    (void)fclose(file);
-    return waited;
-}
-
 static uint64_t waited(void)
 {
-    return server_pid ? waited_by(server_pid) + waited_by((long)getpid()) : 0;
-}
-
-static void record(uint64_t ns)
-{
-    unsigned top = 63U - (unsigned)__builtin_clzll(ns | (1U << SUB_BITS));
-    buckets[((uint64_t)(top - SUB_BITS) << SUB_BITS) + (ns >> (top - SUB_BITS))]++;
-    if (ns > slowest) slowest = ns;
-}
-
-/* The middle of the bucket that holds this share of what was recorded, in microseconds. */
-static double percentile(double share)
-{
-    uint64_t all = 0, seen = 0;
-    unsigned i;
-    double ns;
-    for (i = 0; i < BUCKETS; i++) all += buckets[i];
-    for (i = 0; i < BUCKETS - 1; i++) {
-        seen += buckets[i];
-        if ((double)seen >= share * (double)all) break;
-    }
-    ns = i < 2U << SUB_BITS ? i : ldexp((i % (1U << SUB_BITS)) + (1U << SUB_BITS) + 0.5, (int)(i >> SUB_BITS) - 1);
-    return (ns < (double)slowest ? ns : (double)slowest) / 1e3;
+    return server_pid ? process_waited(server_pid) + process_waited((long)getpid()) : 0;
 }
 
 static void make_stream(void)
@@ -212,10 +178,10 @@ static void begin(connection *c, uint64_t now)
 
 static void open_window(uint64_t now)
 {
-    memset(buckets, 0, sizeof buckets);
-    total = slowest = 0;
+    histogram_clear(&trips);
+    total = 0;
     window_began = now;
-    cpu_began = server_cpu();
+    cpu_began = process_cpu(server_pid);
     waited_began = waited();
     warm_end = UINT64_MAX;
 }
@@ -224,8 +190,16 @@ static void open_window(uint64_t now)
 static void close_window(void)
 {
     if (cpu_ended || !server_pid) return;
-    cpu_ended = server_cpu();
+    cpu_ended = process_cpu(server_pid);
     waited_ended = waited();
+}
+
+/* Where messages are counted, the last of them ends the window. */
+static void count_message(uint64_t began, uint64_t now)
+{
+    total++;
+    histogram_record(&trips, now - began);
+    if (total >= messages_max) end = now;
 }
 
 /* One reading of the clock both ends a message and begins the next. */
@@ -234,15 +208,15 @@ static void complete(connection *c)
     uint64_t now = now_ns();
     c->from = (unsigned)((c->from + bytes) % PERIOD);
     if (mode == CONNECT) (void)close(c->fd);
-    if (now >= end) {
+    if (now < end) {
+        if (now >= warm_end) open_window(now);
+        count_message(c->began, now);
+    }
+    if (now < end) begin(c, now);
+    else {
         close_window();
         under_way--;
-        return;
     }
-    if (now >= warm_end) open_window(now);
-    total++;
-    record(now - c->began);
-    begin(c, now);
 }
 
 /* Asks for one byte more than is due: one too many then shows. */
@@ -344,25 +318,111 @@ static void bulk(void)
         sent += out;
         in = bulk_receive(fd, sent, got);
         if (now < end) total += in;
-        if (got < marked && got + in >= marked && now < end) record(now_ns() - marked_at);
+        if (got < marked && got + in >= marked && now < end) histogram_record(&trips, now_ns() - marked_at);
         got += in;
         if (!out && !in) bulk_wait(fd, now < end ? POLLIN | POLLOUT : POLLIN);
     }
     close_window();
 }
 
+/* One message and its echo; how: MSG_DONTWAIT reads again and again until all is here. */
+static void round_trip(int fd, size_t from, int how)
+{
+    size_t got = 0;
+    ssize_t n = send(fd, stream + from, bytes, MSG_NOSIGNAL);
+    if (n != (ssize_t)bytes) fail("send", n < 0 ? errno : 0);
+    while (got < bytes) {
+        n = recv(fd, inbox, bytes - got + 1, how);
+        if (n < 0 && errno == EAGAIN) continue;
+        if (n < 0) fail("recv", errno);
+        if (n == 0) fail("the server closed the connection", 0);
+        if ((size_t)n > bytes - got) fail("more came back than was sent", 0);
+        check(from + got, (size_t)n);
+        got += (size_t)n;
+    }
+}
+
+static void round_trips(int fd, int how)
+{
+    size_t from = 0;
+    uint64_t began, now;
+    start_clock();
+    for (now = now_ns(); now < end; from = (from + bytes) % PERIOD) {
+        if (now >= warm_end) open_window(now);
+        began = now;
+        round_trip(fd, from, how);
+        now = now_ns();
+        if (now < end) count_message(began, now);
+    }
+    close_window();
+}
+
+/* Every connection has shown by an echo that it is served. The first one touches what all of them share. */
+static void idle(void)
+{
+    const struct timespec pause = {0, 50000000};
+    size_t i;
+    long before;
+    round_trip(must_connect(), 0, 0);
+    before = process_resident(server_pid);
+    for (i = 0; i < count; i++) round_trip(must_connect(), i % PERIOD, 0);
+    (void)nanosleep(&pause, NULL);
+    printf("memory %.1f B/connection  connections %zu\n",
+           (double)(process_resident(server_pid) - before) * 1024 / (double)count, count);
+}
+
+static void write_for_ever(void)
+{
+    int fd;
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    fd = must_connect();
+    while (send(fd, stream, READ_BYTES, MSG_NOSIGNAL) > 0) continue;
+    (void)pause();
+    _exit(1);
+}
+
+/* The same connection is timed alone and beside the flood, so that only the flood differs. */
+static void flood(void)
+{
+    int fd = must_connect();
+    long before;
+    double quiet;
+    pid_t child;
+    round_trips(fd, 0);
+    quiet = histogram_percentile(&trips, 0.99);
+    before = process_resident(server_pid);
+    child = fork();
+    if (child < 0) fail("fork", errno);
+    if (child == 0) write_for_ever();
+    cpu_ended = 0;
+    round_trips(fd, 0);
+    printf("quiet-p99 %.2f us  p99-ratio %.3f  grown %ld KiB  ", quiet, histogram_percentile(&trips, 0.99) / quiet,
+           process_resident(server_pid) - before);
+    (void)kill(child, SIGKILL);
+    (void)waitpid(child, NULL, 0);
+}
+
 static void print_figures(void)
 {
-    static const char *const units[] = {"messages/s", "MB/s", "connections/s"};
-    static const char *const cpu_units[] = {"us/message", "s/GB", "us/connection"};
-    double window = (double)(end - window_began) / 1e9, n = (double)total;
+    double n = (double)total, window = (double)(end - window_began) / 1e9;
     if (!total) fail("nothing came back in time", 0);
-    printf("rate %.1f %s  p50 %.1f us  p99 %.1f us  max %.1f us  total %llu", n / window / (mode == BULK ? 1e6 : 1),
-           units[mode], percentile(0.5), percentile(0.99), (double)slowest / 1e3, (unsigned long long)total);
+    printf("rate %.1f %s  p50 %.2f us  p99 %.2f us  max %.1f us  total %llu", n / window / modes[mode].scale,
+           modes[mode].unit, histogram_percentile(&trips, 0.5), histogram_percentile(&trips, 0.99),
+           (double)trips.slowest / 1e3, (unsigned long long)total);
     if (cpu_ended)
         printf("  cpu %.4f %s  waited %.1f %%", (double)(cpu_ended - cpu_began) / n / (mode == BULK ? 1 : 1e3),
-               cpu_units[mode], (double)(waited_ended - waited_began) / window / 1e7);
+               modes[mode].cpu_unit, (double)(waited_ended - waited_began) / window / 1e7);
     printf("\n");
+}
+
+static void write_distribution(void)
+{
+    FILE *file;
+    if (!distribution_path) return;
+    file = fopen(distribution_path, "we");
+    if (!file) fail(distribution_path, errno);
+    histogram_print(&trips, file);
+    if (fclose(file)) fail(distribution_path, errno);
 }
 
 static void on_alarm(int number)
@@ -375,26 +435,39 @@ static void on_alarm(int number)
 
 static void usage(void)
 {
-    fprintf(stderr, "usage: load [-m echo|bulk|connect] [-c connections] [-s message_bytes] [-t seconds]\n"
-                    "            [-w warm_up_seconds] [-p server_pid] PATH\n");
+    fprintf(stderr, "usage: load [-m echo|ping|spin|connect|bulk|idle|flood] [-c connections] [-s message_bytes]\n"
+                    "            [-t seconds] [-w warm_up_seconds] [-n messages] [-d file] [-p server_pid] PATH\n");
     exit(2);
+}
+
+static enum mode mode_of(const char *name)
+{
+    int i;
+    for (i = 0; i < MODES; i++)
+        if (!strcmp(modes[i].name, name)) return (enum mode)i;
+    usage();
+    return ECHO;
 }
 
 static void parse(int argc, char **argv)
 {
     int option;
-    while ((option = getopt(argc, argv, "c:s:t:m:w:p:")) != -1) {
+    while ((option = getopt(argc, argv, "c:s:t:m:w:n:d:p:")) != -1) {
         if (option == 'c') count = (size_t)strtoul(optarg, NULL, 10);
         else if (option == 's') bytes = (size_t)strtoul(optarg, NULL, 10);
         else if (option == 't') seconds = strtod(optarg, NULL);
         else if (option == 'w') warm = strtod(optarg, NULL);
+        else if (option == 'n') messages_max = strtoull(optarg, NULL, 10);
+        else if (option == 'd') distribution_path = optarg;
         else if (option == 'p') server_pid = strtol(optarg, NULL, 10);
-        else if (option == 'm' && !strcmp(optarg, "echo")) mode = ECHO;
-        else if (option == 'm' && !strcmp(optarg, "bulk")) mode = BULK;
-        else if (option == 'm' && !strcmp(optarg, "connect")) mode = CONNECT;
+        else if (option == 'm') mode = mode_of(optarg);
         else usage();
     }
-    if (optind != argc - 1 || count < 1 || count > 1000000 || bytes < 1 || bytes > 1U << 30) usage();
+    if (messages_max != UINT64_MAX) seconds = 3600, warm = 0;
+    if (optind != argc - 1 || count < 1 || count > 1000000 || bytes < 1 || bytes > 1U << 30 || messages_max < 1)
+        usage();
+    if (mode != ECHO && mode != BULK && mode != CONNECT && bytes > PING_BYTES) usage();
+    if ((mode == IDLE || mode == FLOOD) && !server_pid) usage();
     if (!(seconds > 0 && seconds <= 86400 && warm >= 0 && warm <= 86400)) usage();
     if (strlen(argv[optind]) >= sizeof address.sun_path) usage();
     memcpy(address.sun_path, argv[optind], strlen(argv[optind]) + 1);
@@ -413,12 +486,17 @@ int main(int argc, char **argv)
 {
     parse(argc, argv);
     allow_descriptors();
-    (void)signal(SIGALRM, on_alarm); /* for a connect that never returns: the only call here that may block for ever */
-    (void)alarm((unsigned)(warm + seconds) + 4 * PATIENCE_S);
+    (void)signal(SIGALRM,
+                 on_alarm); /* for what may block for ever: a connect, and where one connection is timed, its calls */
+    (void)alarm((unsigned)(warm + seconds) * (mode == FLOOD ? 2 : 1) + 4 * PATIENCE_S);
     make_stream();
     wait_for_server();
+    if (mode == IDLE) return idle(), 0;
     if (mode == BULK) bulk();
+    else if (mode == FLOOD) flood();
+    else if (mode == PING || mode == SPIN) round_trips(must_connect(), mode == SPIN ? MSG_DONTWAIT : 0);
     else messages();
     print_figures();
+    write_distribution();
     return 0;
 }
