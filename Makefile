@@ -96,6 +96,17 @@ bench-check: all ## compare the speed with hand-written servers; fails where it 
 peer-servers: ## build other people's echo servers, to compare with; installs what they need where it may (NO_INSTALL=1: not)
 	@CC='$(CC)' sh bench/peers/build.sh $(BUILD)
 
+$(BUILD)/interop/exchange: tests/interop/exchange.c uds_echo.h Makefile
+	@mkdir -p $(@D)
+	$(COMPILE) -I. $< -o $@ $(LDFLAGS) $(LDLIBS)
+
+# Its helpers are on the machine or are installed by the scripts; what is missing all the same is named and skipped.
+interop: all $(BUILD)/interop/exchange ## our server and client against socat, ncat, Node, asyncio, Perl, curl, libuv, libevent and the seed's
+	@sh bench/need.sh socat ncat curl python3 perl nodejs || true
+	@CC='$(CC)' sh bench/peers/build.sh $(BUILD)
+	@if command -v python3 >/dev/null; then python3 -B tests/interop/interop.py $(BUILD); \
+	 else echo "interop: python3 is missing"; echo "0 passed, 0 failed, 1 skipped"; fi
+
 compile-matrix: ## compile the header with every compiler, language standard and configuration that is here
 	@CC='$(CC)' sh tests/compile.sh
 
@@ -130,5 +141,5 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 	@echo "Variables: CC=$(CC) CFLAGS='$(CFLAGS)' BUILD=$(BUILD) WERROR=$(WERROR) PREFIX=$(PREFIX) NO_INSTALL"
 
-.PHONY: all c-tests demo test sanitize bench-check peer-servers compile-matrix reading lint format size install clean help
+.PHONY: all c-tests demo test sanitize bench-check interop peer-servers compile-matrix reading lint format size install clean help
 .DELETE_ON_ERROR:

@@ -4,7 +4,7 @@
        exchange half PATH      sends all it can before it reads, half-closes, waits a moment, and reads what is left
        exchange call PATH      the same bytes in one uds_echo_call()
 
-   Says on stderr what uds_echo_client_exchange() said last; exit status 0 only when that was as it should be. */
+   A number after the path is how many milliseconds it waits at most (30,000). Says on stderr what uds_echo_client_exchange() said last; exit status 0 only when that was as it should be. */
 
 #define _GNU_SOURCE 1
 #define UDS_ECHO_IMPLEMENTATION
@@ -15,7 +15,9 @@
 #include <string.h>
 #include <time.h>
 
-enum { PATIENCE_MS = 30000, PIECE = 100000 };
+enum { PIECE = 100000 };
+
+static int patience_ms = 30000;
 
 static unsigned char *read_all(size_t *size)
 {
@@ -34,12 +36,12 @@ static uds_echo_error whole(uds_echo_client *client, uds_echo_io *io)
 {
     uds_echo_io rest = {0};
     char more;
-    uds_echo_error error = uds_echo_client_exchange(client, io, PATIENCE_MS);
+    uds_echo_error error = uds_echo_client_exchange(client, io, patience_ms);
     if (error) return error;
     if ((error = uds_echo_client_finish(client))) return error;
     rest.in = &more;
     rest.in_size = 1;
-    error = uds_echo_client_exchange(client, &rest, PATIENCE_MS);
+    error = uds_echo_client_exchange(client, &rest, patience_ms);
     if (error == UDS_ECHO_OK) return UDS_ECHO_TRUNCATED; /* a byte nobody sent */
     return error == UDS_ECHO_END ? UDS_ECHO_OK : error;
 }
@@ -52,7 +54,7 @@ static uds_echo_error half(uds_echo_client *client, uds_echo_io *io)
     size_t room = io->in_size;
     uds_echo_error error;
     io->in_size = 0;
-    while ((error = uds_echo_client_exchange(client, io, PATIENCE_MS)) == UDS_ECHO_FULL && io->in_size < room)
+    while ((error = uds_echo_client_exchange(client, io, patience_ms)) == UDS_ECHO_FULL && io->in_size < room)
         io->in_size = room - io->in_size > PIECE ? io->in_size + PIECE : room;
     if (error) return error;
     if ((error = uds_echo_client_finish(client))) return error;
@@ -72,14 +74,15 @@ int main(int argc, char **argv)
     unsigned char *bytes, *back;
     char text[1024];
 
-    if (argc != 3) return fputs("usage: exchange whole|half|call PATH\n", stderr), 2;
+    if (argc < 3 || argc > 4) return fputs("usage: exchange whole|half|call PATH [MILLISECONDS]\n", stderr), 2;
+    if (argc == 4) patience_ms = atoi(argv[3]);
     bytes = read_all(&size);
     back = (unsigned char *)malloc(size + 1);
     if (!bytes || !back) return 3;
 
     desc.path = argv[2];
     if (!strcmp(argv[1], "call")) {
-        error = uds_echo_call(desc.path, bytes, size, back, size + 1, &got, PATIENCE_MS, NULL);
+        error = uds_echo_call(desc.path, bytes, size, back, size + 1, &got, patience_ms, NULL);
     } else {
         if (uds_echo_client_open(&client, &desc, &why)) {
             (void)uds_echo_explain(&why, desc.path, text, sizeof text);
