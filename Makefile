@@ -98,6 +98,24 @@ bench-check: all ## compare the speed with hand-written servers; fails where it 
 peer-servers: ## build other people's echo servers, to compare with; installs what they need where it may (NO_INSTALL=1: not)
 	@CC='$(CC)' sh bench/peers/build.sh $(BUILD)
 
+$(BUILD)/interop/exchange: tests/interop/exchange.c uds_echo.h Makefile
+	@mkdir -p $(@D)
+	$(COMPILE) -I. $< -o $@ $(LDFLAGS) $(LDLIBS)
+
+# Its helpers are on the machine or are installed by the scripts; what is missing all the same is named and skipped.
+interop: all $(BUILD)/interop/exchange ## our server and client against socat, ncat, Node, asyncio, Perl, curl, libuv, libevent and the seed's
+	@sh bench/need.sh socat ncat curl python3 perl nodejs || true
+	@CC='$(CC)' sh bench/peers/build.sh $(BUILD)
+	@if command -v python3 >/dev/null; then python3 -B tests/interop/interop.py $(BUILD); \
+	 else echo "interop: python3 is missing"; echo "0 passed, 0 failed, 1 skipped"; fi
+
+$(BUILD)/chaos/chaos: $(wildcard tests/chaos/*) uds_echo.h Makefile
+	@mkdir -p $(@D)
+	$(COMPILE) -I. -Itests/chaos tests/chaos/chaos.c -o $@ $(LDFLAGS) $(LDLIBS)
+
+chaos: $(BUILD)/chaos/chaos ## hundreds of clients that misbehave at random: CHAOS_SECONDS=60 (0: until SIGINT), SEED=n
+	@exec $(BUILD)/chaos/chaos
+
 compile-matrix: ## compile the header with every compiler, language standard and configuration that is here
 	@CC='$(CC)' sh tests/compile.sh
 
@@ -132,5 +150,5 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 	@echo "Variables: CC=$(CC) CFLAGS='$(CFLAGS)' BUILD=$(BUILD) WERROR=$(WERROR) PREFIX=$(PREFIX) NO_INSTALL"
 
-.PHONY: all c-tests demo test sanitize bench-check peer-servers compile-matrix reading lint format size install clean help
+.PHONY: all c-tests demo test sanitize bench-check interop chaos peer-servers compile-matrix reading lint format size install clean help
 .DELETE_ON_ERROR:

@@ -18,7 +18,7 @@ here() {
     libevent-dev) links event2/event.h event_core ;;
     nodejs) command -v node >/dev/null ;;
     gnuplot-nox) command -v gnuplot >/dev/null ;;
-    python3 | socat | valgrind | gcc) command -v "$1" >/dev/null ;;
+    python3 | socat | valgrind | gcc | ncat | curl | perl) command -v "$1" >/dev/null ;;
     *) echo "need: unknown package $1" >&2 && exit 2 ;;
     esac
 }
