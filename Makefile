@@ -92,8 +92,9 @@ sanitize: ## the same tests under ASan and UBSan, with gcc and with clang
 	        SCRIPTS='$(filter-out $(STATIC_SCRIPTS),$(SCRIPTS))' || failed="$$failed $$cc"; \
 	done; test -z "$$failed" || { echo "sanitize: failed with$$failed"; exit 1; }
 
-bench-check: all ## compare the speed with hand-written servers; fails where it fell behind
-	sh bench/check.sh $(BUILD)
+bench-check: all ## compare the speed with hand-written servers and libuv, count instructions; fails where it fell behind
+	@CC='$(CC)' sh bench/peers/build.sh $(BUILD) libuv_expert
+	@sh bench/check.sh $(BUILD)
 
 peer-servers: ## build other people's echo servers, to compare with; installs what they need where it may (NO_INSTALL=1: not)
 	@CC='$(CC)' sh bench/peers/build.sh $(BUILD)

@@ -1,71 +1,112 @@
 #!/bin/sh
-# check.sh [BUILD]: the speed that no change may lose. Compares BUILD/echo_server with the hand-written
-# BUILD/floor_epoll (BUILD: build), which are built already, and fails when the median of the ratios of single rounds
-# at 64 connections and 64 bytes is below 0.95. Machines are shared and noisy: what fails is measured once more, with
-# more rounds, before it counts. The other tables are to be read, not gates. It takes less than a minute.
+# check.sh [BUILD]: the speed that no change may lose. Compares BUILD/echo_server (BUILD: build) with the hand-written
+# servers in BUILD, and with libuv as an expert uses it where BUILD/peers has that, all built already; then counts its
+# instructions (instructions.sh). Every gate is the median of the ratios of single rounds, in which the servers take
+# turns. Machines are shared and noisy: what fails is measured once more, with more rounds, before it counts.
 #
 # Many short rounds, because their median strays less on a busy machine than that of a few long ones, which take as
-# long: UDS_ECHO_BENCH_ROUNDS (61) and UDS_ECHO_BENCH_SECONDS (0.1, of one server in one round) change both. Exit
-# status: 0 it passes, 1 it fails, 2 it could not be measured.
+# long: UDS_ECHO_BENCH_ROUNDS (61) and UDS_ECHO_BENCH_SECONDS (0.1, of one server in one round) change both; as they are
+# it takes a minute and a half. Ends with `N passed, N failed, N skipped`. Exit status: 0 all passed, 1 one failed, 2 it
+# could not be measured.
 set -u
 build=${1:-build}
 rounds=${UDS_ECHO_BENCH_ROUNDS:-61}
 seconds=${UDS_ECHO_BENCH_SECONDS:-0.1}
-gate=0.95
 here=$(dirname "$0")
 
 case $rounds in
 '' | 0* | *[!0-9]*) echo "check.sh: UDS_ECHO_BENCH_ROUNDS is not a number above 0" >&2 && exit 2 ;;
 esac
 case $build in /* | ./* | ../*) ;; *) build=./$build ;; esac
-load=$build/bench_load
-[ -x "$load" ] || load=$build/load
-for program in "$build/echo_server" "$build/floor_epoll" "$load"; do
-    [ -x "$program" ] || { echo "check.sh: there is no $program: run make first" >&2 && exit 2; }
+for program in echo_server floor_epoll floor_blocking load; do
+    [ -x "$build/$program" ] || { echo "check.sh: there is no $build/$program: run make first" >&2 && exit 2; }
 done
 
-table=$(mktemp "${TMPDIR:-/tmp}/bench-check.XXXXXX") || exit 2
+folder=$(mktemp -d "${TMPDIR:-/tmp}/bench-check.XXXXXX") || exit 2
 running=
 stop() {
     [ -z "$running" ] || kill "$running" 2>/dev/null
     [ -z "$running" ] || wait "$running" 2>/dev/null
-    rm -f "$table"
+    rm -rf "$folder"
 }
 trap stop EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# versus ROUNDS OPTIONS [-1]: one table, shown and kept.
+passed=0
+failed=0
+skipped=0
+epoll="epoll=$build/floor_epoll"
+blocking="blocking=$build/floor_blocking"
+expert=
+if [ -x "$build/peers/libuv_expert" ]; then
+    expert="libuv_expert=$build/peers/libuv_expert"
+else
+    echo "bench-check: libuv is not here: two gates skipped"
+    skipped=2
+fi
+
+# versus ROUNDS THEIRS ...: one table, shown, and its figures in raw.
 versus() {
+    versus_rounds=$1
+    shift
+    : >"$folder/raw"
     # shellcheck disable=SC2086 # nothing, or -1
-    sh "$here/compare.sh" ${3:-} -r "$1" -b "$load" -o "$2" "floor=$build/floor_epoll" "ours=$build/echo_server -q" \
-        >"$table" &
+    sh "$here/compare.sh" $core -r "$versus_rounds" -b "$build/load" -o "$options -t $seconds -w 0.02" -f "$folder/raw" \
+        "$@" "ours=$build/echo_server -q" >"$folder/table" &
     running=$!
     wait "$running"
     status=$?
     running=
-    cat "$table"
+    cat "$folder/table"
     [ $status -eq 0 ] || { echo "bench-check: not measured: FAIL" && exit $status; }
 }
 
-# Sets ratio, and says by its exit status whether it is enough.
-gate_with() {
-    versus "$1" "-c 64 -s 64 -t $seconds -w 0.02"
-    ratio=$(awk '$1 == "ours" { print $6 }' "$table")
-    echo "64 connections, 64 bytes: $ratio of the floor, median of $1 rounds"
-    awk -v ratio="$ratio" -v gate="$gate" 'BEGIN { exit !(ratio >= gate) }'
+# judge THEIRS: sets verdict and ratio.
+judge() {
+    ratio=$(awk -v work=work -v ours=ours -v theirs="$1" -v what="$what" -f "$here/ratio.awk" "$folder/raw" |
+        awk '{ print $1 }')
+    verdict=$(awk -v x="$ratio" -v wanted="$wanted" -v how="$how" \
+        'BEGIN { print (x != "" && (how == "least" ? x >= wanted : x <= wanted)) ? "PASS" : "FAIL" }')
 }
 
-few=$(((rounds + 3) / 4))
-versus "$few" "-c 1 -s 64 -t $seconds -w 0.02" -1
-versus "$few" "-c 1000 -s 64 -t $seconds -w 0.02"
-verdict=PASS
-if ! gate_with "$rounds"; then
-    echo "below $gate: once more, with more rounds"
-    first=$ratio
-    gate_with $((rounds * 5 / 3)) || verdict=FAIL
-    ratio="$first at first, then $ratio"
-fi
-echo "bench-check: ours/floor at 64 connections $ratio, wanted $gate: $verdict"
-[ $verdict = PASS ]
+# gates NAME THEIRS ...: what is measured is in core, options, what, how, wanted and share (of the rounds, in percent).
+gates() {
+    gates_name=$1
+    shift
+    few=$(((rounds * share + 99) / 100))
+    versus "$few" "$@"
+    again=
+    for theirs in "$@"; do
+        judge "${theirs%%=*}"
+        [ "$verdict" = PASS ] || again=1
+    done
+    if [ -n "$again" ]; then
+        echo "bench-check: $gates_name: short of what is wanted: once more, with more rounds"
+        versus $((few * 5 / 3)) "$@"
+    fi
+    for theirs in "$@"; do
+        judge "${theirs%%=*}"
+        if [ "$verdict" = PASS ]; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+        echo "bench-check: $verdict: $gates_name, ours/${theirs%%=*}: $what $ratio, wanted at $how $wanted"
+    done
+}
+
+core='' what=rate how=least wanted=0.95
+options='-c 64 -s 64' share=100
+gates "64 connections" "$epoll" ${expert:+"$expert"}
+options='-c 1000 -s 64' share=50
+gates "1,000 connections" "$epoll" ${expert:+"$expert"}
+options='-m bulk -s 65536' share=50
+gates "bulk" "$blocking"
+options='-m connect -s 64' share=65
+gates "connect, echo, close" "$epoll"
+options='-m ping -s 64' share=65 core=-1 what=p50 how=most wanted=1.05
+gates "round trip" "$epoll"
+
+if sh "$here/instructions.sh" "$build"; then passed=$((passed + 1))
+elif [ $? -eq 77 ]; then skipped=$((skipped + 1))
+else failed=$((failed + 1)); fi
+echo "$passed passed, $failed failed, $skipped skipped"
+[ $failed -eq 0 ]

@@ -10,7 +10,7 @@
 #include <string.h>
 
 enum {
-    SUB_BITS = 6, /* a bucket is 1/64 of a power of two wide: at most 1.6 % of what it holds */
+    SUB_BITS = 8, /* a bucket is 1/256 of a power of two wide: at most 0.4 % of what it holds */
     BUCKETS = 64 << SUB_BITS
 };
 

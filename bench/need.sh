@@ -40,7 +40,10 @@ install() {
 
 find_missing() {
     missing=
-    for package in $packages; do here "$package" || missing="$missing $package"; done
+    for package in $packages; do
+        case "$missing " in *" $package "*) continue ;; esac
+        here "$package" || missing="$missing $package"
+    done
 }
 
 [ $# -gt 0 ] || { echo "usage: need.sh PACKAGE ..." >&2 && exit 2; }

@@ -1,17 +1,31 @@
 #!/bin/sh
-# build.sh [BUILD]: puts other people's echo servers into BUILD/peers (BUILD: build), each a program that takes the path
-# of its socket: libuv libuv_expert libevent node asyncio seed socat rust. What they need is installed where it is
-# missing and may be (NO_INSTALL=1: it is not); rustc only counts where it is here already, since it is large. Says which
-# were built and which were skipped, and why. Exit status: 0, also when some were skipped; 1 when one does not build.
+# build.sh [BUILD [NAME ...]]: puts other people's echo servers into BUILD/peers (BUILD: build), each a program that takes
+# the path of its socket: libuv libuv_expert libevent node asyncio seed socat rust, or those that are named. What they
+# need is installed where it is missing and may be (NO_INSTALL=1: it is not); rustc only counts where it is here already,
+# since it is large. Says which were built and which were skipped, and why. Exit status: 0, also when some were skipped;
+# 1 when one does not build.
 set -u
 build=${1:-build}
+[ $# -eq 0 ] || shift
+wanted=${*:-libuv libuv_expert libevent node asyncio seed socat rust}
 here=$(dirname "$0")
 cc=${CC:-cc}
 built=
 skipped=
 mkdir -p "$build/peers" || exit 1
 
-sh "$here/../need.sh" libuv1-dev libevent-dev nodejs python3 socat
+packages=
+for name in $wanted; do
+    case $name in
+    libuv | libuv_expert) packages="$packages libuv1-dev" ;;
+    libevent) packages="$packages libevent-dev" ;;
+    node) packages="$packages nodejs" ;;
+    asyncio | seed) packages="$packages python3" ;;
+    socat) packages="$packages socat" ;;
+    esac
+done
+# shellcheck disable=SC2086 # a list of words
+[ -z "$packages" ] || sh "$here/../need.sh" $packages
 
 have() { NO_INSTALL=1 sh "$here/../need.sh" "$1" >/dev/null; }
 
@@ -38,14 +52,18 @@ script() {
     made "$here/$1" "$build/peers/${1%.*}" install -m 755 "$here/$1" "$build/peers/${1%.*}"
 }
 
-compiled libuv libuv1-dev -luv
-compiled libuv_expert libuv1-dev -luv
-compiled libevent libevent-dev -levent_core
-script node.js nodejs
-script asyncio.py python3
-script seed.py python3
-script socat.sh socat
-if rustc --version >/dev/null 2>&1; then
-    made "$here/rust.rs" "$build/peers/rust" rustc -O -o "$build/peers/rust" "$here/rust.rs"
-else skip rust rustc; fi
+for name in $wanted; do
+    case $name in
+    libuv | libuv_expert) compiled "$name" libuv1-dev -luv ;;
+    libevent) compiled libevent libevent-dev -levent_core ;;
+    node) script node.js nodejs ;;
+    asyncio | seed) script "$name.py" python3 ;;
+    socat) script socat.sh socat ;;
+    rust)
+        if ! rustc --version >/dev/null 2>&1; then skip rust rustc
+        else made "$here/rust.rs" "$build/peers/rust" rustc -O -o "$build/peers/rust" "$here/rust.rs"; fi
+        ;;
+    *) echo "peers: there is no $name" >&2 && exit 1 ;;
+    esac
+done
 echo "peers: built$built$skipped"

@@ -1,0 +1,19 @@
+# ratio.awk: from the figures that compare.sh keeps, the ratio of one server to another: the median over the rounds that
+# both have, the least, the greatest, and how many rounds these were. Prints nothing where there is none.
+#
+#     awk -v work=c64 -v ours=ours -v theirs=floor -v what=rate -f bench/ratio.awk raw.tsv
+
+BEGIN { FS = "\t" }
+
+$1 == work && $4 == what && $3 == ours { mine[$2] = $5 }
+$1 == work && $4 == what && $3 == theirs { other[$2] = $5 }
+
+END {
+    for (round in mine) {
+        if (!(round in other) || other[round] == 0) continue
+        x = mine[round] / other[round]
+        for (j = n++; j > 0 && list[j] > x; j--) list[j + 1] = list[j]
+        list[j + 1] = x
+    }
+    if (n) printf "%.3f %.3f %.3f %d\n", n % 2 ? list[(n + 1) / 2] : (list[n / 2] + list[n / 2 + 1]) / 2, list[1], list[n], n
+}
