@@ -121,10 +121,10 @@ static void open_server(int k)
         int fd;
         fuzz_fault_settle(); /* what the harness needs does not fail */
         fd = fuzz_listener("/w/adopted", 2);
+        fake_remove("/w/adopted");
         d->path = NULL;
         error = uds_echo_server_adopt(&made, fd, d, &why);
         if (error) (void)fake_close(fd);
-        fake_remove("/w/adopted");
     } else {
         error = uds_echo_server_open(&made, d, &why);
     }
@@ -178,6 +178,7 @@ static void close_server(int k)
 
 static void stop_server(int k, uds_echo_stop how)
 {
+    fuzz_fault_settle(); /* the kernel never refuses to ring, and a stop that is lost would be waited for */
     uds_echo_server_stop(servers[k], how);
     stopping[k] = 1;
 }

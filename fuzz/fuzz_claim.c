@@ -127,6 +127,7 @@ static uds_echo_error expected(void)
     case BOUND: return UDS_ECHO_IN_USE;
     case STALE:
         if (desc.on_existing == UDS_ECHO_REFUSE) return UDS_ECHO_EXISTS;
+        if (!can_lock) return UDS_ECHO_DENIED;
         if (fake.foreign_lock) return UDS_ECHO_BUSY;
         break;
     default: break;
@@ -183,7 +184,6 @@ static void start(unsigned char how)
     undisturbed = !meddled && !(fuzz_fault_at && fake_fault_happened());
     /* -1 asks for the lock once; that is one look, and stale must be seen twice */
     if (wanted == UDS_ECHO_OK && desc.lock_ms < 0 && was_stale) undisturbed = 0;
-    if (wanted == UDS_ECHO_OK && was_stale && !can_lock) wanted = UDS_ECHO_DENIED;
     if (fuzz_fault_at && fake_call_at(fuzz_fault_at) == FAKE_open)
         can_lock = 0; /* it opened the folder the other way */
     CHECK((!error || why.error == error) && why.call, "the failure is not filled in");
