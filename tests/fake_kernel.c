@@ -1117,6 +1117,20 @@ static void close_pipe_end(int fd)
     wake_pipe(fds[fd].index, fds[fd].kind == K_PIPE_OUT ? K_PIPE_IN : K_PIPE_OUT, ANYTHING);
 }
 
+static void release(int fd)
+{
+    descriptor *d = &fds[fd];
+    int i;
+    while (d->watch) drop_watch(d->watch - 1);
+    for (i = 0; d->kind == K_EPOLL && i < watches_used; i++)
+        if (watches[i].epoll == fd) drop_watch(i);
+    for (i = 0; d->kind == K_DIR && i < inodes_used; i++)
+        if (locks[i] == fd + 1) locks[i] = 0;
+    if (d->kind == K_SOCKET) close_sock(d->index);
+    if (d->kind == K_PIPE_IN || d->kind == K_PIPE_OUT) close_pipe_end(fd);
+    d->kind = K_NONE;
+}
+
 int fake_close(int fd)
 {
     descriptor *d;
@@ -1128,15 +1142,8 @@ int fake_close(int fd)
         /* epoll(7): where a forked child holds the descriptor too, closing it does not take it out */
         if (fds[watches[i - 1].epoll].index == (int)fake.pid) complain_fd("closed while epoll watches it", fd);
     }
-    while (d->watch) drop_watch(d->watch - 1);
-    for (i = 0; d->kind == K_EPOLL && i < watches_used; i++)
-        if (watches[i].epoll == fd) drop_watch(i);
     if (fault_happened && fault_for_ever == FAKE_UNTIL_CLOSE) fault_at = 0;
-    for (i = 0; d->kind == K_DIR && i < inodes_used; i++)
-        if (locks[i] == fd + 1) locks[i] = 0;
-    if (d->kind == K_SOCKET) close_sock(d->index);
-    if (d->kind == K_PIPE_IN || d->kind == K_PIPE_OUT) close_pipe_end(fd);
-    d->kind = K_NONE;
+    release(fd);
     if (!failing) return done(0);
     errno = os_error; /* close(2): it is closed all the same */
     return -1;
@@ -1847,6 +1854,16 @@ void fake_reset(void)
     (void)new_inode(F_DIR, 0755);
     inodes[ROOT].links = 1;
     fake_put_dir("/w");
+}
+
+void fake_crash(void)
+{
+    int i;
+    for (i = 0; i < fds_used; i++)
+        if (fds[i].kind) release(i);
+    for (i = 0; i < blocks_used; i++)
+        if (blocks[i].at) forget(&blocks[i]);
+    fake.pid++;
 }
 
 void fake_finish(void)
