@@ -114,6 +114,13 @@ $(BUILD)/chaos/chaos: $(wildcard tests/chaos/*) uds_echo.h Makefile
 chaos: $(BUILD)/chaos/chaos ## hundreds of clients that misbehave at random: CHAOS_SECONDS=60 (0: until SIGINT), SEED=n
 	@exec $(BUILD)/chaos/chaos
 
+peers: all $(BUILD)/interop/exchange ## which echo server falls into which pitfall: writes docs/peers.md from what it sees
+	@CC='$(CC)' sh bench/peers/build.sh $(BUILD)
+	@CC='$(CC)' sh tests/peers/orderly.sh $(BUILD)
+	@mkdir -p docs
+	@if command -v python3 >/dev/null; then python3 -B tests/peers/peers.py $(BUILD) docs/peers.md; \
+	 else echo "peers: python3 is missing"; echo "0 passed, 0 failed, 1 skipped"; fi
+
 compile-matrix: ## compile the header with every compiler, language standard and configuration that is here
 	@CC='$(CC)' sh tests/compile.sh
 
@@ -148,5 +155,5 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 	@echo "Variables: CC=$(CC) CFLAGS='$(CFLAGS)' BUILD=$(BUILD) WERROR=$(WERROR) PREFIX=$(PREFIX) NO_INSTALL"
 
-.PHONY: all c-tests demo test sanitize bench-check interop chaos peer-servers compile-matrix reading lint format size install clean help
+.PHONY: all c-tests demo test sanitize bench-check interop chaos peers peer-servers compile-matrix reading lint format size install clean help
 .DELETE_ON_ERROR:
