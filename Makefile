@@ -90,6 +90,9 @@ sanitize: ## the same tests under ASan and UBSan, with gcc and with clang
 	        SCRIPTS='$(filter-out $(STATIC_SCRIPTS),$(SCRIPTS))' || failed="$$failed $$cc"; \
 	done; test -z "$$failed" || { echo "sanitize: failed with$$failed"; exit 1; }
 
+bench: all peer-servers ## measure beside floors and other people's servers: prints the table of goals, draws docs/plots (ten minutes)
+	@CC='$(CC)' sh bench/bench.sh $(BUILD)
+
 bench-check: all ## compare the speed with hand-written servers and libuv, count instructions; fails where it fell behind
 	@CC='$(CC)' sh bench/peers/build.sh $(BUILD) libuv_expert
 	@sh bench/check.sh $(BUILD)
@@ -130,5 +133,5 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 	@echo "Variables: CC=$(CC) CFLAGS='$(CFLAGS)' BUILD=$(BUILD) WERROR=$(WERROR) PREFIX=$(PREFIX) NO_INSTALL"
 
-.PHONY: all c-tests demo test sanitize bench-check peer-servers compile-matrix reading lint format size install clean help
+.PHONY: all c-tests demo test sanitize bench bench-check peer-servers compile-matrix reading lint format size install clean help
 .DELETE_ON_ERROR:

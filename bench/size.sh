@@ -13,20 +13,24 @@ compile() {
     gcc -std=c99 -Os -D_GNU_SOURCE -DUDS_ECHO_IMPLEMENTATION -x c -c "$here/../uds_echo.h" -o "$build/size.o"
 }
 
-# The milliseconds that all children took so far: the second line of what times(1) says, as in "0m1.23s 0m0.45s".
-spent() {
+# Sets spent to the milliseconds that all children took so far: the second line of times(1), as in "0m1.23s 0m0.45s".
+# That counts this shell's own children, so it is not asked from a subshell.
+tell_spent() {
     times >"$build/size.times"
-    awk 'NR == 2 { for (i = 1; i <= 2; i++) { split($i, t, /[ms]/); ms += t[1] * 60000 + t[2] * 1000 } print int(ms) }' \
-        "$build/size.times"
+    spent=$(awk 'NR == 2 { for (i = 1; i <= 2; i++) { split($i, t, /[ms]/); ms += t[1] * 60000 + t[2] * 1000 }
+                           print int(ms) }' "$build/size.times")
 }
 
 least=
 for _ in 1 2 3; do
-    before=$(spent)
+    tell_spent
+    before=$spent
     compile || exit 2
-    took=$(($(spent) - before))
+    tell_spent
+    took=$((spent - before))
     if [ -z "$least" ] || [ $took -lt "$least" ]; then least=$took; fi
 done
+[ "$least" -gt 0 ] || { echo "size: the time of a compile could not be told" >&2 && exit 2; }
 
 bytes=$(size -A "$build/size.o" | awk '$1 ~ /^\.text/ { sum += $2 } END { print sum + 0 }')
 [ "$bytes" -gt 0 ] || { echo "size: no code was found" >&2 && exit 2; }
