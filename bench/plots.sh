@@ -10,7 +10,7 @@ servers="epoll ours libuv_expert rust libevent"
 
 style() {
     cat <<'END'
-set terminal svg size 800,420 dynamic font "sans-serif,13"
+set terminal svg size 800,420 dynamic noenhanced font "sans-serif,13"
 set border 3 linecolor rgb "#808080"
 set tics nomirror textcolor rgb "#808080"
 set key left top textcolor rgb "#808080"
@@ -54,7 +54,7 @@ series() {
 draw() {
     { style && echo "set output '$folder/$1.svg'" && echo "$2" && echo "plot $clauses"; } >"$folder/$1.gp"
     gnuplot "$folder/$1.gp" || exit 1
-    sed '/<desc>/,/<\/desc>/d' "$folder/$1.svg" >"$plots/$1.svg"
+    sed -e '/<desc>.*<\/desc>/d' -e '/<title>.*<\/title>/d' "$folder/$1.svg" >"$plots/$1.svg"
     echo "plots: $plots/$1.svg"
 }
 
@@ -91,7 +91,7 @@ done
 draw latency 'set title "Round trip of 64 bytes, one client, one core"
 set logscale xy
 set xrange [1:100000]
-set xtics ("0 %%" 1, "90 %%" 10, "99 %%" 100, "99.9 %%" 1000, "99.99 %%" 10000, "99.999 %%" 100000)
+set xtics ("0 %" 1, "90 %" 10, "99 %" 100, "99.9 %" 1000, "99.99 %" 10000, "99.999 %" 100000)
 set xlabel "share of round trips that took no longer"
 set ylabel "microseconds"
 set key left top'
