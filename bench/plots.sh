@@ -91,7 +91,7 @@ done
 draw latency 'set title "Round trip of 64 bytes, one client, one core"
 set logscale xy
 set xrange [1:100000]
-set xtics ("0 %" 1, "90 %" 10, "99 %" 100, "99.9 %" 1000, "99.99 %" 10000, "99.999 %" 100000)
+set xtics ("0 %%" 1, "90 %%" 10, "99 %%" 100, "99.9 %%" 1000, "99.99 %%" 10000, "99.999 %%" 100000)
 set xlabel "share of round trips that took no longer"
 set ylabel "microseconds"
 set key left top'
