@@ -92,6 +92,9 @@ sanitize: ## the same tests under ASan and UBSan, with gcc and with clang
 	        SCRIPTS='$(filter-out $(STATIC_SCRIPTS),$(SCRIPTS))' || failed="$$failed $$cc"; \
 	done; test -z "$$failed" || { echo "sanitize: failed with$$failed"; exit 1; }
 
+bench: all peer-servers ## measure beside floors and other people's servers: prints the table of goals, draws docs/plots (ten minutes)
+	@CC='$(CC)' sh bench/bench.sh $(BUILD)
+
 bench-check: all ## compare the speed with hand-written servers and libuv, count instructions; fails where it fell behind
 	@CC='$(CC)' sh bench/peers/build.sh $(BUILD) libuv_expert
 	@sh bench/check.sh $(BUILD)
@@ -145,9 +148,8 @@ lint: ## shellcheck and clang-format, each if it is here
 format: ## put the C files of examples, bench and tests into the style of .clang-format
 	clang-format -i $(C_FILES)
 
-size: ## the size of the implementation's code, gcc -Os
-	@mkdir -p $(BUILD)
-	@gcc $(STD) -Os -D_GNU_SOURCE -DUDS_ECHO_IMPLEMENTATION -x c -c uds_echo.h -o $(BUILD)/size.o && size $(BUILD)/size.o
+size: ## the size of the implementation's code and what a compile takes; fails over the limits
+	@sh bench/size.sh $(BUILD)
 
 install: ## copy the header to $(DESTDIR)$(PREFIX)/include
 	install -d '$(DESTDIR)$(PREFIX)/include'
@@ -161,4 +163,5 @@ help: ## list the targets
 	@echo "Variables: CC=$(CC) CFLAGS='$(CFLAGS)' BUILD=$(BUILD) WERROR=$(WERROR) PREFIX=$(PREFIX) NO_INSTALL"
 
 .PHONY: all c-tests demo test sanitize bench-check interop chaos peers peer-servers compile-matrix reading lint format size install clean help
+.PHONY: all c-tests demo test sanitize bench bench-check peer-servers compile-matrix reading lint format size install clean help
 .DELETE_ON_ERROR:

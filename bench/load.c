@@ -362,7 +362,7 @@ static void round_trips(int fd, int how)
         began = now;
         round_trip(fd, from, how);
         now = now_ns();
-        if (now < end) count_message(began, now);
+        if (!over(now)) count_message(began, now);
     }
     close_window();
 }
