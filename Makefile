@@ -80,6 +80,9 @@ test: all ## pass every test; installs cmocka where it is missing and may be ins
 	    CC='$(CC)' UDS_ECHO_BUILD='$(BUILD)' sh tests/run.sh --skip '$(C_TESTS)' $(SCRIPTS); \
 	fi
 
+# What ThreadSanitizer can follow: threads, but no test that forks and goes on in the child.
+THREADED := tests/os/test_threads.c
+
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 # These read or compile the header and run nothing of it: once, in `make test`, is enough.
 STATIC_SCRIPTS := tests/compile.sh tests/reading.sh
@@ -132,6 +135,24 @@ include fuzz/fuzz.mk
 compile-matrix: ## compile the header with every compiler, language standard and configuration that is here
 	@CC='$(CC)' sh tests/compile.sh
 
+trace-hash: ## what the fake kernel saw of fixed inputs, as committed; UPDATE=1 where it is meant to change
+	@CC='$(CC)' sh tests/trace.sh '$(BUILD)/trace'
+
+portability: ## build and run the tests with other compilers, C libraries and processors; TARGETS='musl s390x': only these
+	@sh tests/portability.sh '$(BUILD)/portability' $(TARGETS)
+
+tsan: ## the tests over real sockets and threads under ThreadSanitizer, with gcc and with clang
+	@failed=; for cc in gcc clang; do \
+	    if ! command -v $$cc >/dev/null; then echo "tsan: $$cc is not installed: skipped"; continue; fi; \
+	    echo "tsan: $$cc"; \
+	    TSAN_OPTIONS=halt_on_error=1 $(MAKE) --no-print-directory $(JOBS) test CC=$$cc BUILD=$(BUILD)/tsan-$$cc \
+	        CFLAGS='-O1 -g -fsanitize=thread -fno-omit-frame-pointer' UNIT= FAULT= OS='$(THREADED)' BENCHES= \
+	        SCRIPTS=tests/examples.sh || failed="$$failed $$cc"; \
+	done; test -z "$$failed" || { echo "tsan: failed with$$failed"; exit 1; }
+
+valgrind: ## the unit tests under valgrind: invalid and uninitialised memory, leaks, descriptors
+	@CC='$(CC)' sh tests/valgrind.sh '$(BUILD)/valgrind'
+
 reading: ## check what a reader relies on: short functions, one platform section, the diagram, the seam
 	@CC='$(CC)' sh tests/reading.sh
 
@@ -162,6 +183,6 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "Variables: CC=$(CC) CFLAGS='$(CFLAGS)' BUILD=$(BUILD) WERROR=$(WERROR) PREFIX=$(PREFIX) NO_INSTALL"
 
-.PHONY: all c-tests demo test sanitize bench-check interop chaos peers peer-servers compile-matrix reading lint format size install clean help
-.PHONY: all c-tests demo test sanitize bench bench-check peer-servers compile-matrix reading lint format size install clean help
+.PHONY: all c-tests demo test sanitize bench bench-check interop chaos peers peer-servers compile-matrix reading lint \
+        format size install clean help trace-hash portability tsan valgrind
 .DELETE_ON_ERROR:

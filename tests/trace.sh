@@ -4,7 +4,6 @@
 # makes other calls changes them, and UPDATE=1 writes them anew. --lines only prints them, those of the corpora, too.
 # TEST_RUNNER is a command that runs programs of another processor.
 set -u
-ulimit -c 0
 LC_ALL=C
 export LC_ALL
 lines=
