@@ -29,7 +29,7 @@ FAKE_TESTS := $(patsubst %.c,$(BUILD)/%,$(UNIT) $(FAULT)) $(patsubst %.c,$(BUILD
               $(patsubst %.c,$(BUILD)/%_plain,$(VARIED))
 OS_TESTS   := $(patsubst %.c,$(BUILD)/%,$(OS))
 C_TESTS    := $(FAKE_TESTS) $(OS_TESTS)
-SCRIPTS    ?= $(filter-out tests/run.sh tests/need.sh,$(wildcard tests/*.sh))
+SCRIPTS    ?= $(filter-out tests/run.sh tests/need.sh tests/analyze.sh,$(wildcard tests/*.sh))
 
 # `make test` builds in parallel on its own, unless make was already told how parallel to be.
 JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1))
@@ -65,6 +65,7 @@ $(OS_TESTS): $(BUILD)/%: %.c $(HEADERS) Makefile
 	$(COMPILE) -I. -Itests $< -o $@ $(LDFLAGS) $(LDLIBS) -lcmocka
 
 c-tests: $(C_TESTS)
+fake-tests: $(FAKE_TESTS)
 
 demo: $(BUILD)/echo_server $(BUILD)/echo_client ## watch a client and a server talk, over a socket in a temporary folder
 	@sh examples/demo.sh $(BUILD)
@@ -99,6 +100,34 @@ compile-matrix: ## compile the header with every compiler, language standard and
 reading: ## check what a reader relies on: short functions, one platform section, the diagram, the seam
 	@CC='$(CC)' sh tests/reading.sh
 
+PYTHON ?= python3
+
+planted: ## put each planted bug into a copy of the header: at least 90 % must be found by the tests
+	@sh tests/need.sh cmocka python3 && CC='$(CC)' $(PYTHON) tests/planted/planted.py tests '$(BUILD)/planted'
+
+planted-fuzz: ## the same for the fuzzers: SEEDS=1 BUGS=10 RUNS=200000; the whole: SEEDS=10 BUGS=all RUNS=2000000
+	@sh tests/need.sh clang-rt python3 && $(PYTHON) tests/planted/planted.py fuzz '$(BUILD)/planted'
+
+mutants: ## force conditional jumps of the header both ways: MUTANTS=300 of them drawn by SEED=1, or MUTANTS=all
+	@sh tests/mutants/mutants.sh '$(BUILD)/mutants'
+
+negative: ## check the checks: deliberate faults that sanitizers, analysers, the fake kernel and the runner must report
+	@sh tests/negative/negative.sh '$(BUILD)/negative'
+
+coverage: ## what of the header all tests together run, as HTML in build/coverage/html; lines 100 %, branches 98 %
+	@sh tests/coverage/coverage.sh '$(BUILD)/coverage'
+
+analyze: ## gcc -fanalyzer, clang's analyzer, clang-tidy and cppcheck over the implementation
+	@sh tests/analyze.sh all
+
+analyze-gcc analyze-clang analyze-tidy analyze-cppcheck: analyze-%: ## one of them
+	@sh tests/analyze.sh $*
+
+msan: ## the tests over the fake kernel under MemorySanitizer
+	@sh tests/need.sh cmocka clang-rt && $(MAKE) --no-print-directory $(JOBS) fake-tests CC=clang BUILD=$(BUILD)/msan \
+	    CFLAGS='-O1 -g -fsanitize=memory -fno-sanitize-recover=all -fsanitize-memory-track-origins' && \
+	    UDS_ECHO_BUILD='$(BUILD)/msan' sh tests/run.sh $(FAKE_TESTS:$(BUILD)/%=$(BUILD)/msan/%)
+
 C_FILES := $(wildcard examples/*.c bench/*.c tests/*.[ch] tests/*/*.[ch])
 SH_FILES := $(wildcard examples/*.sh bench/*.sh tests/*.sh tests/*/*.sh)
 
@@ -127,5 +156,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 	@echo "Variables: CC=$(CC) CFLAGS='$(CFLAGS)' BUILD=$(BUILD) WERROR=$(WERROR) PREFIX=$(PREFIX) NO_INSTALL"
 
+.PHONY: planted planted-fuzz mutants negative coverage analyze analyze-gcc analyze-clang analyze-tidy \
+        analyze-cppcheck msan fake-tests
 .PHONY: all c-tests demo test sanitize bench-check compile-matrix reading lint format size install clean help
 .DELETE_ON_ERROR:
