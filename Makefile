@@ -32,6 +32,7 @@ C_TESTS    := $(FAKE_TESTS) $(OS_TESTS)
 # Scripts that are no tests of `make test`: each has a target of its own below, or is called by one that has.
 TOOLS      := cmocka.sh portability.sh trace.sh valgrind.sh
 SCRIPTS    ?= $(filter-out $(addprefix tests/,run.sh need.sh $(TOOLS)),$(wildcard tests/*.sh))
+SCRIPTS    ?= $(filter-out tests/run.sh tests/need.sh tests/analyze.sh,$(wildcard tests/*.sh))
 
 # `make test` builds in parallel on its own, unless make was already told how parallel to be.
 JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1))
@@ -67,6 +68,7 @@ $(OS_TESTS): $(BUILD)/%: %.c $(HEADERS) Makefile
 	$(COMPILE) -I. -Itests $< -o $@ $(LDFLAGS) $(LDLIBS) -lcmocka
 
 c-tests: $(C_TESTS)
+fake-tests: $(FAKE_TESTS)
 
 demo: $(BUILD)/echo_server $(BUILD)/echo_client ## watch a client and a server talk, over a socket in a temporary folder
 	@sh examples/demo.sh $(BUILD)
@@ -158,6 +160,36 @@ reading: ## check what a reader relies on: short functions, one platform section
 
 C_FILES := $(wildcard fuzz/*.[ch] examples/*.c bench/*.[ch] bench/*/*.c tests/*.[ch] tests/*/*.[ch])
 SH_FILES := $(wildcard fuzz/*.sh examples/*.sh bench/*.sh bench/*/*.sh tests/*.sh tests/*/*.sh)
+PYTHON ?= python3
+
+planted: ## put each planted bug into a copy of the header: at least 90 % must be found by the tests
+	@sh tests/need.sh cmocka python3 && CC='$(CC)' $(PYTHON) tests/planted/planted.py tests '$(BUILD)/planted'
+
+planted-fuzz: ## the same for the fuzzers: SEEDS=1 BUGS=10 RUNS=200000; the whole: SEEDS=10 BUGS=all RUNS=2000000
+	@sh tests/need.sh clang-rt python3 && $(PYTHON) tests/planted/planted.py fuzz '$(BUILD)/planted'
+
+mutants: ## force conditional jumps of the header both ways: MUTANTS=300 of them drawn by SEED=1, or MUTANTS=all
+	@sh tests/mutants/mutants.sh '$(BUILD)/mutants'
+
+negative: ## check the checks: deliberate faults that sanitizers, analysers, the fake kernel and the runner must report
+	@sh tests/negative/negative.sh '$(BUILD)/negative'
+
+coverage: ## what of the header all tests together run, as HTML in build/coverage/html; lines 100 %, branches 98 %
+	@sh tests/coverage/coverage.sh '$(BUILD)/coverage'
+
+analyze: ## gcc -fanalyzer, clang's analyzer, clang-tidy and cppcheck over the implementation
+	@sh tests/analyze.sh all
+
+analyze-gcc analyze-clang analyze-tidy analyze-cppcheck: analyze-%: ## one of them
+	@sh tests/analyze.sh $*
+
+msan: ## the tests over the fake kernel under MemorySanitizer
+	@sh tests/need.sh cmocka clang-rt && $(MAKE) --no-print-directory $(JOBS) fake-tests CC=clang BUILD=$(BUILD)/msan \
+	    CFLAGS='-O1 -g -fsanitize=memory -fno-sanitize-recover=all -fsanitize-memory-track-origins' && \
+	    UDS_ECHO_BUILD='$(BUILD)/msan' sh tests/run.sh $(FAKE_TESTS:$(BUILD)/%=$(BUILD)/msan/%)
+
+C_FILES := $(wildcard examples/*.c bench/*.c tests/*.[ch] tests/*/*.[ch])
+SH_FILES := $(wildcard examples/*.sh bench/*.sh tests/*.sh tests/*/*.sh)
 
 lint: ## shellcheck and clang-format, each if it is here
 	@if command -v shellcheck >/dev/null; then shellcheck $(SH_FILES) && echo "shellcheck: fine"; \
@@ -185,4 +217,7 @@ help: ## list the targets
 
 .PHONY: all c-tests demo test sanitize bench bench-check interop chaos peers peer-servers compile-matrix reading lint \
         format size install clean help trace-hash portability tsan valgrind
+.PHONY: planted planted-fuzz mutants negative coverage analyze analyze-gcc analyze-clang analyze-tidy \
+        analyze-cppcheck msan fake-tests
+.PHONY: all c-tests demo test sanitize bench-check compile-matrix reading lint format size install clean help
 .DELETE_ON_ERROR:
