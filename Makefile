@@ -30,7 +30,7 @@ FAKE_TESTS := $(patsubst %.c,$(BUILD)/%,$(UNIT) $(FAULT)) $(patsubst %.c,$(BUILD
 OS_TESTS   := $(patsubst %.c,$(BUILD)/%,$(OS))
 C_TESTS    := $(FAKE_TESTS) $(OS_TESTS)
 # Scripts that are no tests of `make test`: each has a target of its own below, or is called by one that has.
-TOOLS      := cmocka.sh portability.sh trace.sh valgrind.sh
+TOOLS      := cmocka.sh portability.sh trace.sh tsan.sh valgrind.sh
 SCRIPTS    ?= $(filter-out $(addprefix tests/,run.sh need.sh $(TOOLS)),$(wildcard tests/*.sh))
 SCRIPTS    ?= $(filter-out tests/run.sh tests/need.sh tests/analyze.sh,$(wildcard tests/*.sh))
 
@@ -143,13 +143,13 @@ trace-hash: ## what the fake kernel saw of fixed inputs, as committed; UPDATE=1 
 portability: ## build and run the tests with other compilers, C libraries and processors; TARGETS='musl s390x': only these
 	@sh tests/portability.sh '$(BUILD)/portability' $(TARGETS)
 
-tsan: ## the tests over real sockets and threads under ThreadSanitizer, with gcc and with clang
+tsan: ## threads that share, stop and wake, and examples/threads.c, under ThreadSanitizer with gcc and with clang
 	@failed=; for cc in gcc clang; do \
 	    if ! command -v $$cc >/dev/null; then echo "tsan: $$cc is not installed: skipped"; continue; fi; \
 	    echo "tsan: $$cc"; \
 	    TSAN_OPTIONS=halt_on_error=1 $(MAKE) --no-print-directory $(JOBS) test CC=$$cc BUILD=$(BUILD)/tsan-$$cc \
 	        CFLAGS='-O1 -g -fsanitize=thread -fno-omit-frame-pointer' UNIT= FAULT= OS='$(THREADED)' BENCHES= \
-	        SCRIPTS=tests/examples.sh || failed="$$failed $$cc"; \
+	        SCRIPTS=tests/tsan.sh || failed="$$failed $$cc"; \
 	done; test -z "$$failed" || { echo "tsan: failed with$$failed"; exit 1; }
 
 valgrind: ## the unit tests under valgrind: invalid and uninitialised memory, leaks, descriptors

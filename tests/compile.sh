@@ -31,7 +31,7 @@ language_of() {
 # A line of nm's for each symbol that is not ours.
 foreign_symbols() {
     nm --defined-only "$1" | awk '
-        $2 ~ /[A-Z]/ && $3 !~ /^uds_echo_/ { print "public symbol without the prefix:", $3 }
+        $2 ~ /[A-Z]/ && $3 !~ /^(uds_echo_|__x86\.get_pc_thunk\.)/ { print "public symbol without the prefix:", $3 }
         $2 ~ /[a-z]/ && $3 !~ /^(ue_|uds_echo_|\.L|L\.|\$[adtx]|__func__|__PRETTY_FUNCTION__|CSWTCH|switch\.table)/ {
             print "private symbol without the prefix:", $3 }'
 }
@@ -54,7 +54,9 @@ seam_breaks() {
     $nm -u "$1" | awk '{ print $NF }' | grep -vxE "$of_compilers" | sort -u >"$1.needs"
     grep -wE "${2:-.*}" tests/compile/undefined.txt | sed 's/ .*//' | sort -u >"$1.listed"
     grep -q '^fake_recv$' "$1.needs" || echo "the header needs no recv"
-    comm -23 "$1.needs" "$1.listed" | sed 's/^/needed, not listed: /'
+    allowed= # an optimizer makes one pure function of another
+    [ -n "${2:-}" ] || allowed=$pure
+    comm -23 "$1.needs" "$1.listed" | grep -vxE "${allowed:-none}" | sed 's/^/needed, not listed: /'
     [ -z "${2:-}" ] || comm -13 "$1.needs" "$1.listed" | sed 's/^/listed, not needed: /'
 }
 
