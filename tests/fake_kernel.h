@@ -119,7 +119,7 @@ unsigned long fake_calls_of(fake_call what);
 fake_call fake_call_at(unsigned long call); /* of this run; the first 100,000 are kept */
 const int *fake_errors_of(fake_call what);  /* 0-terminated */
 const char *fake_name_of(fake_call what);
-unsigned long long fake_trace_hash(void); /* FNV-1a over every call's name, arguments, result and errno */
+unsigned long long fake_trace_hash(void); /* FNV-1a over every call's name, arguments, result and errno; no sizes */
 
 long long fake_now_ms(void);
 void fake_sleep(int ms);
