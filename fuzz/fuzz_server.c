@@ -259,9 +259,11 @@ static void nobody_is_forgotten(void)
 static void finish(void)
 {
     enum { QUIET = 12 };
+    uds_echo_stats before, now;
     int i, round, quiet = 0, moved, error = UDS_ECHO_OK;
     fake_fault(0, 0, 0);
     fake.descriptors_max = 64;
+    memset(&before, 0, sizeof before);
     for (i = 0; i < PEERS; i++)
         if (peers[i].id >= 0) (void)fake_peer_shutdown(peers[i].id, SHUT_WR);
     for (round = 0; round < 3000 && (quiet < QUIET || error == UDS_ECHO_OK); round++) {
@@ -271,7 +273,11 @@ static void finish(void)
         }
         while (debt_count) pay(0);
         error = (int)uds_echo_server_step(server, 0);
-        for (i = 0, moved = 0; i < PEERS; i++) moved += listen_to(&peers[i], 64);
+        uds_echo_server_stats(server, &now);
+        moved =
+            now.accepted != before.accepted || now.bytes_in != before.bytes_in || now.connections != before.connections;
+        before = now;
+        for (i = 0; i < PEERS; i++) moved += listen_to(&peers[i], 64);
         quiet = moved ? 0 : quiet + 1;
         fake_sleep(quiet > QUIET ? 100 : 1); /* long enough for any rest or grace, and a drain has its deadline */
         lawful();
