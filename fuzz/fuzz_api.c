@@ -209,6 +209,7 @@ static void use_client(uds_echo_client *c)
 {
     unsigned char bytes[32] = {0}, back[32];
     uds_echo_client_desc d;
+    uds_echo_error error;
     uds_echo_io io;
     const unsigned char how = fuzz_byte(&in);
     switch (how % 5) {
@@ -228,7 +229,9 @@ static void use_client(uds_echo_client *c)
         io.out_size = how >> 3;
         io.in = back;
         io.in_size = fuzz_byte(&in) % sizeof back;
-        (void)uds_echo_client_exchange(how & 128 ? NULL : c, &io, how & 3);
+        error = uds_echo_client_exchange(how & 128 ? NULL : c, &io, how & 3);
+        if (error == UDS_ECHO_MEMORY || error == UDS_ECHO_SYSTEM)
+            uds_echo_client_close(c); /* it is not to be gone on with */
     }
 }
 

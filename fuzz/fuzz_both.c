@@ -106,16 +106,12 @@ static void act(unsigned char what, unsigned char who, unsigned char with)
 /* No more faults: whoever is connected gets on, if there was a place for each, and then a newcomer is served. */
 static void progress(int has_places)
 {
-    int i;
+    int i, round;
     fuzz_fault_settle();
-    for (i = 0; i < CLIENTS; i++) {
-        talker *t = &talkers[i];
-        const size_t had = t->io.got;
-        const int may_wait = t->client.finished || t->io.got == t->io.out_size;
-        go_on(t, 5000);
-        if (t->client.fd < 0 || t->cut || fuzz_fatal_any || !has_places || may_wait) continue;
-        CHECK(t->io.got == t->io.out_size || t->io.got > had, "no progress, and nothing is wrong");
-    }
+    for (round = 0; round < 40; round++)
+        for (i = 0; i < CLIENTS; i++) go_on(&talkers[i], 5);
+    for (i = 0; i < CLIENTS && has_places && !fuzz_fatal_any; i++)
+        CHECK(talkers[i].client.fd < 0 || talkers[i].cut || talkers[i].io.got == talkers[i].io.out_size, "it hangs");
     for (i = 0; i < CLIENTS; i++) hang_up(&talkers[i]);
     for (i = 0; i < 10; i++) fake_sleep(50), (void)uds_echo_server_step(server, 0); /* any rest is over */
     CHECK(call(100, 100, 1000) == UDS_ECHO_OK, "a call to a server that is well");

@@ -248,21 +248,38 @@ static uds_echo_server_desc describe(const uint8_t *config)
     return desc;
 }
 
+/* All peers half-closed, read all, and nobody owes them anything: whoever was welcome must have been seen off. */
+static void nobody_is_forgotten(void)
+{
+    int i;
+    for (i = 0; i < PEERS; i++) CHECK(!peers[i].welcome || peers[i].closed, "a connection that nobody looks after");
+}
+
 /* No more faults and no more malice: what is owed must arrive, in a bounded number of steps. */
 static void finish(void)
 {
+    enum { QUIET = 12 };
+    uds_echo_stats before, now;
     int i, round, quiet = 0, moved, error = UDS_ECHO_OK;
     fake_fault(0, 0, 0);
     fake.descriptors_max = 64;
+    memset(&before, 0, sizeof before);
     for (i = 0; i < PEERS; i++)
         if (peers[i].id >= 0) (void)fake_peer_shutdown(peers[i].id, SHUT_WR);
-    for (round = 0; round < 3000 && (quiet < 3 || error == UDS_ECHO_OK); round++) {
-        if (quiet == 3) uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    for (round = 0; round < 3000 && (quiet < QUIET || error == UDS_ECHO_OK); round++) {
+        if (quiet == QUIET) {
+            nobody_is_forgotten();
+            uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+        }
         while (debt_count) pay(0);
         error = (int)uds_echo_server_step(server, 0);
-        for (i = 0, moved = 0; i < PEERS; i++) moved += listen_to(&peers[i], 64);
+        uds_echo_server_stats(server, &now);
+        moved =
+            now.accepted != before.accepted || now.bytes_in != before.bytes_in || now.connections != before.connections;
+        before = now;
+        for (i = 0; i < PEERS; i++) moved += listen_to(&peers[i], 64);
         quiet = moved ? 0 : quiet + 1;
-        fake_sleep(quiet > 3 ? 100 : 1); /* long enough for any rest or grace, and a drain has its deadline */
+        fake_sleep(quiet > QUIET ? 100 : 1); /* long enough for any rest or grace, and a drain has its deadline */
         lawful();
     }
     CHECK(error == UDS_ECHO_STOPPED, "a drain that does not end");

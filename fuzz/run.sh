@@ -15,18 +15,11 @@ shift 2
 here=$(dirname "$0")
 passed=0 failed=0
 
-# Where the inputs of a target are: the poller's are the same for both of its backends.
-home() {
-    case $1 in
-    poller_poll) echo poller ;;
-    *) echo "$1" ;;
-    esac
-}
-
-# Seeds, the committed corpus and every crash ever, of those that are there.
+# Seeds, the committed corpus and every crash ever, of those that are there. Seeds and crashes of a target are for both of
+# its backends.
 known() {
-    for folder in "$build/fuzz/seeds/$(home "$1")" "$here/corpus/$(home "$1")" "$here/crashes/$(home "$1")"; do
-        [ -d "$folder" ] && echo "$folder"
+    for folder in "$build/fuzz/seeds/${1%_poll}" "$here/corpus/$1" "$here/crashes/${1%_poll}"; do
+        [ ! -d "$folder" ] || echo "$folder"
     done
 }
 
@@ -77,7 +70,7 @@ afl_one() {
 }
 
 replay_one() {
-    least=$(sed -n "s/^$(home "$1") //p" "$here/corpus/COUNTS" 2>/dev/null)
+    least=$(sed -n "s/^$1 //p" "$here/corpus/COUNTS" 2>/dev/null)
     # shellcheck disable=SC2046,SC2086 # folders without blanks, and an option that may be missing
     "$build/fuzz/$1.replay" $hash --least "${least:-1}" $(known "$1" | grep -v /seeds/) >"$log" 2>&1
     status=$?
@@ -120,7 +113,7 @@ done
 if [ "$what" = merge ]; then
     for folder in "$here"/corpus/*/; do
         name=$(basename "$folder")
-        echo "$name $(find "$folder" "$here/crashes/$name" -type f 2>/dev/null | wc -l)"
+        echo "$name $(find "$folder" "$here/crashes/${name%_poll}" -type f 2>/dev/null | wc -l)"
     done >"$here/corpus/COUNTS"
 fi
 ms=$((($(date +%s%N) - began) / 1000000))
