@@ -250,6 +250,21 @@ static int entries(const char *name)
     return count - 2;
 }
 
+/* Whatever was found there: nothing of a run stays behind, a failed one's neither. */
+static void remove_folder(void)
+{
+    char name[512];
+    struct dirent *entry;
+    DIR *folder = opendir(run.dir);
+    while (folder && (entry = readdir(folder)) != NULL) {
+        if (entry->d_name[0] == '.') continue;
+        (void)snprintf(name, sizeof name, "%s/%s", run.dir, entry->d_name);
+        (void)unlink(name);
+    }
+    if (folder) (void)closedir(folder);
+    check(rmdir(run.dir) == 0, "%s: %s", run.dir, strerror(errno));
+}
+
 /* A child that ends with this process. */
 static pid_t child(void)
 {
@@ -507,7 +522,7 @@ int main(int argc, char **argv)
         (void)waitpid(run.workers[i].pid, NULL, 0);
     }
     stop_server();
-    check(rmdir(run.dir) == 0, "%s: %s", run.dir, strerror(errno));
+    remove_folder();
     report();
     return run.failed ? 1 : 0;
 }
