@@ -125,11 +125,12 @@ $(BUILD)/chaos/chaos: $(wildcard tests/chaos/*) uds_echo.h Makefile
 chaos: $(BUILD)/chaos/chaos ## hundreds of clients that misbehave at random: CHAOS_SECONDS=60 (0: until SIGINT), SEED=n
 	@exec $(BUILD)/chaos/chaos
 
+PEERS_REPORT ?= docs/peers.md
 peers: all $(BUILD)/interop/exchange ## which echo server falls into which pitfall: writes docs/peers.md from what it sees
 	@CC='$(CC)' sh bench/peers/build.sh $(BUILD)
 	@CC='$(CC)' sh tests/peers/orderly.sh $(BUILD)
-	@mkdir -p docs
-	@if command -v python3 >/dev/null; then python3 -B tests/peers/peers.py $(BUILD) docs/peers.md; \
+	@mkdir -p $(dir $(PEERS_REPORT))
+	@if command -v python3 >/dev/null; then python3 -B tests/peers/peers.py $(BUILD) $(PEERS_REPORT); \
 	 else echo "peers: python3 is missing"; echo "0 passed, 0 failed, 1 skipped"; fi
 
 include fuzz/fuzz.mk

@@ -4,7 +4,7 @@
        exchange half PATH      sends all it can before it reads, half-closes, waits a moment, and reads what is left
        exchange call PATH      the same bytes in one uds_echo_call()
 
-   A number after the path is how many milliseconds it waits at most (30,000). Says on stderr what uds_echo_client_exchange() said last; exit status 0 only when that was as it should be. */
+   A number after the path is how many milliseconds it waits at most (100,000). Says on stderr what uds_echo_client_exchange() said last; exit status 0 only when that was as it should be. */
 
 #define _GNU_SOURCE 1
 #define UDS_ECHO_IMPLEMENTATION
@@ -17,7 +17,7 @@
 
 enum { PIECE = 100000 };
 
-static int patience_ms = 30000;
+static int patience_ms = 100000;
 
 static unsigned char *read_all(size_t *size)
 {

@@ -158,15 +158,18 @@ def half_close(name, build, path, does):
     exchange = os.path.join(build, 'interop', 'exchange')
     what = 'our client, %s: 4 MiB and half-close' % name
     if does == 'all':
-        return echoes(what, [exchange, 'half', path], data)
-    status, out, err, _ = run([exchange, 'half', path], data)
-    said = '%d of %d bytes, our client says: %s' % (len(out), len(data), err.decode().strip())
-    whole = status == 0 and digest(out) == digest(data)
+        echoes(what, [exchange, 'half', path], data)
+        return
+    for attempt in range(1, 11):  # whether it loses is a race, which it may win on a busy machine
+        status, out, err, _ = run([exchange, 'half', path], data)
+        said = '%d of %d bytes, our client says: %s' % (len(out), len(data), err.decode().strip())
+        whole = status == 0 and digest(out) == digest(data)
+        if not (out == data[:len(out)] and (whole or status == 1)) or not whole or does == 'either':
+            break
     tally.check(what + ': what comes is a prefix, and our client says whether it is all',
                 out == data[:len(out)] and (whole or status == 1), said)
     if does == 'loses':
-        cannot('%s loses data at a half-close' % name, not whole, said)
-    return whole
+        cannot('%s loses data at a half-close, at least once in ten' % name, not whole, 'attempt %d' % attempt)
 
 
 def one_server(name, build, command, path, does, most):
@@ -179,7 +182,8 @@ def one_server(name, build, command, path, does, most):
         lines = ['connecting to ' + path, 'sending [hello]', 'received [hello]', 'sending [and goodbye]',
                  'received [and goodbye]', 'closing socket', '']
         tally.check('our echo_client, %s' % name, status == 0 and err.decode().split('\n') == lines)
-        for size in (1, 64 * KIB, 4 * MIB, 64 * MIB):
+        slow = 'seed' in name  # it takes a KiB at a time, and prints it
+        for size in (1, 64 * KIB, 4 * MIB, 16 * MIB if slow else 64 * MIB):
             # The whole has come back before the end is said, so no server has anything left to lose.
             what = 'our client, %s: %s' % (name, mib(size))
             if size <= most:

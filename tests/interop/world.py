@@ -46,17 +46,29 @@ def folder():
     return tempfile.mkdtemp(prefix='uds_echo.')
 
 
+def _connect(client, address, deadline):
+    """With a timeout Python connects without blocking, and a full queue says EAGAIN at once: wait for room."""
+    while True:
+        try:
+            return client.connect(address)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.002)
+
+
 def connect(path, timeout=10.0):
-    """A blocking client with a timeout. For a path that is too long for an address: through its folder."""
+    """A client with a timeout. For a path that is too long for an address: through its folder."""
     client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     client.settimeout(timeout)
+    deadline = time.monotonic() + timeout
     try:
         if len(os.fsencode(path)) <= 107:
-            client.connect(path)
+            _connect(client, path, deadline)
         else:
             directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
             try:
-                client.connect('/proc/self/fd/%d/%s' % (directory, os.path.basename(path)))
+                _connect(client, '/proc/self/fd/%d/%s' % (directory, os.path.basename(path)), deadline)
             finally:
                 os.close(directory)
     except OSError:
