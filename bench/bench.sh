@@ -1,5 +1,5 @@
 #!/bin/sh
-# bench.sh [BUILD]: measures BUILD/echo_server (BUILD: build) beside hand-written floors and other people's servers, all
+# bench.sh [BUILD [WORK ...]]: measures BUILD/echo_server (BUILD: build) beside hand-written floors and other people's servers, all
 # built already, prints the table of goals, and writes
 #
 #     BUILD/bench/raw.tsv       every figure of every round: work, round, server, what, value
@@ -8,11 +8,14 @@
 #     docs/performance.md       the part between its markers
 #
 # It takes less than ten minutes. Every comparison is made in rounds in which the servers take turns (compare.sh); only
-# ratios within one such comparison mean something. UDS_ECHO_BENCH_SECONDS (0.15) is what one server gets in one round;
+# ratios within one such comparison mean something. With WORKs (c64, bulk, ...) only these are measured again, and all else
+# stays as the last run left it. UDS_ECHO_BENCH_SECONDS (0.15) is what one server gets in one round;
 # UDS_ECHO_BENCH_PERCENT (100) scales the number of rounds. Exit status: 0, also where a goal is not met; 1 when it could
 # not be measured.
 set -u
 build=${1:-build}
+[ $# -eq 0 ] || shift
+only=$*
 here=$(dirname "$0")
 seconds=${UDS_ECHO_BENCH_SECONDS:-0.15}
 percent=${UDS_ECHO_BENCH_PERCENT:-100}
@@ -21,7 +24,11 @@ docs=$here/../docs
 case $build in /* | ./* | ../*) ;; *) build=./$build ;; esac
 mkdir -p "$out" "$docs/plots" || exit 1
 raw=$out/raw.tsv
-: >"$raw"
+if [ -n "$only" ] && [ -s "$raw" ]; then
+    awk -F '\t' -v only=" $only " '!index(only, " " $1 " ")' "$raw" >"$raw.new" && mv "$raw.new" "$raw"
+else
+    : >"$raw"
+fi
 began=$(date +%s)
 
 # What servers can hold is limited by their descriptors; the load takes as many.
@@ -52,10 +59,17 @@ command_of() {
     esac
 }
 
+wanted() {
+    case " $only " in "  " | *" $1 "*) ;; *) return 1 ;; esac
+}
+
 # measure WORK ROUNDS FLAGS OPTIONS SERVER ...: a server may have options of its own after an @.
 measure() {
+    wanted "$1" || return 0
     work=$1 rounds=$(($2 * percent / 100)) flags=$3 options=$4
     shift 4
+    [ $(($(date +%s) - began)) -lt 300 ] || rounds=$((rounds / 2)) # a busy machine gets fewer rounds, not more time
+    [ $(($(date +%s) - began)) -lt 450 ] || rounds=1
     [ "$rounds" -gt 0 ] || rounds=1
     count=$#
     while [ "$count" -gt 0 ]; do
@@ -85,6 +99,7 @@ scale() {
 
 # How evenly servers on threads share the connections of one listener, from what the example says when it ends.
 shares() {
+    wanted shares || return 0
     printf '== shares (%d s so far)\n' $(($(date +%s) - began))
     folder=$(mktemp -d "${TMPDIR:-/tmp}/bench.XXXXXX") || exit 1
     "$build/threads" "$folder/s" 4 2>"$folder/log" &

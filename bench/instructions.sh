@@ -49,7 +49,7 @@ count() {
     valgrind -q --tool=callgrind --callgrind-out-file="$folder/$1.out" "$folder/server" -q "$folder/$1.socket" \
         >"$folder/log" 2>&1 &
     server=$!
-    "$build/load" -m ping -s 64 -n "$1" "$folder/$1.socket" >>"$folder/log" 2>&1
+    timeout 60 "$build/load" -m ping -s 64 -n "$1" "$folder/$1.socket" >>"$folder/log" 2>&1
     status=$?
     kill "$server"
     wait "$server" || status=$?

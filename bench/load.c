@@ -497,7 +497,7 @@ int main(int argc, char **argv)
     allow_descriptors();
     (void)signal(SIGALRM,
                  on_alarm); /* for what may block for ever: a connect, and where one connection is timed, its calls */
-    (void)alarm((unsigned)(warm + seconds) * (mode == FLOOD ? 2 : 1) + 4 * PATIENCE_S);
+    (void)alarm((unsigned)(warm + seconds) * (mode == FLOOD ? 2 : 1) + (mode == IDLE ? 24U : 4U) * PATIENCE_S);
     make_stream();
     wait_for_server();
     if (mode == IDLE) return idle(), 0;
