@@ -91,6 +91,81 @@ sanitize: ## the same tests under ASan and UBSan, with gcc and with clang
 	        SCRIPTS='$(filter-out $(STATIC_SCRIPTS),$(SCRIPTS))' || failed="$$failed $$cc"; \
 	done; test -z "$$failed" || { echo "sanitize: failed with$$failed"; exit 1; }
 
+# Every fuzz/fuzz_NAME.c is built for an engine by flags alone, and with fuzz/replay.c by any compiler. poller_poll is poller
+# over the other backend; pollers_agree is its own other half. The fake kernel is not what is explored: without counters of
+# its own it is several times as fast.
+FUZZERS    := $(patsubst fuzz/fuzz_%.c,%,$(wildcard fuzz/fuzz_*.c)) poller_poll
+FUZZ       ?= $(FUZZERS)
+FUZZ_CC    ?= clang
+FUZZ_FLAGS := $(STD) -O2 -g -fsanitize=address,undefined -fno-sanitize-recover=all -I. -Itests $(CPPFLAGS)
+HANDLER_FLAGS = $(if $(HANDLER),-DFUZZ_HANDLER='"$(abspath $(HANDLER))"' -DFUZZ_DESCRIBE='$(DESCRIBE)' \
+                -DFUZZ_SETTLE='$(SETTLE)')
+FUZZ_HEADERS := $(HEADERS) $(wildcard fuzz/*.h)
+
+# What a target needs besides its own file: $(call fuzz_parts,NAME,SUFFIX), $(call fuzz_source,NAME).
+fuzz_source = fuzz/fuzz_$(1:poller_poll=poller).c $(if $(filter poller_poll,$1),-DUDS_ECHO_USE_POLL) \
+              $(if $(filter handler,$1),$(HANDLER_FLAGS))
+fuzz_parts  = $(BUILD)/fuzz/fake_kernel.$2 $(if $(filter pollers_agree,$1),$(BUILD)/fuzz/other_half.$2)
+fuzz_cc     = $(if $(filter replay,$1),$(COMPILE) -I. -Itests,$(if $(filter afl,$1),AFL_QUIET=1 AFL_USE_ASAN=1 \
+              afl-clang-fast,$(FUZZ_CC)) $(FUZZ_FLAGS))
+
+$(BUILD)/fuzz/fake_kernel.replay: tests/fake_kernel.c $(HEADERS) Makefile
+	@mkdir -p $(@D)
+	$(call fuzz_cc,replay) -c $< -o $@
+
+$(BUILD)/fuzz/fake_kernel.engine $(BUILD)/fuzz/fake_kernel.afl: tests/fake_kernel.c $(HEADERS) Makefile
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(FUZZ_FLAGS) -c $< -o $@
+
+$(BUILD)/fuzz/other_half.engine $(BUILD)/fuzz/other_half.afl $(BUILD)/fuzz/other_half.replay: $(BUILD)/fuzz/other_half.%: \
+        fuzz/fuzz_pollers_agree.c $(FUZZ_HEADERS) Makefile
+	@mkdir -p $(@D)
+	$(call fuzz_cc,$*) $(if $(filter engine,$*),-fsanitize=fuzzer-no-link) -DUDS_ECHO_USE_POLL -c $< -o $@
+
+.SECONDEXPANSION:
+$(FUZZERS:%=$(BUILD)/fuzz/%): $(BUILD)/fuzz/%: fuzz/fuzz_$$(patsubst poller_poll,poller,$$*).c \
+        $$(call fuzz_parts,$$*,engine) $(FUZZ_HEADERS) $$(if $$(filter handler,$$*),fuzz-always) Makefile
+	$(call fuzz_cc,engine) -fsanitize=fuzzer $(call fuzz_source,$*) $(call fuzz_parts,$*,engine) -o $@
+
+$(FUZZERS:%=$(BUILD)/fuzz/%.afl): $(BUILD)/fuzz/%.afl: fuzz/fuzz_$$(patsubst poller_poll,poller,$$*).c \
+        $$(call fuzz_parts,$$*,afl) $(FUZZ_HEADERS) Makefile
+	$(call fuzz_cc,afl) -fsanitize=fuzzer $(call fuzz_source,$*) $(call fuzz_parts,$*,afl) -o $@
+
+$(FUZZERS:%=$(BUILD)/fuzz/%.replay): $(BUILD)/fuzz/%.replay: fuzz/fuzz_$$(patsubst poller_poll,poller,$$*).c fuzz/replay.c \
+        $$(call fuzz_parts,$$*,replay) $(FUZZ_HEADERS) Makefile
+	$(call fuzz_cc,replay) $(call fuzz_source,$*) fuzz/replay.c $(call fuzz_parts,$*,replay) -o $@ $(LDFLAGS)
+
+$(BUILD)/fuzz/seeds: fuzz/seeds.sh
+	@mkdir -p $@ && sh fuzz/seeds.sh $@ && touch $@
+
+fuzz-engines: $(FUZZ:%=$(BUILD)/fuzz/%) $(BUILD)/fuzz/seeds
+fuzz-afl-engines: $(FUZZ:%=$(BUILD)/fuzz/%.afl) $(BUILD)/fuzz/seeds
+fuzz-replays: $(FUZZ:%=$(BUILD)/fuzz/%.replay)
+fuzz-always:
+
+# The engines need clang; replaying what they found does not.
+FUZZ_RUN = $(MAKE) --no-print-directory -s $(JOBS) $1 && sh fuzz/run.sh $2 '$(BUILD)' $(FUZZ)
+
+fuzz: ## fuzz with libFuzzer and show how it goes: FUZZ="$(FUZZERS)" SECONDS=60 HANDLER=yours.c (see fuzz/README.md)
+	@sh fuzz/need.sh clang
+	@echo "targets: $(FUZZERS)"
+	@SECONDS_EACH='$(or $(SECONDS),60)'; export SECONDS_EACH; $(call FUZZ_RUN,fuzz-engines,fuzz)
+
+fuzz-smoke: ## each fuzz target for FUZZ_SECONDS=60, a line each
+	@sh fuzz/need.sh clang
+	@$(call FUZZ_RUN,fuzz-engines,smoke)
+
+fuzz-afl: ## each fuzz target under AFL++ for AFL_SECONDS=60; installs afl++ where it is missing and may be installed
+	@sh fuzz/need.sh afl
+	@$(call FUZZ_RUN,fuzz-afl-engines,afl)
+
+fuzz-replay: ## run all committed fuzz inputs and every crash ever, with any C compiler; HASH=1: print the trace hashes
+	@$(call FUZZ_RUN,fuzz-replays,replay)
+
+fuzz-merge: ## minimise what fuzzing found into fuzz/corpus
+	@sh fuzz/need.sh clang
+	@$(call FUZZ_RUN,fuzz-engines,merge)
+
 bench-check: all ## compare the speed with hand-written servers; fails where it fell behind
 	sh bench/check.sh $(BUILD)
 
@@ -128,8 +203,8 @@ msan: ## the tests over the fake kernel under MemorySanitizer
 	    CFLAGS='-O1 -g -fsanitize=memory -fno-sanitize-recover=all -fsanitize-memory-track-origins' && \
 	    UDS_ECHO_BUILD='$(BUILD)/msan' sh tests/run.sh $(FAKE_TESTS:$(BUILD)/%=$(BUILD)/msan/%)
 
-C_FILES := $(wildcard examples/*.c bench/*.c tests/*.[ch] tests/*/*.[ch])
-SH_FILES := $(wildcard examples/*.sh bench/*.sh tests/*.sh tests/*/*.sh)
+C_FILES := $(wildcard fuzz/*.[ch] examples/*.c bench/*.c tests/*.[ch] tests/*/*.[ch])
+SH_FILES := $(wildcard fuzz/*.sh examples/*.sh bench/*.sh tests/*.sh tests/*/*.sh)
 
 lint: ## shellcheck and clang-format, each if it is here
 	@if command -v shellcheck >/dev/null; then shellcheck $(SH_FILES) && echo "shellcheck: fine"; \
@@ -158,5 +233,6 @@ help: ## list the targets
 
 .PHONY: planted planted-fuzz mutants negative coverage analyze analyze-gcc analyze-clang analyze-tidy \
         analyze-cppcheck msan fake-tests
+.PHONY: fuzz-engines fuzz-afl-engines fuzz-replays fuzz-always fuzz fuzz-smoke fuzz-afl fuzz-replay fuzz-merge
 .PHONY: all c-tests demo test sanitize bench-check compile-matrix reading lint format size install clean help
 .DELETE_ON_ERROR:

@@ -3,20 +3,9 @@
 
    Input: CONFIG bytes that set sizes and limits, then a script, two bytes an action. An exhausted script ends the run: no
    more faults, the peers half-close and read, the server drains; then everything that is owed must have arrived.
+ */
+#include "fuzz.h"
 
-   The same file runs under libFuzzer and AFL++ (LLVMFuzzerTestOneInput), and with fuzz/replay.c under any compiler. */
-#include "fake_kernel.h"
-
-#define UDS_ECHO_SYS(fn) fake_##fn
-#define UDS_ECHO_IMPLEMENTATION
-#include "uds_echo.h"
-
-#include <stdint.h>
-#include <stdio.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define PATH "/w/sock"
 enum { CONFIG = 8, PEERS = 6, KEPT = 4096, DEBTS = 8, FAULTS = 512 };
 
 /* The other side of a connection, and what the oracle knows of it. */
@@ -36,13 +25,6 @@ static unsigned long faults[FAULTS]; /* numbers of the calls that were to fail *
 static int fault_count, debt_count, next_peer;
 static unsigned char seed;
 static uds_echo_server *server;
-
-static void check(int holds, const char *what)
-{
-    if (holds) return;
-    (void)fprintf(stderr, "oracle: %s (call %lu)\n", what, fake_calls());
-    abort();
-}
 
 /* The peer of a connection is known by the pid that it had when it connected. */
 static peer *peer_of(const uds_echo_conn *conn)
@@ -92,11 +74,11 @@ static void on_close(uds_echo_conn *conn, uds_echo_error why, void *user)
 {
     peer *p = peer_of(conn);
     (void)user;
-    check(p && p->welcome && !p->closed, "on_close not once for each welcome");
+    CHECK(p && p->welcome && !p->closed, "on_close not once for each welcome");
     if (!p) return;
     p->closed = 1;
     p->why = why;
-    check(uds_echo_conn_send(conn, "x", 1) == UDS_ECHO_GONE, "a send on a connection that is closed");
+    CHECK(uds_echo_conn_send(conn, "x", 1) == UDS_ECHO_GONE, "a send on a connection that is closed");
     if (seed++ % 5 == 0) uds_echo_conn_close(conn);
     if (seed % 9 == 0) push(uds_echo_server_find(server, ids[seed % PEERS]), 5);
 }
@@ -106,8 +88,8 @@ static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *m, voi
     peer *p = peer_of(conn);
     uds_echo_verdict verdict;
     (void)user;
-    check(m->capacity == server->message_max && m->size > 0 && m->size <= m->capacity, "a message of a wrong size");
-    check(p && p->handed + m->size <= p->sent_size && !memcmp(p->sent + p->handed, m->data, m->size),
+    CHECK(m->capacity == server->message_max && m->size > 0 && m->size <= m->capacity, "a message of a wrong size");
+    CHECK(p && p->handed + m->size <= p->sent_size && !memcmp(p->sent + p->handed, m->data, m->size),
           "the handler got what was not sent, or not in order");
     if (!p) return UDS_ECHO_CLOSE;
     p->handed += m->size;
@@ -116,7 +98,7 @@ static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *m, voi
     if (seed % 13 == 2) push(uds_echo_server_find(server, ids[seed % PEERS]), seed % 40);
     if (seed % 31 == 3) uds_echo_conn_close(uds_echo_server_find(server, ids[seed % PEERS]));
     if (seed % 37 == 4) uds_echo_server_wake(server);
-    check(uds_echo_server_step(server, 0) == UDS_ECHO_REENTRANT, "a step inside a callback");
+    CHECK(uds_echo_server_step(server, 0) == UDS_ECHO_REENTRANT, "a step inside a callback");
     verdict = seed % 16 < 11 ? UDS_ECHO_REPLY : (uds_echo_verdict)(seed % 4);
     if (verdict == UDS_ECHO_LATER && debt_count == DEBTS) verdict = UDS_ECHO_SILENT;
     if (verdict == UDS_ECHO_LATER) debts[debt_count++] = uds_echo_conn_id(conn);
@@ -150,7 +132,7 @@ static void on_wake(uds_echo_server *s, void *user)
 static size_t frame(const unsigned char *bytes, size_t size, void *user)
 {
     (void)user;
-    check(size > 0, "asked for a message in nothing");
+    CHECK(size > 0, "asked for a message in nothing");
     return (size_t)(bytes[0] & 7) + 1;
 }
 
@@ -186,8 +168,8 @@ static int listen_to(peer *p, size_t size)
     if (p->id < 0) return 0;
     n = fake_peer_recv(p->id, bytes, size);
     if (n <= 0) return 0;
-    check(p->got + (size_t)n <= p->answered_size || p->answered_size + 64 > KEPT, "more came than was answered");
-    check(p->answered_size + 64 > KEPT || !memcmp(p->answered + p->got, bytes, (size_t)n), "not what was answered");
+    CHECK(p->got + (size_t)n <= p->answered_size || p->answered_size + 64 > KEPT, "more came than was answered");
+    CHECK(p->answered_size + 64 > KEPT || !memcmp(p->answered + p->got, bytes, (size_t)n), "not what was answered");
     p->got += (size_t)n;
     return 1;
 }
@@ -203,13 +185,10 @@ static void leave(peer *p)
 static void lawful(void)
 {
     uds_echo_stats stats;
-    if (fake_violations()) {
-        (void)fprintf(stderr, "fake kernel: %s\n", fake_violation(0));
-        abort();
-    }
+    fuzz_lawful();
     if (!server) return;
     uds_echo_server_stats(server, &stats);
-    check(stats.pending <= server->pending_max, "more is held than pending_max");
+    CHECK(stats.pending <= server->pending_max, "more is held than pending_max");
 }
 
 static void act(unsigned char what, unsigned char with)
@@ -286,7 +265,7 @@ static void finish(void)
         fake_sleep(quiet > 3 ? 100 : 1); /* long enough for any rest or grace, and a drain has its deadline */
         lawful();
     }
-    check(error == UDS_ECHO_STOPPED, "a drain that does not end");
+    CHECK(error == UDS_ECHO_STOPPED, "a drain that does not end");
 }
 
 /* At an orderly end all was handed over and all of what was answered arrived. */
@@ -295,9 +274,9 @@ static void settle_accounts(void)
     int i;
     for (i = 0; i < PEERS; i++) {
         peer *p = &peers[i];
-        check(!p->welcome || p->closed, "a connection without its on_close");
+        CHECK(!p->welcome || p->closed, "a connection without its on_close");
         if (p->id < 0 || !p->closed || p->why != UDS_ECHO_OK || p->answered_size + 64 > KEPT) continue;
-        check(p->got == p->answered_size, "an orderly end, and bytes are missing");
+        CHECK(p->got == p->answered_size, "an orderly end, and bytes are missing");
     }
 }
 
@@ -330,11 +309,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (i = CONFIG; i + 1 < size; i += 2) act(data[i], data[i + 1]);
     finish();
     settle_accounts();
-    check(uds_echo_server_close(server) == UDS_ECHO_OK, "close");
+    CHECK(uds_echo_server_close(server) == UDS_ECHO_OK, "close");
     server = NULL;
     for (i = 0; i < PEERS; i++) leave(&peers[i]);
-    fake_finish();
-    lawful();
-    check(!fake_exists(PATH) || excused(), "the path is left behind");
+    fuzz_finish();
+    CHECK(!fake_exists(PATH) || excused(), "the path is left behind");
     return 0;
 }

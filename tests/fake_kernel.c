@@ -97,8 +97,8 @@ static watch watches[WATCHES];
 static int ready[WATCHES], ready_count; /* who became ready, in that order */
 static tube tubes[PIPES];
 static block blocks[BLOCKS];
-static int fds_used, socks_used, watches_used, blocks_used;
-static int locks[INODES]; /* fd + 1 of the holder */
+static int fds_used, socks_used, inodes_used, names_used, watches_used, blocks_used; /* only so many were ever in use */
+static int locks[INODES];                                                            /* fd + 1 of the holder */
 static long live_blocks;
 static size_t live_bytes, peak_bytes;
 static int as_test, hangs, interrupted, touched;
@@ -507,7 +507,7 @@ enum { ROOT = 0, HOME = 1 }; /* "/" and "/w" */
 static int find_name(int dir, const char *text, size_t size)
 {
     int i;
-    for (i = 0; i < NAMES; i++)
+    for (i = 0; i < names_used; i++)
         if (names[i].text[0] && names[i].dir == dir && strlen(names[i].text) == size &&
             !memcmp(names[i].text, text, size))
             return i;
@@ -584,6 +584,7 @@ static int new_inode(file_kind what, unsigned mode)
     int i;
     for (i = 0; i < INODES && inodes[i].kind; i++) continue;
     if (i == INODES) give_up("the fake is too small: inodes");
+    if (i >= inodes_used) inodes_used = i + 1;
     memset(&inodes[i], 0, sizeof inodes[i]);
     inodes[i].kind = what;
     inodes[i].mode = mode;
@@ -597,6 +598,7 @@ static void add_name(int dir, const char *text, size_t size, int node)
     int i;
     for (i = 0; i < NAMES && names[i].text[0]; i++) continue;
     if (i == NAMES) give_up("the fake is too small: names");
+    if (i >= names_used) names_used = i + 1;
     memcpy(names[i].text, text, size);
     names[i].text[size] = '\0';
     names[i].dir = dir;
@@ -721,7 +723,7 @@ static int inode_at(const char *path)
 const char *fake_left_behind(int n)
 {
     int i;
-    for (i = 0; i < NAMES; i++)
+    for (i = 0; i < names_used; i++)
         if (names[i].text[0] && inodes[names[i].inode].own && !n--) return names[i].text;
     return "";
 }
@@ -1115,6 +1117,20 @@ static void close_pipe_end(int fd)
     wake_pipe(fds[fd].index, fds[fd].kind == K_PIPE_OUT ? K_PIPE_IN : K_PIPE_OUT, ANYTHING);
 }
 
+static void release(int fd)
+{
+    descriptor *d = &fds[fd];
+    int i;
+    while (d->watch) drop_watch(d->watch - 1);
+    for (i = 0; d->kind == K_EPOLL && i < watches_used; i++)
+        if (watches[i].epoll == fd) drop_watch(i);
+    for (i = 0; d->kind == K_DIR && i < inodes_used; i++)
+        if (locks[i] == fd + 1) locks[i] = 0;
+    if (d->kind == K_SOCKET) close_sock(d->index);
+    if (d->kind == K_PIPE_IN || d->kind == K_PIPE_OUT) close_pipe_end(fd);
+    d->kind = K_NONE;
+}
+
 int fake_close(int fd)
 {
     descriptor *d;
@@ -1126,15 +1142,8 @@ int fake_close(int fd)
         /* epoll(7): where a forked child holds the descriptor too, closing it does not take it out */
         if (fds[watches[i - 1].epoll].index == (int)fake.pid) complain_fd("closed while epoll watches it", fd);
     }
-    while (d->watch) drop_watch(d->watch - 1);
-    for (i = 0; d->kind == K_EPOLL && i < watches_used; i++)
-        if (watches[i].epoll == fd) drop_watch(i);
     if (fault_happened && fault_for_ever == FAKE_UNTIL_CLOSE) fault_at = 0;
-    for (i = 0; i < INODES; i++)
-        if (locks[i] == fd + 1) locks[i] = 0;
-    if (d->kind == K_SOCKET) close_sock(d->index);
-    if (d->kind == K_PIPE_IN || d->kind == K_PIPE_OUT) close_pipe_end(fd);
-    d->kind = K_NONE;
+    release(fd);
     if (!failing) return done(0);
     errno = os_error; /* close(2): it is closed all the same */
     return -1;
@@ -1347,7 +1356,7 @@ static int cannot_replace(int by, int node)
     int i;
     if (inodes[node].kind == F_DIR && inodes[by].kind != F_DIR) return fail(EISDIR);
     if (inodes[node].kind != F_DIR && inodes[by].kind == F_DIR) return fail(ENOTDIR);
-    for (i = 0; i < NAMES; i++)
+    for (i = 0; i < names_used; i++)
         if (names[i].text[0] && names[i].dir == node) return fail(ENOTEMPTY);
     return 0;
 }
@@ -1820,14 +1829,14 @@ void fake_reset(void)
     for (i = 0; i < blocks_used; i++) free(blocks[i].at);
     memset(fds, 0, sizeof fds[0] * (size_t)(fds_used > 0 ? fds_used : 0));
     memset(socks, 0, sizeof socks[0] * (size_t)socks_used);
-    memset(inodes, 0, sizeof inodes);
-    memset(names, 0, sizeof names);
-    memset(locks, 0, sizeof locks);
+    memset(inodes, 0, sizeof inodes[0] * (size_t)inodes_used);
+    memset(names, 0, sizeof names[0] * (size_t)names_used);
+    memset(locks, 0, sizeof locks[0] * (size_t)inodes_used);
     for (i = 0; i < PIPES; i++) tubes[i].ends[0] = tubes[i].ends[1] = 0;
     memset(blocks, 0, sizeof blocks[0] * (size_t)blocks_used);
     memset(calls_of, 0, sizeof calls_of);
     memset(&fake, 0, sizeof fake);
-    fds_used = socks_used = watches_used = blocks_used = ready_count = 0;
+    fds_used = socks_used = inodes_used = names_used = watches_used = blocks_used = ready_count = 0;
     hangs = interrupted = touched = as_test = 0;
     live_bytes = peak_bytes = 0;
     complaint_count = in_world = 0;
@@ -1848,6 +1857,16 @@ void fake_reset(void)
     (void)new_inode(F_DIR, 0755);
     inodes[ROOT].links = 1;
     fake_put_dir("/w");
+}
+
+void fake_crash(void)
+{
+    int i;
+    for (i = 0; i < fds_used; i++)
+        if (fds[i].kind) release(i);
+    for (i = 0; i < blocks_used; i++)
+        if (blocks[i].at) forget(&blocks[i]);
+    fake.pid++;
 }
 
 void fake_finish(void)

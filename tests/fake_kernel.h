@@ -101,6 +101,9 @@ extern jmp_buf fake_escape;
 extern int fake_escape_set;
 
 void fake_finish(void); /* the process ends: open descriptors and live allocations are violations */
+/* The process dies, and another begins: the system closes what was open; memory is gone; files stay. Not from within a
+   call: leave it first, as fake.before may by longjmp(). */
+void fake_crash(void);
 int fake_violations(void);
 const char *fake_violation(int n);    /* "" past the last */
 void fake_complain(const char *text); /* adds one; for laws that a test checks itself */

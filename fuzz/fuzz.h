@@ -1,0 +1,120 @@
+/* fuzz.h - what the fuzz targets have in common: the header over the fake kernel, the oracle's voice, and how an input is
+   read. Include it first.
+
+   A target is one function, LLVMFuzzerTestOneInput(), and nothing else that an engine would have to know: libFuzzer and
+   AFL++ are chosen by flags, and fuzz/replay.c calls it under any compiler. It never exits and leaves nothing behind. */
+#ifndef FUZZ_H
+#define FUZZ_H
+
+#include "fake_kernel.h"
+
+#define UDS_ECHO_SYS(fn) fake_##fn
+#define UDS_ECHO_IMPLEMENTATION
+#include "uds_echo.h"
+
+#include <stdint.h>
+#include <stdio.h>
+
+#if defined(__GNUC__)
+#define MAY_BE_UNUSED __attribute__((unused))
+#else
+#define MAY_BE_UNUSED
+#endif
+
+#define PATH "/w/sock"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* Not assert(): a build without assertions would find nothing. */
+#define CHECK(holds, what) ((holds) ? (void)0 : fuzz_broken(what))
+
+MAY_BE_UNUSED static void fuzz_broken(const char *what)
+{
+    (void)fprintf(stderr, "oracle: %s (call %lu)\n", what, fake_calls());
+    abort();
+}
+
+/* The laws that the fake kernel itself watches over: call it after every step. */
+MAY_BE_UNUSED static void fuzz_lawful(void)
+{
+    if (!fake_violations()) return;
+    (void)fprintf(stderr, "fake kernel: %s\n", fake_violation(0));
+    abort();
+}
+
+/* The process ends: nothing may be open or allocated. */
+MAY_BE_UNUSED static void fuzz_finish(void)
+{
+    fake_finish();
+    fuzz_lawful();
+}
+
+/* Faults, and what they excuse: only what did happen, and only what cannot be tried again. */
+MAY_BE_UNUSED static unsigned long fuzz_fault_at;
+MAY_BE_UNUSED static int fuzz_fault_which, fuzz_fatal[FAKE_CALL_COUNT], fuzz_fatal_any;
+
+MAY_BE_UNUSED static void fuzz_fault_settle(void)
+{
+    fake_call what = fuzz_fault_at ? fake_call_at(fuzz_fault_at) : FAKE_CALL_COUNT;
+    int count = 0, os_error;
+    if (what != FAKE_CALL_COUNT && fake_fault_happened()) {
+        while (fake_errors_of(what)[count]) count++;
+        os_error = fake_errors_of(what)[fuzz_fault_which % count];
+        if (os_error != EINTR && os_error != EAGAIN) fuzz_fatal[what] = fuzz_fatal_any = 1;
+    }
+    fake_fault(0, 0, 0);
+    fuzz_fault_at = 0;
+}
+
+/* The call that comes after so many others fails. One fault at a time is armed. */
+MAY_BE_UNUSED static void fuzz_fault(unsigned after, int which)
+{
+    fuzz_fault_settle();
+    fuzz_fault_at = fake_calls() + after + 1;
+    fuzz_fault_which = which;
+    fake_fault_any(fuzz_fault_at, which);
+}
+
+/* Before each run. */
+MAY_BE_UNUSED static void fuzz_begin(void)
+{
+    fake_reset();
+    memset(fuzz_fatal, 0, sizeof fuzz_fatal);
+    fuzz_fatal_any = 0;
+    fuzz_fault_at = 0;
+}
+
+/* An input is read from its beginning; where it is used up it goes on with zeroes, and zero is benign everywhere. */
+typedef struct fuzz_input {
+    const uint8_t *at;
+    size_t left;
+} fuzz_input;
+
+MAY_BE_UNUSED static unsigned char fuzz_byte(fuzz_input *in)
+{
+    if (!in->left) return 0;
+    in->left--;
+    return *in->at++;
+}
+
+/* A listening socket of the process itself, for what needs no claim of a path. */
+MAY_BE_UNUSED static int fuzz_listener(const char *path, int backlog)
+{
+    struct sockaddr_un un;
+    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path) + 1);
+    int fd = fake_socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    memset(&un, 0, sizeof un);
+    un.sun_family = AF_UNIX;
+    memcpy(un.sun_path, path, strlen(path));
+    if (fake_bind(fd, (struct sockaddr *)&un, size) || fake_listen(fd, backlog)) abort();
+    return fd;
+}
+
+/* What goes through connections: every offset of every stream looks different. */
+MAY_BE_UNUSED static void fuzz_pattern(unsigned char *bytes, size_t size, size_t offset, unsigned stream)
+{
+    size_t i;
+    for (i = 0; i < size; i++) bytes[i] = (unsigned char)((offset + i) * 37 + (offset + i) / 256 + stream * 11 + 1);
+}
+
+#endif

@@ -1,0 +1,277 @@
+/* fuzz_claim.c - starting and stopping over a file system that is not ours alone: files, links, stale and live sockets under the
+   path and under the temporary names, permissions, locks held by others, somebody who is faster at any call, calls that fail,
+   and a process that dies at any call. Nothing foreign may go, and what dies leaves is swept up by the next start.
+
+   Input: two bytes an action. */
+#include "fuzz.h"
+
+#include <setjmp.h>
+
+enum { SPOTS = 12, RIVAL_ACTIONS = 4 };
+enum {
+    NOTHING,
+    PLAIN,
+    FOLDER,
+    FIFO,
+    LINK,
+    STALE,
+    LIVE,
+    BOUND,
+    KINDS
+}; /* BOUND: a foreign socket that does not listen yet */
+
+/* A name at which something can be: the path, its temporary names, and a neighbour. */
+typedef struct spot {
+    const char *path;
+    int kind; /* what the world put there; NOTHING: nothing, or not foreign */
+    unsigned long inode;
+    int peer;
+} spot;
+
+static spot spots[SPOTS] = {{"/w/sock", 0, 0, 0},   {"/w/sock~0", 0, 0, 0}, {"/w/sock~1", 0, 0, 0},
+                            {"/w/sock~2", 0, 0, 0}, {"/w/sock~3", 0, 0, 0}, {"/w/sock~4", 0, 0, 0},
+                            {"/w/sock~5", 0, 0, 0}, {"/w/sock~6", 0, 0, 0}, {"/w/sock~7", 0, 0, 0},
+                            {"/w/sock~8", 0, 0, 0}, {"/w/sock~9", 0, 0, 0}, {"/w/other", 0, 0, 0}};
+static uds_echo_server *server;
+static uds_echo_server_desc desc;
+static int rival_at, rival_what, crash_at, meddled, crashed;
+static int can_lock; /* the folder could be read when it was opened */
+static jmp_buf death;
+
+/* Only what was put there by the world itself is taken away by it. */
+static void take_away(spot *s)
+{
+    if (s->kind == NOTHING) return;
+    if (fake_inode(s->path) == s->inode) fake_remove(s->path);
+    if (s->peer >= 0) fake_peer_close(s->peer);
+    s->kind = NOTHING;
+    s->peer = -1;
+}
+
+static void put(spot *s, int kind)
+{
+    if (kind == NOTHING) take_away(s);
+    if (kind == NOTHING || fake_exists(s->path)) return;
+    if (s->kind != NOTHING) take_away(s);
+    switch (kind) {
+    case PLAIN: fake_put_file(s->path); break;
+    case FOLDER: fake_put_dir(s->path); break;
+    case FIFO: fake_put_fifo(s->path); break;
+    case LINK: fake_put_link(s->path, "/w/other"); break;
+    case STALE: fake_put_stale(s->path); break;
+    default: s->peer = fake_put_live(s->path, SOCK_STREAM, kind == LIVE);
+    }
+    s->kind = kind;
+    s->inode = fake_inode(s->path);
+}
+
+/* A live server whose process dies leaves its file. */
+static void die(spot *s)
+{
+    if (s->kind != LIVE && s->kind != BOUND) return;
+    fake_peer_close(s->peer);
+    s->peer = -1;
+    s->kind = STALE;
+}
+
+/* Somebody who is faster, or death. */
+static void before(fake_call what)
+{
+    (void)what;
+    if (rival_at && rival_at-- == 1) {
+        spot *s = &spots[rival_what % SPOTS % 3]; /* where it matters most */
+        meddled = 1;
+        if (rival_what & 128) put(s, NOTHING);
+        if (rival_what & 64) die(s);
+        put(s, rival_what >> 3 & 7);
+    }
+    if (crash_at && --crash_at == 0) longjmp(death, 1);
+}
+
+/* What foreign things must be like whatever we did: there, and the same. A stale socket may go, where it may be replaced. */
+static void nothing_foreign_is_gone(void)
+{
+    int i;
+    for (i = 0; i < SPOTS; i++) {
+        spot *s = &spots[i];
+        if (s->kind == NOTHING) continue;
+        if (fake_inode(s->path) == s->inode) continue;
+        if (s->kind == STALE && (i > 0 || desc.on_existing == UDS_ECHO_RECOVER) && s != &spots[SPOTS - 1]) {
+            s->kind = NOTHING; /* replaced or swept up */
+            continue;
+        }
+        /* a process that died between the two exchanges of a lost race leaves them exchanged */
+        CHECK(crashed && meddled, "something foreign is gone");
+        s->kind = NOTHING;
+        if (s->peer >= 0) fake_peer_close(s->peer);
+        s->peer = -1;
+    }
+}
+
+/* What one of ours that died left is stale, too. */
+static int kind_at(const spot *s)
+{
+    return s->kind == NOTHING && fake_exists(s->path) ? STALE : s->kind;
+}
+
+/* What a start must say when nobody meddles and nothing fails. */
+static uds_echo_error expected(void)
+{
+    const int is_free = fake.uid == 0 || !(fake_mode("/w") == 0555);
+    switch (kind_at(&spots[0])) {
+    case PLAIN:
+    case FOLDER:
+    case FIFO:
+    case LINK: return UDS_ECHO_NOT_SOCKET;
+    case LIVE:
+    case BOUND: return UDS_ECHO_IN_USE;
+    case STALE:
+        if (desc.on_existing == UDS_ECHO_REFUSE) return UDS_ECHO_EXISTS;
+        if (!can_lock) return UDS_ECHO_DENIED;
+        if (fake.foreign_lock) return UDS_ECHO_BUSY;
+        break;
+    default: break;
+    }
+    return is_free ? UDS_ECHO_OK : UDS_ECHO_DENIED;
+}
+
+/* All temporary names taken by what may not be removed: there is no name to stage under. */
+static int has_name(void)
+{
+    int i;
+    for (i = 1; i <= 10; i++)
+        if (kind_at(&spots[i]) == NOTHING || (kind_at(&spots[i]) == STALE && !fake.foreign_lock && can_lock)) return 1;
+    return desc.publish == UDS_ECHO_DIRECT && kind_at(&spots[0]) != STALE;
+}
+
+static void check_start(uds_echo_error error, uds_echo_error wanted, int undisturbed, int had_name)
+{
+    int peer;
+    CHECK((error == UDS_ECHO_OK) == (server != NULL), "a server without success, or success without a server");
+    CHECK(error != UDS_ECHO_WOULD_BLOCK && error != UDS_ECHO_INVALID, "an error that open never gives");
+    if (undisturbed && had_name) CHECK(error == wanted, "not the answer that what is there asks for");
+    if (undisturbed && !had_name && wanted == UDS_ECHO_OK) CHECK(error != UDS_ECHO_OK, "staged where there is no name");
+    if (error || !undisturbed) return;
+    CHECK(fake_mode(PATH) == (unsigned)desc.mode, "the mode of the file");
+    if (!(desc.mode & 0200) && fake.uid) return;
+    peer = fake_peer_connect(PATH);
+    CHECK(peer >= 0, "the path does not lead to the server");
+    fake_peer_close(peer);
+    CHECK(uds_echo_server_step(server, 0) == UDS_ECHO_OK, "a step");
+}
+
+static void start(unsigned char how)
+{
+    uds_echo_failure why;
+    uds_echo_error error, wanted;
+    int had_name, was_stale, undisturbed;
+    if (server) return;
+    fuzz_fatal_any = meddled = 0;
+    memset(&desc, 0, sizeof desc);
+    desc.path = PATH;
+    desc.mode = how & 1 ? 0666 : 0600;
+    desc.on_existing = how & 2 ? UDS_ECHO_REFUSE : UDS_ECHO_RECOVER;
+    desc.publish = how & 4 ? UDS_ECHO_DIRECT : UDS_ECHO_ATOMIC;
+    desc.lock_ms = how & 8 ? -1 : 20;
+    desc.message_max = 8;
+    desc.connections_max = 2;
+    nothing_foreign_is_gone();
+    can_lock = fake_mode("/w") & 0400 || !fake.uid;
+    was_stale = kind_at(&spots[0]) == STALE;
+    wanted = expected();
+    had_name = has_name();
+    error = uds_echo_server_open(&server, &desc, &why);
+    undisturbed = !meddled && !(fuzz_fault_at && fake_fault_happened());
+    /* -1 asks for the lock once; that is one look, and stale must be seen twice */
+    if (wanted == UDS_ECHO_OK && desc.lock_ms < 0 && was_stale) undisturbed = 0;
+    if (fuzz_fault_at && fake_call_at(fuzz_fault_at) == FAKE_open)
+        can_lock = 0; /* it opened the folder the other way */
+    CHECK((!error || why.error == error) && why.call, "the failure is not filled in");
+    check_start(error, wanted, undisturbed, had_name);
+    nothing_foreign_is_gone();
+}
+
+static void stop(void)
+{
+    int undisturbed;
+    if (!server) return;
+    meddled = 0;
+    (void)uds_echo_server_close(server);
+    server = NULL;
+    undisturbed = !meddled && !fake.foreign_lock && can_lock && fake_mode("/w") == 0755;
+    undisturbed = undisturbed && !(fuzz_fault_at && fake_fault_happened());
+    CHECK(!undisturbed || spots[0].kind != NOTHING || !fake_exists(PATH), "the path is left behind");
+    nothing_foreign_is_gone();
+}
+
+/* The process is gone: the kernel closes what it had open. Its memory is the fake's to free. */
+static void bury(void)
+{
+    server = NULL;
+    crashed = 1;
+    fake_crash();
+    fuzz_fault_settle();
+    nothing_foreign_is_gone();
+}
+
+static void act(unsigned char what, unsigned char with)
+{
+    switch (what % 10) {
+    case 0:
+    case 1: start(with); break;
+    case 2: stop(); break;
+    case 3:
+    case 4: put(&spots[with & 128 ? 0 : with / KINDS % SPOTS], with % KINDS); break;
+    case 5: die(&spots[with % SPOTS]); break;
+    case 6:
+        fake.foreign_lock = with & 1;
+        fake.no_renameat2 = with >> 1 & 3;
+        fake.umask = with & 8 ? 0 : 022;
+        fake_set_mode("/w", with >> 4 == 15 ? 0555 : with >> 4 == 14 ? 0333 : 0755);
+        break;
+    case 7:
+        rival_at = with % 64 + 1;
+        rival_what = what / 10 * 8 + with / 64;
+        break;
+    case 8: crash_at = with % 64 + 1; break;
+    default: fuzz_fault(with & 63, with >> 6);
+    }
+    fuzz_lawful();
+}
+
+/* The world becomes kind: the next start must get the path, and leave nothing behind when it stops. */
+static void recover(void)
+{
+    int i;
+    rival_at = crash_at = 0;
+    fuzz_fault_settle();
+    stop();
+    for (i = 0; i < SPOTS; i++) take_away(&spots[i]);
+    fake.foreign_lock = fake.no_renameat2 = 0;
+    fake.umask = 022;
+    fake_set_mode("/w", 0755);
+    start(0);
+    CHECK(server != NULL, "no start though nothing is in the way");
+    stop();
+    CHECK(!*fake_left_behind(0), "litter");
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static size_t i; /* static: read after longjmp */
+    int n;
+    if (size > 256) return 0;
+    fuzz_begin();
+    fake.before = before;
+    server = NULL;
+    memset(&desc, 0, sizeof desc);
+    rival_at = crash_at = meddled = crashed = 0;
+    for (n = 0; n < SPOTS; n++) spots[n].kind = NOTHING, spots[n].peer = -1;
+    for (i = 0; i + 1 < size; i += 2) {
+        if (setjmp(death)) bury();
+        else act(data[i], data[i + 1]);
+    }
+    recover();
+    fuzz_finish();
+    return 0;
+}

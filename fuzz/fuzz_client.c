@@ -1,0 +1,247 @@
+/* fuzz_client.c - the client against a server that the input plays: it accepts late or never, answers what it likes, in pieces,
+   half-closes, resets, and while the client waits calls fail and signals come.
+
+   Input: the client's calls, four bytes each, until one says no more; the rest is what the world does whenever the client waits
+   and nothing is ready, a byte an action. Where that is used up, the world is kind: it accepts, reads all, and half-closes. */
+#include "fuzz.h"
+
+enum { CALLS = 6, BUFFER = 512, KEPT = 8192 };
+
+static fuzz_input script;
+static int listener, peer, peer_shut, trust_uid, given_up; /* given_up: the system failed it */
+static size_t heard, said;                                 /* by the server that is played */
+static size_t given, taken; /* by the client: bytes the socket took, bytes it handed to us */
+static long long slept;     /* time that passed while the world, not the wait, went on */
+static uds_echo_client client;
+
+static void hear(size_t size)
+{
+    unsigned char bytes[256], expected[256];
+    long n = peer < 0 ? -1 : fake_peer_recv(peer, bytes, size);
+    if (n <= 0) return;
+    fuzz_pattern(expected, (size_t)n, heard, 1);
+    CHECK(!memcmp(bytes, expected, (size_t)n), "the server got what was not sent, or not in order");
+    heard += (size_t)n;
+}
+
+static void say(size_t size)
+{
+    unsigned char bytes[256];
+    long n;
+    if (peer < 0 || peer_shut || said + size > KEPT) return;
+    fuzz_pattern(bytes, size, said, 2);
+    n = fake_peer_send(peer, bytes, size);
+    if (n > 0) said += (size_t)n;
+}
+
+static void hang_up(void)
+{
+    if (peer >= 0) fake_peer_close(peer);
+    peer = -1;
+}
+
+/* For the next connection: those that were given up while they were queued are not it. */
+static void begin_anew(void)
+{
+    hang_up();
+    while ((peer = fake_peer_accept(listener)) >= 0) hang_up();
+    heard = said = given = taken = 0;
+    peer_shut = given_up = 0;
+}
+
+static void let_in(void)
+{
+    if (peer < 0) peer = fake_peer_accept(listener);
+}
+
+/* 1: something happened. Kind at the end: then whoever waits for ever gets an end. */
+static int world(void *user)
+{
+    const int done = !script.left;
+    const unsigned char what = fuzz_byte(&script);
+    (void)user;
+    if (done) {
+        let_in();
+        if (peer < 0) return 0;
+        hear(256);
+        if (!peer_shut) (void)fake_peer_shutdown(peer, SHUT_WR);
+        peer_shut = 1;
+        return 1;
+    }
+    switch (what & 7) {
+    case 0: let_in(); break;
+    case 1:
+    case 2: say((size_t)(what >> 3) * 4 + 1); break;
+    case 3:
+    case 4: hear((size_t)(what >> 3) * 4 + 1); break;
+    case 5:
+        if (peer >= 0) (void)fake_peer_shutdown(peer, what >> 3 & 3 ? SHUT_WR : SHUT_RDWR);
+        peer_shut = peer >= 0;
+        break;
+    case 6:
+        if (what >> 3 > 24) hang_up();
+        else if (what >> 3 > 16) fake_interrupt();
+        else fake_sleep(what >> 3), slept += what >> 3;
+        break;
+    default: fuzz_fault(what >> 6, what >> 3 & 7);
+    }
+    return 1;
+}
+
+static int is_one_of(uds_echo_error error, const uds_echo_error *list, int count)
+{
+    while (count-- > 0)
+        if (list[count] == error) return 1;
+    return 0;
+}
+
+/* What either function may say; SYSTEM and MEMORY only where a call failed. */
+static void judge(uds_echo_error error, const uds_echo_error *list, int count)
+{
+    fuzz_fault_settle();
+    if (error == UDS_ECHO_OK) return;
+    CHECK(is_one_of(error, list, count) || fuzz_fatal_any, "an error that nothing explains");
+    CHECK(error != UDS_ECHO_INVALID && error < UDS_ECHO_ERROR_COUNT, "an error that it never gives");
+}
+
+static const uds_echo_error open_errors[] = {UDS_ECHO_NOT_FOUND, UDS_ECHO_DENIED,  UDS_ECHO_REFUSED,
+                                             UDS_ECHO_UNTRUSTED, UDS_ECHO_TIMEOUT, UDS_ECHO_WRONG_TYPE};
+static const uds_echo_error talk_errors[] = {UDS_ECHO_END, UDS_ECHO_FULL, UDS_ECHO_TIMEOUT, UDS_ECHO_RESET,
+                                             UDS_ECHO_TRUNCATED};
+
+static void check_time(long long began, int timeout_ms, long long slack)
+{
+    const int clock_failed = fuzz_fatal[FAKE_clock_gettime];
+    CHECK(timeout_ms < 0 || fake_now_ms() - began <= timeout_ms + slack + slept || clock_failed, "it waited too long");
+}
+
+static void open_client(const uint8_t *how)
+{
+    uds_echo_client_desc desc;
+    uds_echo_failure why;
+    uds_echo_error error;
+    memset(&desc, 0, sizeof desc);
+    desc.path = how[1] & 1 ? "/w/other" : PATH;
+    desc.timeout_ms = how[2] & 7 ? how[2] : 0;
+    desc.trust = (uds_echo_trust)(how[3] % 3);
+    desc.uid = how[3] & 8 ? trust_uid : trust_uid + 1;
+    error = uds_echo_client_open(&client, &desc, &why);
+    CHECK(error == why.error && why.call, "the failure is not filled in");
+    CHECK((error == UDS_ECHO_OK) == (client.fd >= 0), "open without a descriptor, or a descriptor without open");
+    judge(error, open_errors, 6);
+    CHECK(error != UDS_ECHO_OK || !desc.trust || desc.uid == trust_uid, "somebody untrusted is trusted");
+}
+
+static void exchange(const uint8_t *how)
+{
+    uds_echo_io io;
+    uds_echo_error error;
+    unsigned char *out, *in, expected[BUFFER];
+    const size_t out_size = (size_t)how[1] * 2, in_size = (size_t)how[2] * 2;
+    const int timeout_ms = how[3] & 1 ? -1 : how[3];
+    const long long began = fake_now_ms();
+    if (given_up || (client.finished && out_size)) return;
+    out = (unsigned char *)malloc(out_size + !out_size);
+    in = (unsigned char *)malloc(in_size + !in_size);
+    if (!out || !in) abort();
+    memset(&io, 0, sizeof io);
+    fuzz_pattern(out, out_size, given, 1);
+    io.out = out;
+    io.out_size = out_size;
+    io.in = in;
+    io.in_size = in_size;
+    error = uds_echo_client_exchange(&client, &io, timeout_ms);
+    judge(error, talk_errors, 4);
+    given_up = error && !is_one_of(error, talk_errors, 4);
+    check_time(began, timeout_ms, 0);
+    CHECK(io.sent <= out_size && io.got <= in_size, "sent or got past the size");
+    CHECK(error != UDS_ECHO_OK || (io.sent == out_size && io.got == in_size), "OK, and something is missing");
+    CHECK(error != UDS_ECHO_FULL || io.got == in_size, "FULL, and there is room");
+    fuzz_pattern(expected, io.got, taken, 2);
+    CHECK(taken + io.got <= said && !memcmp(in, expected, io.got), "it got what was not said, or not in order");
+    given += io.sent;
+    taken += io.got;
+    free(out);
+    free(in);
+}
+
+/* One call is one connection, so the client that is open is left first. */
+static void call(const uint8_t *how)
+{
+    unsigned char message[BUFFER], reply[BUFFER], expected[BUFFER];
+    const size_t size = (size_t)how[1] * 2, capacity = (size_t)how[2] * 2;
+    const int timeout_ms = how[3] & 1 ? -1 : how[3];
+    const long long began = fake_now_ms();
+    uds_echo_failure why;
+    uds_echo_error error;
+    size_t got = 999;
+    uds_echo_client_close(&client);
+    begin_anew();
+    fuzz_pattern(message, size, 0, 1);
+    error = uds_echo_call(PATH, message, size, reply, capacity, &got, timeout_ms, &why);
+    CHECK(error == why.error && why.call, "the failure is not filled in");
+    judge(error, is_one_of(error, open_errors, 6) ? open_errors : talk_errors,
+          is_one_of(error, open_errors, 6) ? 6 : 5);
+    check_time(began, timeout_ms, 16); /* connecting looks at the clock every 16 ms */
+    CHECK(error != UDS_ECHO_FULL, "a call that is full");
+    CHECK(got <= capacity && got <= said, "it got more than was said");
+    fuzz_pattern(expected, got, 0, 2);
+    CHECK(!memcmp(reply, expected, got), "it got what was not said, or not in order");
+    CHECK(error != UDS_ECHO_OK || got == said, "OK, and a part of the answer is missing");
+}
+
+static void run(const uint8_t *how)
+{
+    memset(fuzz_fatal, 0, sizeof fuzz_fatal); /* a fault excuses what it happened in */
+    fuzz_fatal_any = 0;
+    slept = 0;
+    switch (how[0] % 8) {
+    case 1:
+        uds_echo_client_close(&client);
+        begin_anew();
+        open_client(how);
+        break;
+    case 2:
+    case 3:
+    case 4:
+        if (client.fd >= 0) exchange(how);
+        break;
+    case 5:
+        if (client.fd >= 0) judge(uds_echo_client_finish(&client), talk_errors, 4);
+        break;
+    case 6: uds_echo_client_close(&client); break;
+    default: call(how);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    uint8_t how[CALLS][4];
+    int i, calls = 0, k;
+    if (size < 2 || size > 1024) return 0;
+    fuzz_begin();
+    script.at = data;
+    script.left = size;
+    fake.queue_bytes = fuzz_byte(&script) % 128 + 1u;
+    trust_uid = (int)fake.uid;
+    listener = fake_peer_listen(PATH, 0777, 1);
+    peer = client.fd = -1;
+    calls = fuzz_byte(&script) % CALLS + 1;
+    for (i = 0; i < calls; i++)
+        for (k = 0; k < 4; k++) how[i][k] = fuzz_byte(&script);
+    fake.world = world;
+    for (i = 0; i < calls; i++) {
+        run(how[i]);
+        fuzz_lawful();
+    }
+    uds_echo_client_close(&client);
+    while (peer >= 0 && heard < given) { /* what the socket took is there to be read */
+        const size_t before = heard;
+        hear(256);
+        if (heard == before) break;
+    }
+    hang_up();
+    fake_peer_close(listener);
+    fuzz_finish();
+    return 0;
+}

@@ -1,0 +1,129 @@
+#!/bin/sh
+# run.sh WHAT BUILD [TARGET ...]: runs fuzz targets that `make` has built in BUILD/fuzz.
+#
+#   fuzz    libFuzzer, SECONDS a target, with its progress; new inputs go to BUILD/fuzz/corpus/TARGET
+#   smoke   the same, quiet: a line a target
+#   afl     AFL++, AFL_SECONDS a target; its exit status is 0 with crashes on disk, so those are counted
+#   replay  all that is committed, without any engine; at least as many inputs as fuzz/corpus/COUNTS says
+#   merge   minimises what was found into fuzz/corpus/TARGET, and writes COUNTS anew
+#
+# Ends with `N passed, N failed, N skipped`.
+set -u
+what=$1
+build=$2
+shift 2
+here=$(dirname "$0")
+passed=0 failed=0
+
+# Where the inputs of a target are: the poller's are the same for both of its backends.
+home() {
+    case $1 in
+    poller_poll) echo poller ;;
+    *) echo "$1" ;;
+    esac
+}
+
+# Seeds, the committed corpus and every crash ever, of those that are there.
+known() {
+    for folder in "$build/fuzz/seeds/$(home "$1")" "$here/corpus/$(home "$1")" "$here/crashes/$(home "$1")"; do
+        [ -d "$folder" ] && echo "$folder"
+    done
+}
+
+verdict() { # STATUS TARGET TEXT
+    word=ok
+    if [ "$1" -eq 0 ]; then passed=$((passed + 1)); else failed=$((failed + 1)) word=FAIL; fi
+    printf '%-4s  %-14s %s\n' "$word" "$2" "$3"
+}
+
+engine() { # TARGET LOG SECONDS
+    mkdir -p "$build/fuzz/corpus/$1" "$build/fuzz/found/$1"
+    dict=
+    [ ! -f "$here/dict/$1.dict" ] || dict="-dict=$here/dict/$1.dict"
+    # shellcheck disable=SC2046,SC2086 # folders without blanks, and an option that may be missing
+    set -- "$build/fuzz/$1" -max_total_time="$3" -timeout=5 -max_len=512 -rss_limit_mb=1024 -print_final_stats=1 $dict \
+        -artifact_prefix="$build/fuzz/found/$1/" "$build/fuzz/corpus/$1" $(known "$1")
+    if [ "$what" = fuzz ]; then
+        "$@" 2>&1 | tee "$log" | grep -v -e ' NEW ' -e 'REDUCE'
+        ! grep -q 'SUMMARY:' "$log"
+    else
+        "$@" >"$log" 2>&1
+    fi
+}
+
+fuzz_one() {
+    engine "$1" "$log" "$seconds"
+    status=$?
+    speed=$(sed -n 's/^stat::average_exec_per_sec: *//p' "$log")
+    runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+    edges=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -1)
+    verdict $status "$1" "${runs:-0} executions, ${speed:-0} a second, ${edges:-0} edges"
+    [ $status -eq 0 ] || grep -E 'oracle:|fake kernel:|SUMMARY:|Test unit written' "$log" | sed 's/^/      | /'
+}
+
+afl_one() {
+    out=$build/fuzz/afl/$1
+    rm -rf "$out" && mkdir -p "$out.in" && rm -f "$out.in"/*
+    for folder in $(known "$1"); do cp "$folder"/* "$out.in"/; done
+    AFL_NO_UI=1 AFL_SKIP_CPUFREQ=1 AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES=1 AFL_NO_AFFINITY=1 AFL_TRY_AFFINITY=1 \
+        afl-fuzz -t 5000 -V "$seconds" -i "$out.in" -o "$out" -- "$build/fuzz/$1.afl" >"$log" 2>&1
+    status=$?
+    crashes=$(find "$out" -name 'id*' -path '*/crashes/*' -o -name 'id*' -path '*/hangs/*' | wc -l)
+    speed=$(sed -n 's/^execs_per_sec *: *//p' "$out/default/fuzzer_stats" 2>/dev/null)
+    [ "$crashes" -eq 0 ] || status=1
+    [ -n "$speed" ] || status=1
+    verdict $status "$1" "${speed:-0} executions a second, $crashes crashes and hangs"
+    [ $status -eq 0 ] || tail -5 "$log" | sed 's/^/      | /'
+}
+
+replay_one() {
+    least=$(sed -n "s/^$(home "$1") //p" "$here/corpus/COUNTS" 2>/dev/null)
+    # shellcheck disable=SC2046,SC2086 # folders without blanks, and an option that may be missing
+    "$build/fuzz/$1.replay" $hash --least "${least:-1}" $(known "$1" | grep -v /seeds/) >"$log" 2>&1
+    status=$?
+    verdict $status "$1" "$(tail -n 2 "$log" | tr '\n' ' ')"
+    inputs=$((inputs + $(sed -n 's/^# \([0-9]*\) inputs.*/\1/p' "$log")))
+}
+
+merge_one() {
+    into=$here/corpus/$1
+    fresh=$build/fuzz/merged/$1
+    rm -rf "$fresh" && mkdir -p "$fresh" "$build/fuzz/corpus/$1"
+    # shellcheck disable=SC2046 # folders without blanks
+    "$build/fuzz/$1" -merge=1 -timeout=5 -max_len="${MERGE_LEN:-160}" "$fresh" $(known "$1") "$build/fuzz/corpus/$1" >"$log" 2>&1
+    status=$?
+    rm -rf "$into" && mkdir -p "$here/corpus" && cp -r "$fresh" "$into"
+    bytes=$(cat "$into"/* | wc -c)
+    [ "$bytes" -le 100000 ] || status=1
+    verdict $status "$1" "$(find "$into" -type f | wc -l) inputs, $bytes bytes"
+}
+
+log=$(mktemp) || exit 1
+trap 'rm -f "$log"' EXIT
+inputs=0
+began=$(date +%s%N)
+case $what in
+fuzz) seconds=${SECONDS_EACH:-60} ;;
+smoke) seconds=${FUZZ_SECONDS:-60} ;;
+afl) seconds=${AFL_SECONDS:-60} ;;
+esac
+hash=${HASH:+--hash}
+for target in "$@"; do
+    case $what in
+    fuzz | smoke) fuzz_one "$target" ;;
+    afl) afl_one "$target" ;;
+    replay) replay_one "$target" ;;
+    merge) merge_one "$target" ;;
+    *) echo "run.sh: $what?" >&2 && exit 2 ;;
+    esac
+done
+if [ "$what" = merge ]; then
+    for folder in "$here"/corpus/*/; do
+        name=$(basename "$folder")
+        echo "$name $(find "$folder" "$here/crashes/$name" -type f 2>/dev/null | wc -l)"
+    done >"$here/corpus/COUNTS"
+fi
+ms=$((($(date +%s%N) - began) / 1000000))
+[ "$what" != replay ] || echo "# $inputs inputs replayed in $ms ms"
+echo "$passed passed, $failed failed, 0 skipped"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
