@@ -189,8 +189,8 @@ msan: ## the tests over the fake kernel under MemorySanitizer
 	    CFLAGS='-O1 -g -fsanitize=memory -fno-sanitize-recover=all -fsanitize-memory-track-origins' && \
 	    UDS_ECHO_BUILD='$(BUILD)/msan' sh tests/run.sh $(FAKE_TESTS:$(BUILD)/%=$(BUILD)/msan/%)
 
-C_FILES := $(wildcard examples/*.c bench/*.c tests/*.[ch] tests/*/*.[ch])
-SH_FILES := $(wildcard examples/*.sh bench/*.sh tests/*.sh tests/*/*.sh)
+C_FILES := $(wildcard fuzz/*.[ch] examples/*.c bench/*.c tests/*.[ch] tests/*/*.[ch])
+SH_FILES := $(wildcard fuzz/*.sh examples/*.sh bench/*.sh tests/*.sh tests/*/*.sh)
 
 lint: ## shellcheck and clang-format, each if it is here
 	@if command -v shellcheck >/dev/null; then shellcheck $(SH_FILES) && echo "shellcheck: fine"; \
@@ -220,5 +220,6 @@ help: ## list the targets
         format size install clean help trace-hash portability tsan valgrind
 .PHONY: planted planted-fuzz mutants negative coverage analyze analyze-gcc analyze-clang analyze-tidy \
         analyze-cppcheck msan fake-tests
+.PHONY: fuzz-engines fuzz-afl-engines fuzz-replays fuzz-always fuzz fuzz-smoke fuzz-afl fuzz-replay fuzz-merge
 .PHONY: all c-tests demo test sanitize bench-check compile-matrix reading lint format size install clean help
 .DELETE_ON_ERROR:

@@ -1,6 +1,6 @@
 #!/bin/sh
-# coverage.sh BUILD: what of uds_echo.h the tests run, by clang's source coverage; an HTML report in BUILD/html. Runs the
-# tests over the fake kernel in all their builds, those over the real one, and the corpora of fuzz/ where there are any.
+# coverage.sh BUILD: what of uds_echo.h the tests run, by clang's source coverage; an HTML report in BUILD/html. Runs
+# the tests over the fake kernel in all their builds, those over the real one, and the corpora of fuzz/ where there are any.
 set -u
 build=${1:-build/coverage}
 here=$(dirname "$0")

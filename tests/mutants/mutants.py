@@ -109,9 +109,11 @@ def listed(path):
     with open(path) as f:
         for row in f:
             if row.strip() and not row.startswith("#"):
-                parts = [part.strip() for part in row.split(" | ")]
-                assert len(parts) == 5 and parts[4], "a row without a reason: " + row
-                rows[tuple(parts[:4])] = parts[4]
+                # The source line itself may hold what parts the fields.
+                function, rest = row.strip().split(" | ", 1)
+                text, nth, way, reason = rest.rsplit(" | ", 3)
+                assert way in ("taken", "never") and reason, "a row without a reason: " + row
+                rows[function, text, nth, way] = reason
     return rows
 
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# negative.sh BUILD: the checks are checked. Each program here has one deliberate fault, and the tool that is meant for it
-# must fail and name it; a tool that says nothing would say nothing of the header either.
+# negative.sh BUILD: the checks are checked. Each program here has one deliberate fault, and the tool that is meant for
+# it must fail and name it; a tool that says nothing would say nothing of the header either.
 set -u
 build=${1:-build/negative}
 here=$(dirname "$0")

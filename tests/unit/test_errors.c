@@ -114,7 +114,7 @@ static void every_call_of_a_start(void **state)
     fake_reset();
 }
 
-/* ---- the client --------------------------------------------------------------------------------------------------------- */
+/* ---- the client -------------------------------------------------------------------------------------------------- */
 
 static uds_echo_server *echo;
 
@@ -219,7 +219,7 @@ static void what_is_no_error_of_the_system(void **state)
     (void)uds_echo_server_close(echo);
 }
 
-/* ---- what is due, and who is told ------------------------------------------------------------------------------------- */
+/* ---- what is due, and who is told -------------------------------------------------------------------------------- */
 
 static int notes;
 

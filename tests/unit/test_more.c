@@ -1,7 +1,7 @@
 /* The branches that a friendly world never takes: what coverage, forced branches and planted bugs found untested. */
 #include "harness.h"
 
-/* ---- calls that fail, and what changes between two calls --------------------------------------------------------------- */
+/* ---- calls that fail, and what changes between two calls --------------------------------------------------------- */
 
 static fake_call failing;
 static int fail_skips, fail_times, fail_errno;
@@ -66,7 +66,7 @@ static void until_stopped(uds_echo_server *server)
     assert_true(i < 200);
 }
 
-/* ---- a connection ------------------------------------------------------------------------------------------------------- */
+/* ---- a connection ------------------------------------------------------------------------------------------------ */
 
 static void an_interruption_is_not_the_end(void **state)
 {
@@ -493,7 +493,7 @@ static void generations_wrap(void **state)
     (void)uds_echo_server_close(server);
 }
 
-/* ---- room, idleness, places ---------------------------------------------------------------------------------------------- */
+/* ---- room, idleness, places -------------------------------------------------------------------------------------- */
 
 static uds_echo_error pushed;
 static uds_echo_conn *push_to;
@@ -660,7 +660,7 @@ static void idle_waits_for_all_events(void **state)
     (void)uds_echo_server_close(server);
 }
 
-/* ---- stop ------------------------------------------------------------------------------------------------------------------ */
+/* ---- stop -------------------------------------------------------------------------------------------------------- */
 
 /* Law 8: safe in a signal handler, whatever write(2) says. */
 static void stop_and_wake_keep_errno(void **state)
@@ -806,7 +806,7 @@ static void the_wait_itself_fails(void **state)
     assert_false(fake_exists(PATH));
 }
 
-/* ---- start ----------------------------------------------------------------------------------------------------------------- */
+/* ---- start ------------------------------------------------------------------------------------------------------- */
 
 static void descriptions(void **state)
 {
@@ -1084,7 +1084,7 @@ static void an_incumbent_that_cannot_be_named(void **state)
     assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_IN_USE);
 }
 
-/* ---- small parts ------------------------------------------------------------------------------------------------------------ */
+/* ---- small parts ------------------------------------------------------------------------------------------------- */
 
 static void long_addresses_need_the_folder(void **state)
 {
@@ -1226,7 +1226,7 @@ static void nothing_is_fine(void **state)
     (void)uds_echo_server_close(server);
 }
 
-/* ---- the client ------------------------------------------------------------------------------------------------------------- */
+/* ---- the client -------------------------------------------------------------------------------------------------- */
 
 static int listener, peer_id;
 static const char *script;
