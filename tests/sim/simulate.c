@@ -43,7 +43,7 @@ static uds_echo_server *servers[SERVERS];
 static uds_echo_server_desc descs[SERVERS];
 static long long stopped_at[SERVERS];
 static debt debts[DEBTS];
-static int debt_count, depth, faults_allowed, excused, settling, crashing, tracing, verbose;
+static int debt_count, clock_failed, depth, faults_allowed, excused, settling, crashing, tracing, verbose;
 static size_t base_bytes;
 static long serials;
 static unsigned long fault_number, steps, epochs, fault_total, faults_before, exchanges;
@@ -78,6 +78,7 @@ static void before(fake_call what)
     if (fake_calls() != fault_number || !fake_errors_of(what)[0]) return;
     fault_total++;
     tell(fake_name_of(what), -1, 0);
+    if (what == FAKE_clock_gettime) clock_failed = 1;
     if (what == FAKE_flock || what == FAKE_fstatat || what == FAKE_unlinkat || what == FAKE_open) excused = 1;
 }
 
@@ -163,9 +164,7 @@ static void push(uds_echo_conn *conn, size_t size)
         answered(p, bytes, size);
         p->owed = 0;
         break;
-    default: /* a part of it may arrive */
-        p->broken = 1;
-        answered(p, bytes, size);
+    default: /* a part of it may arrive */ p->broken = 1; answered(p, bytes, size);
     }
 }
 
@@ -245,7 +244,8 @@ static void on_close(uds_echo_conn *conn, uds_echo_error why, void *user)
     p->why = why;
     tell("on_close", p->serial, (long)why);
     if (why == UDS_ECHO_IDLE) {
-        check(descs[s].idle_ms > 0 && fake_now_ms() - p->last_in >= descs[s].idle_ms, "cut as idle too soon");
+        check(descs[s].idle_ms > 0 && (clock_failed || fake_now_ms() - p->last_in >= descs[s].idle_ms),
+              "cut as idle too soon"); /* by a clock that failed, what moved last may have moved earlier */
         check(!p->owed, "cut as idle, and an answer is owed");
     }
     if (why == UDS_ECHO_EVICTED) check(descs[s].when_full == UDS_ECHO_EVICT, "evicted, and it was to rest");
@@ -512,6 +512,7 @@ static void start(int s)
         error = uds_echo_server_open(&servers[s], &descs[s], &why);
     }
     tell("start", s, (long)error);
+    tell("which says", (long)why.error, why.os_error);
     check(error == why.error && (error != UDS_ECHO_OK) == !servers[s], "a start whose failure does not say so");
     if (error) {
         check(fault_number != 0, "cannot start though nothing fails");
@@ -533,7 +534,8 @@ static void start_twice(void)
     uds_echo_server_desc desc = describe(ON_PATH);
     uds_echo_server *second;
     unsigned long inode = fake_inode(PATH);
-    if (!running(ON_PATH) || fault_number || stopped_at[ON_PATH] >= 0 || !inode || excused || fake.descriptors_max < 1024)
+    if (!running(ON_PATH) || fault_number || stopped_at[ON_PATH] >= 0 || !inode || excused ||
+        fake.descriptors_max < 1024)
         return;
     check(uds_echo_server_open(&second, &desc, NULL) == UDS_ECHO_IN_USE && !second, "two servers on one path");
     check(fake_inode(PATH) == inode, "a start that was refused replaced the path");
@@ -558,7 +560,8 @@ static void step_one(int s)
     if (!servers[s]) return;
     steps++;
     error = uds_echo_server_step(servers[s], 0);
-    check(error == UDS_ECHO_OK || error == UDS_ECHO_STOPPED || (error == UDS_ECHO_SYSTEM && fault_total), "a step fails");
+    check(error == UDS_ECHO_OK || error == UDS_ECHO_STOPPED || (error == UDS_ECHO_SYSTEM && fault_total),
+          "a step fails");
     if (error == UDS_ECHO_STOPPED) check(stopped_at[s] >= 0, "it stopped, and nobody asked");
     if (stopped_at[s] >= 0 && !fault_number && fake_now_ms() - stopped_at[s] > descs[s].drain_ms + 400)
         check(uds_echo_server_step(servers[s], 0) == UDS_ECHO_STOPPED, "a drain that outlives its deadline");
@@ -621,6 +624,8 @@ static void settle(void)
         check(!p->welcome || p->closed, "it half-closed and read all, and its connection does not end");
         if (p->id >= 0 && p->closed && !p->why) check(p->got == p->answered, "an orderly end, and bytes are missing");
     }
+    for (i = 0; i < PEERS && tracing; i++)
+        if (peers[i].used && peers[i].id >= 0 && !peers[i].known) tell("still queued", peers[i].serial, peers[i].at);
     check(unknown <= fault_total - faults_before, "queued for ever"); /* a fault may cost one before on_open */
     settling = 0;
 }
@@ -654,7 +659,7 @@ static void epoch(void)
     unsigned how = rnd(5);
     epochs++;
     faults_before = fault_total;
-    excused = 0;
+    excused = clock_failed = 0;
     base_bytes = fake_live_bytes();
     fake.queue_bytes = 1 + rnd(rnd(2) ? 16 : 700);
     fake.no_renameat2 = (int)rnd(3);
@@ -679,6 +684,11 @@ static void epoch(void)
             no_faults();
             close_one(s);
             check(!fake_exists(paths[s]) || excused, "the path is left behind");
+            for (whole = 0; whole < PEERS; whole++) { /* whom it did not accept, nobody will */
+                if (!peers[whole].used || peers[whole].at != s || peers[whole].known) continue;
+                leave(&peers[whole]);
+                peers[whole].used = 0;
+            }
             start(s);
             faults_allowed = left_to_fail != 0;
         }
@@ -732,7 +742,8 @@ static int live(unsigned long seed, double *hours)
     if (!held && fake_violations()) (void)printf("fake kernel: %s\n", fake_violation(0));
     *hours += (double)(fake_now_ms() - life_began) / HOUR;
     if (verbose || !held) {
-        (void)printf("seed %lu: %s, trace %016llx\n", seed, held ? "the laws hold" : "FAILED, replay with", fake_trace_hash());
+        (void)printf("seed %lu: %s, trace %016llx\n", seed, held ? "the laws hold" : "FAILED, replay with",
+                     fake_trace_hash());
         if (!held) (void)printf("    make simulate SEED=%lu\n", seed);
     }
     return held;
@@ -766,8 +777,8 @@ int main(int argc, char **argv)
         (void)printf("seed %lu: %lu passed, %lu failed so far, %.0f hours of fake time\n", seed, passed, failed, hours);
         (void)fflush(stdout);
     }
-    (void)printf("# %lu seeds, %lu epochs, %lu steps, %lu exchanges, %lu faults, %.0f hours of fake time\n", passed + failed,
-                 epochs, steps, exchanges, fault_total, hours);
+    (void)printf("# %lu seeds, %lu epochs, %lu steps, %lu exchanges, %lu faults, %.0f hours of fake time\n",
+                 passed + failed, epochs, steps, exchanges, fault_total, hours);
     (void)printf("%lu passed, %lu failed, 0 skipped\n", passed, failed);
     return failed != 0;
 }
