@@ -45,7 +45,8 @@ static long long stopped_at[SERVERS];
 static debt debts[DEBTS];
 static int debt_count, clock_failed, depth, faults_allowed, excused, settling, crashing, tracing, verbose;
 static size_t base_bytes;
-static long serials;
+enum { STRAYS = 64 };
+static long serials, strays[STRAYS];
 static unsigned long fault_number, steps, epochs, fault_total, faults_before, exchanges;
 static long long life_began;
 static uint64_t state;
@@ -215,10 +216,12 @@ static void meddle(int s)
 static int on_open(uds_echo_conn *conn, void *user)
 {
     uds_echo_peer who;
-    int i, s = (int)(intptr_t)user;
+    int i, k, s = (int)(intptr_t)user;
     if (uds_echo_conn_peer(conn, &who)) return 1;
     for (i = 0; i <= PEERS; i++)
         if (peers[i].used && peers[i].serial == who.pid) break;
+    for (k = 0; i > PEERS && k < STRAYS; k++) /* of a client whose open failed after it had connected */
+        if (strays[k] == who.pid) return 1;
     check(i <= PEERS, "a connection that nobody made");
     check(!peers[i].known, "one connection was accepted twice");
     check(peers[i].at == s || (s == SHARING && peers[i].at == ON_PATH), "accepted from another's listener");
@@ -423,6 +426,7 @@ static void be_client(void)
     if (error) {
         check(faults_allowed, "a client cannot connect though nothing fails");
         p->refused = 1;
+        strays[p->serial % STRAYS] = p->serial;
         return;
     }
     exchanges++;
