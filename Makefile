@@ -70,6 +70,24 @@ $(OS_TESTS): $(BUILD)/%: %.c $(HEADERS) Makefile
 c-tests: $(C_TESTS)
 fake-tests: $(FAKE_TESTS)
 
+SIMULATE := $(BUILD)/tests/sim/simulate
+$(SIMULATE): tests/sim/simulate.c $(FAKE) $(HEADERS) Makefile
+	@mkdir -p $(@D)
+	$(COMPILE) -I. -Itests $< $(FAKE) -o $@ $(LDFLAGS) $(LDLIBS)
+$(SIMULATE)_poll: tests/sim/simulate.c $(FAKE) $(HEADERS) Makefile
+	@mkdir -p $(@D)
+	$(COMPILE) -DUDS_ECHO_USE_POLL -I. -Itests $< $(FAKE) -o $@ $(LDFLAGS) $(LDLIBS)
+$(SIMULATE)_plain: tests/sim/simulate.c $(FAKE) $(HEADERS) Makefile
+	@mkdir -p $(@D)
+	$(COMPILE) $(PLAIN:%=-DUDS_ECHO_HAVE_%=0) -I. -Itests $< $(FAKE) -o $@ $(LDFLAGS) $(LDLIBS)
+
+SEEDS ?= 2000
+simulate: $(SIMULATE) ## whole lives of servers over the fake kernel (SEEDS=n, 0: endless; SEED=n replays one)
+	@$(SIMULATE) $(if $(SEED),-t -s $(SEED),-n $(SEEDS))
+
+simulate-all: $(SIMULATE) $(SIMULATE)_poll $(SIMULATE)_plain ## the same over epoll, poll and a plain system
+	@failed=; for p in $^; do $$p -n $(SEEDS) || failed=1; done; test -z "$$failed"
+
 demo: $(BUILD)/echo_server $(BUILD)/echo_client ## watch a client and a server talk, over a socket in a temporary folder
 	@sh examples/demo.sh $(BUILD)
 
@@ -222,4 +240,6 @@ help: ## list the targets
         analyze-cppcheck msan fake-tests
 .PHONY: fuzz-engines fuzz-afl-engines fuzz-replays fuzz-always fuzz fuzz-smoke fuzz-afl fuzz-replay fuzz-merge
 .PHONY: all c-tests demo test sanitize bench-check compile-matrix reading lint format size install clean help
+.PHONY: all c-tests demo test sanitize bench-check compile-matrix reading lint format size install clean help \
+        simulate simulate-all
 .DELETE_ON_ERROR:
