@@ -130,20 +130,20 @@ function check(texts) {
 
 // Each breaks one rule of ci.yml: what to replace, by what, and what is to be said of it.
 const BREAKS = [
-    [/@[0-9a-f]{40} # v6.0.2/, '@v6 # v6.0.2', /not pinned by a full hash/],
+    [/@[0-9a-f]{40} #/, '@v6 #', /not pinned by a full hash/],
     [/@[0-9a-f]{39}[0-9a-f] #/, match => `${match.slice(0, -3)} #`, /not pinned by a full hash/],
-    [/ # v6.0.2/, '', /no version next to the hash/],
-    [/ # v6.0.2/, ' # the newest', /no version next to the hash/],
+    [/ # v[\d.]+/, '', /no version next to the hash/],
+    [/ # v[\d.]+/, ' # the newest', /no version next to the hash/],
     [/checkout@[0-9a-f]{40}/, `checkout@${'0'.repeat(40)}`, /two versions of one action/],
     [/permissions:\n  contents: read/, 'permissions:\n  contents: write', /not \{\} or contents: read/],
     [/permissions:\n  contents: read\n/, '', /not \{\} or contents: read/],
     [/permissions:\n  contents: read/, 'permissions: write-all', /not \{\} or contents: read/],
-    [/    timeout-minutes: 15\n/, '    permissions: {packages: write}\n    timeout-minutes: 15\n', /to write what it need not/],
-    [/    timeout-minutes: 15\n/, '', /lint: no timeout-minutes/],
+    [/    timeout-minutes: \d+\n/, '    permissions: {packages: write}\n    timeout-minutes: 15\n', /to write what it need not/],
+    [/    timeout-minutes: \d+\n/, '', /lint: no timeout-minutes/],
     [/concurrency:\n.*\n.*\n/, '', /no concurrency group/],
     [/  pull_request:\n/, '  pull_request_target:\n', /gives strangers our rights/],
     [/persist-credentials: false/, 'persist-credentials: true', /leaves its token/],
-    [/macos-15/, 'macos-latest', /changes by itself/],
+    [/macos-\d+/, 'macos-latest', /changes by itself/],
     [/run: make lint/, 'run: make lint && true', /no target of the Makefile/],
     [/run: make lint/, 'run: make limt', /no target of the Makefile: limt/],
     [/run: make lint/, 'run: ./configure', /neither make nor a script/],
@@ -171,7 +171,8 @@ for (const name of [...Object.keys(texts), 'no workflow calls']) {
 }
 for (const [what, by, said] of BREAKS) {
     const broken = texts['ci.yml'].replace(what, by);
-    const fresh = broken === texts['ci.yml'] ? [] : check({...texts, 'ci.yml': broken}).filter(text => !found.includes(text));
+    if (broken === texts['ci.yml']) { verdict(false, `${what} is not in ci.yml: break this rule in another way`); continue; }
+    const fresh = check({...texts, 'ci.yml': broken}).filter(text => !found.includes(text));
     verdict(fresh.some(text => said.test(text)), `${what} by ${JSON.stringify(String(by))}: not noticed, but: ${fresh.join('; ')}`);
 }
 console.log(`# ${Object.keys(texts).length} workflows, ${BREAKS.length} rules broken on purpose`);
