@@ -210,12 +210,8 @@ msan: ## the tests over the fake kernel under MemorySanitizer
 C_FILES := $(wildcard fuzz/*.[ch] examples/*.c bench/*.c tests/*.[ch] tests/*/*.[ch])
 SH_FILES := $(wildcard fuzz/*.sh examples/*.sh bench/*.sh tests/*.sh tests/*/*.sh)
 
-lint: ## shellcheck and clang-format, each if it is here
-	@if command -v shellcheck >/dev/null; then shellcheck $(SH_FILES) && echo "shellcheck: fine"; \
-	 else echo "shellcheck is not installed: skipped"; fi
-	@if command -v clang-format >/dev/null; then \
-	     clang-format --dry-run --Werror $(wildcard examples/*.c) && echo "clang-format: fine"; \
-	 else echo "clang-format is not installed: skipped"; fi
+lint: ## scripts, the style of C files, and the workflows; installs shellcheck, clang-format and npm's tools where it may
+	@sh tests/lint/lint.sh '$(BUILD)'
 
 format: ## put the C files of examples, bench and tests into the style of .clang-format
 	clang-format -i $(C_FILES)
