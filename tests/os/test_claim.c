@@ -394,6 +394,11 @@ static void p09_mode_is_exact_whatever_the_umask(void **state)
     }
     os_exactly("files with the exact mode", exact, 36);
     os_exactly("umasks unchanged", masks_kept, 36);
+    for (i = 0; i < 9; i++) {
+        char cell[32];
+        (void)snprintf(cell, sizeof cell, "mode %04o, umask %03o", (unsigned)modes[i / 3], (unsigned)masks[i % 3]);
+        os_cell("mode x umask", cell, "exact, the umask unchanged");
+    }
     OS_CASES(exact, 36);
 }
 
@@ -487,6 +492,81 @@ static void p13_path_lengths_90_to_300(void **state)
     os_exactly("cases", served + refused, 422);
     os_at_least("refused", refused, 100);
     OS_CASES(served + refused, 422);
+}
+
+/* A relative path of that length: one long last component, or long folders and a short one. They are made. */
+static void relative_path(char *path, size_t length, int short_name)
+{
+    size_t used = 0;
+    while (short_name && length - used > 2) {
+        size_t part = length - used - 1;
+        if (part > 101) part = 101;
+        if (length - used - part == 0) part--;
+        memset(path + used, 'd', part - 1);
+        if (part == 1) break;
+        path[used + part - 1] = '\0';
+        if (mkdir(path, 0700) && errno != EEXIST) fail_msg("mkdir: %s", strerror(errno));
+        path[used + part - 1] = '/';
+        used += part;
+    }
+    memset(path + used, 'n', length - used);
+    path[length] = '\0';
+}
+
+/* 1: served, by the client too. 0: refused as PATH. */
+static int serves_relative(const char *path)
+{
+    uds_echo_server_desc desc;
+    uds_echo_server *server;
+    uds_echo_failure why;
+    uds_echo_error error;
+    pthread_t thread;
+    char reply[8];
+    size_t got = 0;
+    memset(&desc, 0, sizeof desc);
+    desc.path = path;
+    error = uds_echo_server_open(&server, &desc, &why);
+    if (error == UDS_ECHO_PATH) return 0;
+    if (error) fail_msg("length %zu: error %d", strlen(path), (int)error);
+    thread = os_thread(os_run_thread, server);
+    error = uds_echo_call(path, "hello", 5, reply, sizeof reply, &got, OS_REPLY_MS, &why);
+    uds_echo_server_stop(server, UDS_ECHO_NOW);
+    assert_int_equal(os_join(thread), UDS_ECHO_OK);
+    assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+    if (error || got != 5) fail_msg("length %zu: the client got error %d", strlen(path), (int)error);
+    assert_false(os_exists(path));
+    return 1;
+}
+
+static void p13_every_length_from_1_to_300(void **state)
+{
+    enum { WHOLE = 105 }; /* with the suffix and a NUL it just fits an address */
+    int home = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), cases = 0, served, wanted;
+    char path[512], cell[16];
+    size_t length;
+    (void)state;
+    assert_true(home >= 0);
+    assert_int_equal(chdir(os.dir), 0);
+    for (length = 1; length <= 300; length++, cases++) {
+        (void)snprintf(cell, sizeof cell, "%zu", length);
+        relative_path(path, length, 0);
+        wanted = length <= WHOLE;
+        served = serves_relative(path);
+        if (served != wanted) fail_msg("length %zu, long last component: served %d", length, served);
+        assert_int_equal(os_names(os.dir, NULL, 0), 0);
+        os_cell("path length, all of it the last component", cell, served ? "served" : "refused as PATH, nothing made");
+
+        relative_path(path, length, 1);
+        if (!serves_relative(path)) fail_msg("length %zu, short last component: refused", length);
+        os_cell("path length, short last component", cell, "served");
+        assert_int_equal(fchdir(home), 0);
+        (void)nftw(os.dir, os_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+        assert_int_equal(mkdir(os.dir, 0700), 0);
+        assert_int_equal(chdir(os.dir), 0);
+    }
+    assert_int_equal(fchdir(home), 0);
+    (void)close(home);
+    OS_CASES(2 * cases, 600);
 }
 
 static void p12_a_relative_path_and_a_later_chdir(void **state)
@@ -1037,6 +1117,7 @@ int main(void)
         OS_TEST(p09_mode_is_exact_whatever_the_umask),
         OS_TEST(mode_is_0600_unless_told),
         OS_TEST(p13_path_lengths_90_to_300),
+        OS_TEST(p13_every_length_from_1_to_300),
         OS_TEST(p12_a_relative_path_and_a_later_chdir),
         OS_TEST(p12_the_folder_may_be_renamed_meanwhile),
         OS_TEST(p05_a_successor_is_left_alone),
