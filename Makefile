@@ -103,6 +103,12 @@ test: all ## pass every test; installs cmocka where it is missing and may be ins
 # What ThreadSanitizer can follow: threads, but no test that forks and goes on in the child.
 THREADED := tests/os/test_threads.c
 
+matrix: all ## run the tests over real sockets and write docs/matrix.md: every pitfall, every cell, with its result
+	@if CC='$(CC)' sh tests/need.sh cmocka; then \
+	    $(MAKE) --no-print-directory $(JOBS) $(OS_TESTS) && \
+	    UDS_ECHO_BUILD='$(BUILD)' sh tests/os/matrix.sh docs/matrix.md '$(BUILD)/matrix' $(OS_TESTS); \
+	else echo "0 passed, 0 failed, 1 skipped"; fi
+
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 # These read or compile the header and run nothing of it: once, in `make test`, is enough.
 STATIC_SCRIPTS := tests/compile.sh tests/reading.sh
@@ -235,6 +241,7 @@ help: ## list the targets
 .PHONY: planted planted-fuzz mutants negative coverage analyze analyze-gcc analyze-clang analyze-tidy \
         analyze-cppcheck msan fake-tests
 .PHONY: fuzz-engines fuzz-afl-engines fuzz-replays fuzz-always fuzz fuzz-smoke fuzz-afl fuzz-replay fuzz-merge
+        analyze-cppcheck msan fake-tests matrix
 .PHONY: all c-tests demo test sanitize bench-check compile-matrix reading lint format size install clean help
 .PHONY: all c-tests demo test sanitize bench-check compile-matrix reading lint format size install clean help \
         simulate simulate-all

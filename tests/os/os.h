@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <grp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -151,6 +152,21 @@ static inline void os_kill(pid_t pid)
 {
     (void)kill(pid, SIGKILL);
     (void)os_reap(pid, OS_REPLY_MS);
+}
+
+/* A user of no rights, and the group of the same number; only root can become it. */
+enum { OS_STRANGER = 65533, OS_NEIGHBOUR = 65532 };
+
+static inline int os_is_root(void)
+{
+    return geteuid() == 0;
+}
+
+/* In a child. */
+static inline void os_become(uid_t user)
+{
+    if (setgroups(0, NULL) || setgid((gid_t)user) || setuid(user)) _exit(100);
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of user takes it back */
 }
 
 /* ---- folder ------------------------------------------------------------------------------------------------------ */
@@ -551,6 +567,22 @@ static inline void os_exactly(const char *what, double value, double wanted)
 {
     print_message("    %s: %.9g (wanted %.9g)\n", what, value, wanted);
     if (value < wanted || value > wanted) fail_msg("%s: %g is not %g", what, value, wanted);
+}
+
+/* How many cases of a pitfall a test ran; the number is the one its name begins with. Called behind the assertions, with
+   a count that the test itself came to: one that ran too few has shown nothing. */
+static inline void os_cases(const char *test, long count, long least)
+{
+    print_message("# P%d: %ld cases (%s)\n", atoi(test + 1), count, test + 4);
+    if (test[0] != 'p' || test[3] != '_') fail_msg("%s is not named after a pitfall", test);
+    if (count < least) fail_msg("%s: %ld cases are less than %ld", test, count, least);
+}
+#define OS_CASES(count, least) os_cases(__func__, (long)(count), (long)(least))
+
+/* A cell of the matrix that held, for docs/matrix.md: see matrix.sh. The result is the same in every run. */
+static inline void os_cell(const char *row, const char *cell, const char *result)
+{
+    print_message("cell: %s | %s | %s\n", row, cell, result);
 }
 
 static inline void os_fill(unsigned char *bytes, size_t size, unsigned seed)

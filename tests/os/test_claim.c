@@ -85,11 +85,12 @@ static outcome start_many(const os_plan *plan, pid_t *pids, int count)
     return o;
 }
 
-static void rounds_of_many_starters(const os_plan *plan, int rounds, int stale)
+/* The starters there were in all. */
+static int rounds_of_many_starters(const os_plan *plan, int rounds, int stale)
 {
     enum { STARTERS = 50 };
     pid_t pids[STARTERS];
-    int round, i, in_use = 0, busy = 0;
+    int round, i, in_use = 0, busy = 0, served = 0;
     char name[256] = "";
     for (round = 0; round < rounds; round++) {
         outcome o;
@@ -98,6 +99,7 @@ static void rounds_of_many_starters(const os_plan *plan, int rounds, int stale)
         if (o.served != 1 || o.other) fail_msg("round %d: %d serve, %d other errors", round, o.served, o.other);
         in_use += o.in_use;
         busy += o.busy;
+        served += o.served;
         if (os_names(os.dir, name, sizeof name) != 1 || strcmp(name, "s")) fail_msg("round %d left %s", round, name);
         assert_true(os_serves(os.path));
         for (i = 0; i < STARTERS; i++) (void)kill(pids[i], SIGTERM);
@@ -106,6 +108,7 @@ static void rounds_of_many_starters(const os_plan *plan, int rounds, int stale)
     }
     print_message("# %d x %d starters: one served each time, %d got IN_USE, %d BUSY\n", rounds, STARTERS, in_use, busy);
     os_exactly("losers", in_use + busy, rounds * (STARTERS - 1.0));
+    return served + in_use + busy;
 }
 
 static void p07_fifty_starters_on_one_stale_path(void **state)
@@ -113,7 +116,7 @@ static void p07_fifty_starters_on_one_stale_path(void **state)
     os_plan plan;
     (void)state;
     plan_path(&plan);
-    rounds_of_many_starters(&plan, 20, 1);
+    OS_CASES(rounds_of_many_starters(&plan, 20, 1), 1000);
 }
 
 static void p07_fifty_starters_on_a_fresh_path(void **state)
@@ -121,7 +124,7 @@ static void p07_fifty_starters_on_a_fresh_path(void **state)
     os_plan plan;
     (void)state;
     plan_path(&plan);
-    rounds_of_many_starters(&plan, 5, 0);
+    OS_CASES(rounds_of_many_starters(&plan, 5, 0), 250);
 }
 
 static void p07_fifty_starters_that_bind_in_place(void **state)
@@ -130,7 +133,7 @@ static void p07_fifty_starters_that_bind_in_place(void **state)
     (void)state;
     plan_path(&plan);
     plan.desc.publish = UDS_ECHO_DIRECT;
-    rounds_of_many_starters(&plan, 5, 1);
+    OS_CASES(rounds_of_many_starters(&plan, 5, 1), 250);
 }
 
 /* ---- what is no stale socket stays ------------------------------------------------------------------------------- */
@@ -156,7 +159,7 @@ static int content_is_whole(const char *path)
     return n == sizeof content - 1 && !memcmp(text, content, n);
 }
 
-static void refuses_as_not_socket(const char *what)
+static int refuses_as_not_socket(const char *what)
 {
     uds_echo_server_desc desc;
     uds_echo_failure why;
@@ -173,45 +176,47 @@ static void refuses_as_not_socket(const char *what)
     os_exactly(what, refused, 4);
     assert_true(same_file(os.path, &before));
     assert_int_equal(os_names(os.dir, NULL, 0), names);
+    return refused;
 }
 
 static void p01_a_file_a_folder_a_fifo_and_links_stay(void **state)
 {
     char target[128];
-    int live;
+    int live, cases = 0;
     (void)state;
     (void)snprintf(target, sizeof target, "%s/target", os.dir);
 
     make_file(os.path);
-    refuses_as_not_socket("refusals over a regular file");
+    cases += refuses_as_not_socket("refusals over a regular file");
     assert_true(content_is_whole(os.path));
     assert_int_equal(unlink(os.path), 0);
 
     assert_int_equal(mkdir(os.path, 0700), 0);
-    refuses_as_not_socket("refusals over a folder");
+    cases += refuses_as_not_socket("refusals over a folder");
     assert_int_equal(rmdir(os.path), 0);
 
     assert_int_equal(mkfifo(os.path, 0600), 0);
-    refuses_as_not_socket("refusals over a fifo");
+    cases += refuses_as_not_socket("refusals over a fifo");
     assert_int_equal(unlink(os.path), 0);
 
     assert_int_equal(symlink(target, os.path), 0);
-    refuses_as_not_socket("refusals over a dangling link");
+    cases += refuses_as_not_socket("refusals over a dangling link");
     assert_false(os_exists(target));
 
     os_make_stale(target);
-    refuses_as_not_socket("refusals over a link to a stale socket");
+    cases += refuses_as_not_socket("refusals over a link to a stale socket");
     assert_int_equal(unlink(target), 0);
 
     live = os_listen(target, SOCK_STREAM, 8);
-    refuses_as_not_socket("refusals over a link to a live socket");
+    cases += refuses_as_not_socket("refusals over a link to a live socket");
     assert_true(os_exists(target));
     (void)close(live);
+    OS_CASES(cases, 24);
 }
 
 /* ---- a live server ----------------------------------------------------------------------------------------------- */
 
-static void is_in_use(const char *what, long pid)
+static int is_in_use(const char *what, long pid)
 {
     uds_echo_failure why;
     struct stat before;
@@ -224,18 +229,21 @@ static void is_in_use(const char *what, long pid)
     os_at_most("ms", os_now() - began, 500 * OS_SLOW);
     assert_true(same_file(os.path, &before));
     assert_int_equal(os_names(os.dir, NULL, 0), 1);
+    return 1;
 }
 
 static void p02_a_live_server_is_named(void **state)
 {
     pid_t server = os_serve(NULL);
+    int cases = 0;
     (void)state;
-    is_in_use("idle", server);
+    cases += is_in_use("idle", server);
     assert_int_equal(kill(server, SIGSTOP), 0);
-    is_in_use("stopped by SIGSTOP", server);
+    cases += is_in_use("stopped by SIGSTOP", server);
     assert_int_equal(kill(server, SIGCONT), 0);
     assert_true(os_serves(os.path));
     assert_int_equal(os_stop(server), 0);
+    OS_CASES(cases, 2);
 }
 
 /* Its queue has no place even to ask who it is. */
@@ -243,25 +251,26 @@ static void p02_a_full_backlog_is_live(void **state)
 {
     int listener = os_listen(os.path, SOCK_STREAM, 0), first = os_connect();
     (void)state;
-    is_in_use("full backlog", -1);
+    OS_CASES(is_in_use("full backlog", -1), 1);
     (void)close(first);
     (void)close(listener);
 }
 
 static void p02_other_types_are_live(void **state)
 {
-    int fd = os_listen(os.path, SOCK_SEQPACKET, 8);
+    int fd = os_listen(os.path, SOCK_SEQPACKET, 8), cases = 0;
     (void)state;
-    is_in_use("SOCK_SEQPACKET", -1);
+    cases += is_in_use("SOCK_SEQPACKET", -1);
     (void)close(fd);
     assert_int_equal(unlink(os.path), 0);
     fd = os_bind(os.path, SOCK_DGRAM);
-    is_in_use("SOCK_DGRAM", -1);
+    cases += is_in_use("SOCK_DGRAM", -1);
     (void)close(fd);
     assert_int_equal(unlink(os.path), 0);
     fd = os_bind(os.path, SOCK_STREAM);
-    is_in_use("bound and not yet listening", -1);
+    cases += is_in_use("bound and not yet listening", -1);
     (void)close(fd);
+    OS_CASES(cases, 3);
 }
 
 /* ---- nobody is refused on a path that exists --------------------------------------------------------------------- */
@@ -292,7 +301,7 @@ static void connect_for_ever(void)
     _exit(0);
 }
 
-static void start_and_stop(int times)
+static int start_and_stop(int times)
 {
     int i;
     for (i = 0; i < times; i++) {
@@ -303,6 +312,7 @@ static void start_and_stop(int times)
         (void)os_run_out(server);
         assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
     }
+    return i;
 }
 
 static void p08_a_thousand_starts_and_stops_refuse_nobody(void **state)
@@ -311,12 +321,13 @@ static void p08_a_thousand_starts_and_stops_refuse_nobody(void **state)
     volatile long *count = os.shared->count;
     pid_t client;
     double began;
+    int starts;
     (void)state;
     count[GO_ON] = 1;
     client = os_fork();
     if (client == 0) connect_for_ever();
     began = os_now();
-    start_and_stop(STARTS);
+    starts = start_and_stop(STARTS);
     print_message("    ms for a start and a stop: %.2f\n", (os_now() - began) / STARTS);
     count[GO_ON] = 0;
     assert_int_equal(os_reap(client, OS_REPLY_MS), 0);
@@ -329,6 +340,7 @@ static void p08_a_thousand_starts_and_stops_refuse_nobody(void **state)
     os_exactly("refused", (double)count[REFUSALS], 0);
     os_exactly("accepted and lost", (double)count[LOST], 0);
     assert_int_equal(os_names(os.dir, NULL, 0), 0);
+    OS_CASES(starts, STARTS);
 }
 
 static void p18_twenty_queued_at_sigterm_are_answered(void **state)
@@ -355,6 +367,7 @@ static void p18_twenty_queued_at_sigterm_are_answered(void **state)
         assert_int_equal(os_names(os.dir, NULL, 0), 0);
     }
     os_exactly("queued clients that were answered and then saw the end", answered, CLIENTS * ROUNDS);
+    OS_CASES(answered, CLIENTS * ROUNDS);
 }
 
 /* ---- mode -------------------------------------------------------------------------------------------------------- */
@@ -381,6 +394,12 @@ static void p09_mode_is_exact_whatever_the_umask(void **state)
     }
     os_exactly("files with the exact mode", exact, 36);
     os_exactly("umasks unchanged", masks_kept, 36);
+    for (i = 0; i < 9; i++) {
+        char cell[32];
+        (void)snprintf(cell, sizeof cell, "mode %04o, umask %03o", (unsigned)modes[i / 3], (unsigned)masks[i % 3]);
+        os_cell("mode x umask", cell, "exact, the umask unchanged");
+    }
+    OS_CASES(exact, 36);
 }
 
 static void mode_is_0600_unless_told(void **state)
@@ -472,6 +491,82 @@ static void p13_path_lengths_90_to_300(void **state)
     os_exactly("refused though they fit", wrong, 0);
     os_exactly("cases", served + refused, 422);
     os_at_least("refused", refused, 100);
+    OS_CASES(served + refused, 422);
+}
+
+/* A relative path of that length: one long last component, or long folders and a short one. They are made. */
+static void relative_path(char *path, size_t length, int short_name)
+{
+    size_t used = 0;
+    while (short_name && length - used > 2) {
+        size_t part = length - used - 1;
+        if (part > 101) part = 101;
+        if (length - used - part == 0) part--;
+        memset(path + used, 'd', part - 1);
+        if (part == 1) break;
+        path[used + part - 1] = '\0';
+        if (mkdir(path, 0700) && errno != EEXIST) fail_msg("mkdir: %s", strerror(errno));
+        path[used + part - 1] = '/';
+        used += part;
+    }
+    memset(path + used, 'n', length - used);
+    path[length] = '\0';
+}
+
+/* 1: served, by the client too. 0: refused as PATH. */
+static int serves_relative(const char *path)
+{
+    uds_echo_server_desc desc;
+    uds_echo_server *server;
+    uds_echo_failure why;
+    uds_echo_error error;
+    pthread_t thread;
+    char reply[8];
+    size_t got = 0;
+    memset(&desc, 0, sizeof desc);
+    desc.path = path;
+    error = uds_echo_server_open(&server, &desc, &why);
+    if (error == UDS_ECHO_PATH) return 0;
+    if (error) fail_msg("length %zu: error %d", strlen(path), (int)error);
+    thread = os_thread(os_run_thread, server);
+    error = uds_echo_call(path, "hello", 5, reply, sizeof reply, &got, OS_REPLY_MS, &why);
+    uds_echo_server_stop(server, UDS_ECHO_NOW);
+    assert_int_equal(os_join(thread), UDS_ECHO_OK);
+    assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+    if (error || got != 5) fail_msg("length %zu: the client got error %d", strlen(path), (int)error);
+    assert_false(os_exists(path));
+    return 1;
+}
+
+static void p13_every_length_from_1_to_300(void **state)
+{
+    enum { WHOLE = 105 }; /* with the suffix and a NUL it just fits an address */
+    int home = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), cases = 0, served, wanted;
+    char path[512], cell[16];
+    size_t length;
+    (void)state;
+    assert_true(home >= 0);
+    assert_int_equal(chdir(os.dir), 0);
+    for (length = 1; length <= 300; length++, cases++) {
+        (void)snprintf(cell, sizeof cell, "%zu", length);
+        relative_path(path, length, 0);
+        wanted = length <= WHOLE;
+        served = serves_relative(path);
+        if (served != wanted) fail_msg("length %zu, long last component: served %d", length, served);
+        assert_int_equal(os_names(os.dir, NULL, 0), 0);
+        os_cell("path length, all of it the last component", cell, served ? "served" : "refused as PATH, nothing made");
+
+        relative_path(path, length, 1);
+        if (!serves_relative(path)) fail_msg("length %zu, short last component: refused", length);
+        os_cell("path length, short last component", cell, "served");
+        assert_int_equal(fchdir(home), 0);
+        (void)nftw(os.dir, os_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+        assert_int_equal(mkdir(os.dir, 0700), 0);
+        assert_int_equal(chdir(os.dir), 0);
+    }
+    assert_int_equal(fchdir(home), 0);
+    (void)close(home);
+    OS_CASES(2 * cases, 600);
 }
 
 static void p12_a_relative_path_and_a_later_chdir(void **state)
@@ -498,6 +593,7 @@ static void p12_a_relative_path_and_a_later_chdir(void **state)
     }
     os_exactly("exit status of what changed its folder", os_reap(child, OS_REPLY_MS), 0);
     assert_true(os_exists(decoy));
+    OS_CASES(1, 1);
 }
 
 /* The same by the poll of an address that does not fit: the folder's descriptor is the way to it. */
@@ -518,6 +614,7 @@ static void p12_the_folder_may_be_renamed_meanwhile(void **state)
     os_exactly("names in the moved folder", os_names(moved, NULL, 0), 1);
     assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
     os_exactly("names in the moved folder after close", os_names(moved, NULL, 0), 0);
+    OS_CASES(1, 1);
 }
 
 /* ---- what is at the path at the end ------------------------------------------------------------------------------ */
@@ -538,6 +635,7 @@ static void p05_a_successor_is_left_alone(void **state)
     assert_true(os_serves(os.path));
     os_exactly("exit status of the successor", os_stop(successor), 0);
     assert_false(os_exists(os.path));
+    OS_CASES(1, 1);
 }
 
 static void p05_anything_else_there_is_left_alone(void **state)
@@ -549,6 +647,7 @@ static void p05_anything_else_there_is_left_alone(void **state)
     assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
     assert_true(content_is_whole(os.path));
     os_exactly("names left", os_names(os.dir, NULL, 0), 1);
+    OS_CASES(1, 1);
 }
 
 static void ours_goes_and_gone_is_fine(void **state)
@@ -581,6 +680,7 @@ static void p06_an_adopted_path_stays(void **state)
     assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
     assert_true(same_file(os.path, &before));
     os_exactly("names left", os_names(os.dir, NULL, 0), 1);
+    OS_CASES(1, 1);
 }
 
 /* ---- on_existing, publish ---------------------------------------------------------------------------------------- */
@@ -640,6 +740,7 @@ static void p43_direct_binds_in_place(void **state)
     assert_true(bound_name_ends_in("/s~0"));
     assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
     os_exactly("names in the end", os_names(os.dir, NULL, 0), 0);
+    OS_CASES(3, 3);
 }
 
 /* ---- the lock ---------------------------------------------------------------------------------------------------- */
@@ -698,6 +799,7 @@ static void p07_without_the_lock_nothing_is_removed(void **state)
     server = os_open(&desc);
     assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
     os_exactly("names after a start and a stop with it", os_names(os.dir, NULL, 0), 1);
+    OS_CASES(4, 4);
 }
 
 /* The lock is the folder's, so neighbours wait for each other: all start, each over its own stale file, and all take
@@ -754,6 +856,7 @@ static void p46_killed_and_started_again(void **state)
     assert_int_equal(os_stop(os_serve(NULL)), 0);
     os_exactly("kills survived", round, 30);
     os_exactly("names in the end", os_names(os.dir, NULL, 0), 0);
+    OS_CASES(round, 30);
 }
 
 /* Starts and stops until it is killed, at any moment of either; every other start is over a stale file. */
@@ -799,6 +902,7 @@ static void p46_killed_while_starting(void **state)
     }
     print_message("    kills that left a temporary name, of %d: %d\n", ROUNDS, litter);
     os_at_most("names after a kill", most, 2);
+    OS_CASES(round, ROUNDS);
 }
 
 static void p46_litter_is_swept_up(void **state)
@@ -825,6 +929,7 @@ static void p46_litter_is_swept_up(void **state)
     os_exactly("foreign names that stayed", os_names(os.dir, NULL, 0), 2);
     assert_true(content_is_whole(litter));
     (void)close(live);
+    OS_CASES(i + 2, 12);
 }
 
 /* ---- bad input --------------------------------------------------------------------------------------------------- */
@@ -1012,6 +1117,7 @@ int main(void)
         OS_TEST(p09_mode_is_exact_whatever_the_umask),
         OS_TEST(mode_is_0600_unless_told),
         OS_TEST(p13_path_lengths_90_to_300),
+        OS_TEST(p13_every_length_from_1_to_300),
         OS_TEST(p12_a_relative_path_and_a_later_chdir),
         OS_TEST(p12_the_folder_may_be_renamed_meanwhile),
         OS_TEST(p05_a_successor_is_left_alone),

@@ -190,6 +190,7 @@ static void p14_a_full_queue_honours_the_deadline(void **state)
     began = os_now();
     os_exactly("error of a call", uds_echo_call(os.path, "x", 1, reply, 4, NULL, 100, &why), UDS_ECHO_TIMEOUT);
     os_at_most("ms", os_now() - began, 100 + 300 * OS_SLOW);
+    OS_CASES(2, 2);
     (void)close(first);
     (void)close(listener);
 }
@@ -221,6 +222,7 @@ static void p14_a_full_queue_is_waited_for(void **state)
         uds_echo_client_close(&client);
     }
     os_exactly("connected once the server resumed", connected, 4);
+    OS_CASES(connected, 4);
     os_at_least("ms", os_now() - began, 290);
     os_at_most("ms", os_now() - began, 300 + 500 * OS_SLOW);
     (void)close(first);
@@ -335,6 +337,7 @@ static void p25_reset_keeps_what_came(void **state)
         uds_echo_client_close(&client);
     }
     os_exactly("resets that kept what came", kept, 50);
+    OS_CASES(kept, 50);
     os_kill(server);
 }
 
@@ -547,6 +550,7 @@ static void p10_an_untrusted_server_gets_no_byte(void **state)
     (void)uds_echo_explain(&why, os.path, text, sizeof text);
     assert_non_null(strstr(text, "uid"));
     (void)close(listener);
+    OS_CASES(1, 1);
 }
 
 static void p10_the_right_uid_and_root_are_trusted(void **state)
@@ -569,6 +573,7 @@ static void p10_the_right_uid_and_root_are_trusted(void **state)
                geteuid() == 0 ? UDS_ECHO_OK : UDS_ECHO_UNTRUSTED);
     uds_echo_client_close(&client);
     (void)close(listener);
+    OS_CASES(3, 3);
 }
 
 /* ---- long paths -------------------------------------------------------------------------------------------------- */
@@ -607,6 +612,7 @@ static void p13_a_long_path_is_reached_through_its_folder(void **state)
     memset(path + 201, 'n', 54); /* whole 255: the last component alone still fits */
     path[255] = '\0';
     os_exactly("a missing long name", refusal_of(path), UDS_ECHO_NOT_FOUND);
+    OS_CASES(right, 100);
 }
 
 static void a_last_component_that_does_not_fit_is_a_path_error(void **state)

@@ -1,0 +1,611 @@
+/* test_steps.c - the calls that the header makes of the real kernel, one by one: looked at before each, failed on
+   purpose, or never reached for SIGKILL came first. */
+#define _GNU_SOURCE 1
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* Called before each call that leaves the header; fd -1: it has none, or nobody asked. */
+static void step(const char *call, int fd);
+
+static int at_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags);
+static int at_bind(int fd, const struct sockaddr *address, socklen_t size);
+static int at_connect(int fd, const struct sockaddr *address, socklen_t size);
+static ssize_t at_recv(int fd, void *bytes, size_t size, int flags);
+static int at_close(int fd);
+static int at_shutdown(int fd, int how);
+static void *at_malloc(size_t size);
+static void *at_calloc(size_t count, size_t size);
+static void *at_realloc(void *old, size_t size);
+
+#define UDS_ECHO_SYS(fn) at_##fn
+#define at_clock_gettime clock_gettime
+#define at_epoll_create1 (step("epoll_create1", -1), epoll_create1)
+#define at_epoll_ctl (step("epoll_ctl", -1), epoll_ctl)
+#define at_epoll_wait (step("epoll_wait", -1), epoll_wait)
+#define at_eventfd (step("eventfd", -1), eventfd)
+#define at_fchmod (step("fchmod", -1), fchmod)
+#define at_fchmodat (step("fchmodat", -1), fchmodat)
+#define at_fcntl (step("fcntl", -1), fcntl)
+#define at_flock (step("flock", -1), flock)
+#define at_free free
+#define at_fstatat (step("fstatat", -1), fstatat)
+#define at_getpid getpid
+#define at_getrlimit getrlimit
+#define at_getsockopt (step("getsockopt", -1), getsockopt)
+#define at_linkat (step("linkat", -1), linkat)
+#define at_listen (step("listen", -1), listen)
+#define at_open (step("open", -1), open)
+#define at_poll (step("poll", -1), poll)
+#define at_read (step("read", -1), read)
+#define at_renameat (step("renameat", -1), renameat)
+#define at_renameat2 (step("renameat2", -1), renameat2)
+#define at_send (step("send", -1), send)
+#define at_setsockopt (step("setsockopt", -1), setsockopt)
+#define at_socket (step("socket", -1), socket)
+#define at_unlinkat (step("unlinkat", -1), unlinkat)
+#define at_write (step("write", -1), write)
+
+#include "os.h"
+
+/* ---- what a test asks of the seam -------------------------------------------------------------------------------- */
+
+static struct {
+    void (*look)(const char *call, int fd); /* before each call */
+    long calls, kill_at;                    /* SIGKILL before the call of this number; 0: never */
+    int accept_error, accept_errors;        /* what accept4 says, so many times; -1: until further notice */
+    int refuse_memory;                      /* 1: nothing more is allocated */
+    long allocations, fail_allocation;      /* the one that fails; 0: none */
+    long accepts, peeks;
+} seam;
+
+static void step(const char *call, int fd)
+{
+    seam.calls++;
+    if (seam.calls == seam.kill_at) (void)kill(getpid(), SIGKILL);
+    if (seam.look) seam.look(call, fd);
+}
+
+static int at_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
+{
+    step("accept4", fd);
+    seam.accepts++;
+    if (seam.accept_errors) {
+        if (seam.accept_errors > 0) seam.accept_errors--;
+        errno = seam.accept_error;
+        return -1;
+    }
+    return accept4(fd, address, size, flags);
+}
+
+static int at_bind(int fd, const struct sockaddr *address, socklen_t size)
+{
+    step("bind", fd);
+    return bind(fd, address, size);
+}
+
+static int at_connect(int fd, const struct sockaddr *address, socklen_t size)
+{
+    step("connect", fd);
+    return connect(fd, address, size);
+}
+
+static ssize_t at_recv(int fd, void *bytes, size_t size, int flags)
+{
+    step("recv", fd);
+    seam.peeks += (flags & MSG_PEEK) != 0;
+    return recv(fd, bytes, size, flags);
+}
+
+static int at_close(int fd)
+{
+    step("close", fd);
+    return close(fd);
+}
+
+static int at_shutdown(int fd, int how)
+{
+    step("shutdown", fd);
+    return shutdown(fd, how);
+}
+
+static int no_memory(void)
+{
+    seam.allocations++;
+    if (!seam.refuse_memory && seam.allocations != seam.fail_allocation) return 0;
+    errno = ENOMEM;
+    return 1;
+}
+
+static void *at_malloc(size_t size)
+{
+    return no_memory() ? NULL : malloc(size);
+}
+
+static void *at_calloc(size_t count, size_t size)
+{
+    return no_memory() ? NULL : calloc(count, size);
+}
+
+static void *at_realloc(void *old, size_t size)
+{
+    return no_memory() ? NULL : realloc(old, size);
+}
+
+static int set_up(void **state)
+{
+    memset(&seam, 0, sizeof seam);
+    return os_set_up(state);
+}
+
+#define STEP_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, os_tear_down)
+
+/* A round trip with a server in this process. */
+static int talks(uds_echo_server *server, int fd)
+{
+    char in[4] = "";
+    if (os_write(fd, "ping", 4) != 4) return 0;
+    os_settle(server);
+    return os_readable(fd, 0) && os_read(fd, in, 4) == 4 && !memcmp(in, "ping", 4);
+}
+
+/* ---- P46: SIGKILL at each call ----------------------------------------------------------------------------------- */
+
+enum { END_BY_CLOSE, END_BY_DRAIN, END_IN_PLACE, ENDS };
+
+/* A whole life, from open to close. */
+static void live(int how)
+{
+    uds_echo_server_desc desc;
+    uds_echo_server *server;
+    memset(&desc, 0, sizeof desc);
+    desc.path = os.path;
+    if (how == END_IN_PLACE) desc.publish = UDS_ECHO_DIRECT;
+    if (uds_echo_server_open(&server, &desc, NULL)) _exit(1);
+    if (how == END_BY_DRAIN) {
+        uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+        if (uds_echo_server_run(server)) _exit(2);
+    }
+    if (uds_echo_server_close(server)) _exit(3);
+    _exit(0);
+}
+
+/* What a start finds: nothing, a stale socket, what a crash left, or both. */
+static void prepare(int round)
+{
+    char litter[128];
+    (void)snprintf(litter, sizeof litter, "%s~%d", os.path, round % 3);
+    if (round & 1) os_make_stale(os.path);
+    if (round & 2) os_make_stale(litter);
+}
+
+static int suffixed_names(void)
+{
+    return os_names(os.dir, NULL, 0) - os_exists(os.path);
+}
+
+/* The next start works, serves, and leaves no litter; its stop leaves nothing. */
+static void next_start_is_clean(void)
+{
+    uds_echo_server *server = os_open(NULL);
+    int fd = os_connect();
+    if (suffixed_names() || !os_exists(os.path)) fail_msg("names after the next start: %d", os_names(os.dir, NULL, 0));
+    assert_true(talks(server, fd));
+    (void)close(fd);
+    assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+    assert_int_equal(os_names(os.dir, NULL, 0), 0);
+}
+
+static void p46_sigkill_before_and_after_each_call(void **state)
+{
+    enum { ROUNDS = 20, MOST = 200 };
+    int round, how, kills = 0, littered = 0, stale = 0;
+    long n, longest = 0;
+    (void)state;
+    for (round = 0; round < ROUNDS; round++) {
+        for (how = 0; how < ENDS; how++) {
+            int status = 128 + SIGKILL;
+            for (n = 1; status == 128 + SIGKILL && n < MOST; n++) { /* before call n is after call n - 1 */
+                pid_t child;
+                prepare(round);
+                child = os_fork();
+                if (child == 0) {
+                    seam.calls = 0;
+                    seam.kill_at = n;
+                    live(how);
+                }
+                status = os_reap(child, OS_REPLY_MS);
+                if (suffixed_names() > 1) fail_msg("killed at call %ld: %d suffixed names", n, suffixed_names());
+                kills += status == 128 + SIGKILL;
+                littered += status == 128 + SIGKILL && suffixed_names() == 1;
+                stale += status == 128 + SIGKILL && os_exists(os.path);
+                next_start_is_clean();
+            }
+            if (status) fail_msg("round %d, way %d: exit status %d", round, how, status);
+            if (n > longest) longest = n;
+        }
+    }
+    print_message("# killed at each of up to %ld calls: %d left a suffixed name, %d the path\n", longest - 2, littered,
+                  stale);
+    os_at_least("calls of the longest life", (double)longest - 2, 30);
+    os_at_least("kills that left something", littered + stale, ROUNDS * ENDS);
+    OS_CASES(kills, ROUNDS * ENDS * 20);
+}
+
+/* ---- P3, P6: what an end does, in which order -------------------------------------------------------------------- */
+
+static struct {
+    int listener, closed, unlinked, wrong, foreign;
+} seen;
+
+static void look_at_the_end(const char *call, int fd)
+{
+    if (!strcmp(call, "unlinkat")) {
+        seen.unlinked++;
+        seen.wrong += fcntl(seen.listener, F_GETFD) < 0; /* the number of its file may be another's by then */
+    }
+    if (fd != seen.listener) return;
+    if (!strcmp(call, "close")) seen.closed++;
+    if (!strcmp(call, "close") || !strcmp(call, "shutdown")) seen.wrong += os_exists(os.path);
+}
+
+static void p03_the_path_goes_while_the_listener_is_open(void **state)
+{
+    int i, cases = 0;
+    (void)state;
+    for (i = 0; i < 12; i++) {
+        uds_echo_server_desc desc;
+        uds_echo_server *server;
+        memset(&desc, 0, sizeof desc);
+        desc.publish = i & 1 ? UDS_ECHO_DIRECT : UDS_ECHO_ATOMIC;
+        if (i & 2) os_make_stale(os.path);
+        server = os_open(&desc);
+        memset(&seen, 0, sizeof seen);
+        seen.listener = server->listener->fd;
+        seam.look = look_at_the_end;
+        if (i / 4) {
+            uds_echo_server_stop(server, i / 4 == 1 ? UDS_ECHO_DRAIN : UDS_ECHO_NOW);
+            (void)os_run_out(server);
+        }
+        assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+        seam.look = NULL;
+        assert_int_equal(seen.closed, 1);
+        assert_int_equal(seen.unlinked, 1);
+        assert_int_equal(seen.wrong, 0);
+        assert_int_equal(os_names(os.dir, NULL, 0), 0);
+        cases++;
+    }
+    OS_CASES(cases, 12);
+}
+
+/* The number of an inode says nothing once its file is gone: this is why the order above matters. */
+static void p03_a_file_that_took_the_number_over_is_left_alone(void **state)
+{
+    enum { ROUNDS = 200 };
+    int round, kept = 0, reused = 0;
+    (void)state;
+    for (round = 0; round < ROUNDS; round++) {
+        uds_echo_server *server = os_open(NULL);
+        struct stat ours, theirs;
+        assert_int_equal(lstat(os.path, &ours), 0);
+        uds_echo_server_stop(server, UDS_ECHO_NOW);
+        (void)os_run_out(server);
+        os_make_stale(os.path); /* somebody else's, before this server is closed */
+        assert_int_equal(lstat(os.path, &theirs), 0);
+        reused += ours.st_ino == theirs.st_ino;
+        assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+        kept += os_exists(os.path);
+        assert_int_equal(unlink(os.path), 0);
+    }
+    print_message("    of %d files, %d got the number of the one before\n", ROUNDS, reused);
+    os_exactly("files kept", kept, ROUNDS);
+    OS_CASES(kept, ROUNDS);
+}
+
+static void look_for_foreign_hands(const char *call, int fd)
+{
+    const char *const never[] = {"bind",   "listen",    "unlinkat", "fchmod",  "fchmodat",
+                                 "linkat", "renameat2", "renameat", "fstatat", "flock"};
+    size_t i;
+    for (i = 0; i < sizeof never / sizeof *never; i++) seen.foreign += !strcmp(call, never[i]);
+    seen.foreign += fd == seen.listener && !strcmp(call, "shutdown");
+    seen.closed += fd == seen.listener && !strcmp(call, "close");
+}
+
+static void p06_an_inherited_listener_is_only_accepted_from_and_closed(void **state)
+{
+    int how, cases = 0;
+    (void)state;
+    for (how = 0; how < 3; how++) {
+        int listener = os_listen(os.path, SOCK_STREAM, 8), fd;
+        uds_echo_server_desc desc;
+        uds_echo_server *server;
+        memset(&desc, 0, sizeof desc);
+        memset(&seen, 0, sizeof seen);
+        seen.listener = listener;
+        seam.look = look_for_foreign_hands;
+        assert_int_equal(uds_echo_server_adopt(&server, listener, &desc, NULL), UDS_ECHO_OK);
+        fd = os_connect();
+        assert_true(talks(server, fd));
+        if (how) {
+            uds_echo_server_stop(server, how == 1 ? UDS_ECHO_DRAIN : UDS_ECHO_NOW);
+            (void)os_run_out(server);
+        }
+        assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+        seam.look = NULL;
+        assert_int_equal(seen.foreign, 0);
+        assert_int_equal(seen.closed, 1);
+        assert_true(os_exists(os.path));
+        (void)close(fd);
+        assert_int_equal(unlink(os.path), 0);
+        cases++;
+    }
+    OS_CASES(cases, 3);
+}
+
+/* ---- P9: the mode at every moment -------------------------------------------------------------------------------- */
+
+static struct {
+    mode_t wanted, mask;
+    ino_t stale;
+    int looks, wider, masks;
+} modes;
+
+static void look_at_one_mode(const char *path)
+{
+    struct stat st;
+    if (lstat(path, &st) || st.st_ino == modes.stale) return;
+    modes.looks++;
+    modes.wider += (st.st_mode & 07777 & ~modes.wanted) != 0;
+}
+
+static void look_at_modes(const char *call, int fd)
+{
+    char staged[128], text[2048];
+    FILE *f;
+    unsigned mask = 0;
+    (void)call;
+    (void)fd;
+    (void)snprintf(staged, sizeof staged, "%s~0", os.path);
+    look_at_one_mode(os.path);
+    look_at_one_mode(staged);
+    f = fopen("/proc/self/status", "r"); /* not by umask(2), which would change it */
+    if (!f) return;
+    while (fgets(text, sizeof text, f))
+        if (sscanf(text, "Umask: %o", &mask) == 1) modes.masks += mask != modes.mask;
+    (void)fclose(f);
+}
+
+static void p09_no_moment_is_wider_than_asked(void **state)
+{
+    const mode_t masks[] = {0, 022, 077}, wanted[] = {0600, 0660, 0666};
+    int i;
+    (void)state;
+    memset(&modes, 0, sizeof modes);
+    for (i = 0; i < 36; i++) {
+        uds_echo_server_desc desc;
+        uds_echo_server *server;
+        struct stat st;
+        mode_t before;
+        memset(&desc, 0, sizeof desc);
+        modes.mask = masks[i % 3];
+        modes.wanted = wanted[i / 3 % 3];
+        modes.stale = 0;
+        desc.mode = (int)modes.wanted;
+        desc.publish = i / 9 % 2 ? UDS_ECHO_DIRECT : UDS_ECHO_ATOMIC;
+        if (i / 18) {
+            os_make_stale(os.path);
+            assert_int_equal(lstat(os.path, &st), 0);
+            modes.stale = st.st_ino;
+        }
+        before = umask(modes.mask);
+        seam.look = look_at_modes;
+        server = os_open(&desc);
+        seam.look = NULL;
+        (void)umask(before);
+        assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+    }
+    os_exactly("moments at which it was wider", modes.wider, 0);
+    os_exactly("moments at which the umask was another", modes.masks, 0);
+    OS_CASES(modes.looks, 36 * 3);
+}
+
+/* ---- P15, P16: what accept says ---------------------------------------------------------------------------------- */
+
+static void p16_passing_errors_of_accept_end_nothing(void **state)
+{
+    const int errors[] = {EINTR, ECONNABORTED, EPROTO, EPERM}, times[] = {1, 3, 16, 40};
+    int i, cases = 0;
+    uds_echo_stats stats;
+    (void)state;
+    for (i = 0; i < 16; i++) {
+        uds_echo_server *server = os_open(NULL);
+        int first = os_connect(), second;
+        assert_true(talks(server, first));
+        seam.accept_error = errors[i % 4];
+        seam.accept_errors = times[i / 4];
+        second = os_connect();
+        os_settle(server);
+        assert_int_equal(seam.accept_errors, 0);
+        cases += talks(server, second) && talks(server, first);
+        uds_echo_server_stats(server, &stats);
+        assert_int_equal(stats.exhausted, 0); /* it went on at once */
+        (void)close(first);
+        (void)close(second);
+        assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+    }
+    OS_CASES(cases, 16);
+}
+
+static void count_line(uds_echo_level level, uds_echo_error cause, const char *text, void *user)
+{
+    (void)cause;
+    (void)text;
+    *(int *)user += level == UDS_ECHO_PROBLEM;
+}
+
+/* While accept fails the established go on, it is tried only now and then, and one line tells of it. */
+static void p15_want_at_accept_rests_and_comes_back(void **state)
+{
+    enum { WATCHED_MS = 350 };
+    const int errors[] = {EMFILE, ENFILE, ENOBUFS, ENOMEM};
+    int i, cases = 0;
+    (void)state;
+    for (i = 0; i < 8; i++) {
+        uds_echo_server_desc desc;
+        uds_echo_server *server;
+        int first, second, lines = 0, pings = 0;
+        double began;
+        memset(&desc, 0, sizeof desc);
+        desc.on_log = count_line;
+        desc.user = &lines;
+        server = os_open(&desc);
+        first = os_connect();
+        assert_true(talks(server, first));
+        second = os_connect();
+        seam.accept_error = errors[i % 4];
+        seam.accept_errors = -1;
+        seam.accepts = 0;
+        for (began = os_now(); os_now() - began < WATCHED_MS; pings++) {
+            assert_int_equal(uds_echo_server_step(server, 20), UDS_ECHO_OK);
+            assert_true(talks(server, first));
+        }
+        assert_true(pings > 5);
+        os_at_most("tries", (double)seam.accepts, 1 + (WATCHED_MS + 300.0 * OS_SLOW) / 100);
+        os_exactly("lines of the log", lines, 1);
+        seam.accept_errors = 0;
+        if (i / 4) (void)close(first); /* what closes makes room: no need to wait for the timer */
+        for (began = os_now(); os_now() - began < 150;) assert_int_equal(uds_echo_server_step(server, 20), UDS_ECHO_OK);
+        cases += talks(server, second);
+        if (!(i / 4)) (void)close(first);
+        (void)close(second);
+        assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+    }
+    OS_CASES(cases, 8);
+}
+
+/* ---- P35 --------------------------------------------------------------------------------------------------------- */
+
+static void p35_nothing_is_peeked_at(void **state)
+{
+    static unsigned char out[200000], in[200000];
+    uds_echo_server_desc desc;
+    uds_echo_server *server;
+    int i, cases = 0;
+    (void)state;
+    os_fill(out, sizeof out, 35);
+    memset(&desc, 0, sizeof desc);
+    desc.message_max = 4096;
+    server = os_open(&desc);
+    for (i = 0; i < 20; i++) {
+        int fd = os_connect();
+        size_t sent = 0, got = 0, most = 1 + (size_t)i * 10000;
+        while (got < most) {
+            ssize_t n = send(fd, out + sent, most - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+            if (n > 0) sent += (size_t)n;
+            os_settle(server);
+            n = recv(fd, in + got, sent - got, MSG_DONTWAIT);
+            if (n > 0) got += (size_t)n;
+        }
+        cases += !memcmp(in, out, most);
+        (void)close(fd);
+        os_settle(server);
+    }
+    os_exactly("calls of recv with MSG_PEEK", (double)seam.peeks, 0);
+    assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+    OS_CASES(cases, 20);
+}
+
+/* ---- failing malloc ---------------------------------------------------------------------------------------------- */
+
+static void a_start_without_memory_leaves_nothing(void **state)
+{
+    uds_echo_server_desc desc;
+    uds_echo_server *server;
+    uds_echo_failure why;
+    uds_echo_error error = UDS_ECHO_MEMORY;
+    int before = os_open_descriptors();
+    long n;
+    (void)state;
+    memset(&desc, 0, sizeof desc);
+    desc.path = os.path;
+    for (n = 1; error; n++) {
+        seam.allocations = 0;
+        seam.fail_allocation = n;
+        error = uds_echo_server_open(&server, &desc, &why);
+        if (!error) break;
+        if (error != UDS_ECHO_MEMORY) fail_msg("allocation %ld: error %d", n, (int)error);
+        assert_int_equal(os_names(os.dir, NULL, 0), 0);
+        assert_int_equal(os_open_descriptors(), before);
+    }
+    os_at_least("allocations that failed", (double)n - 1, 5);
+    assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+}
+
+static size_t frame_line(const unsigned char *bytes, size_t size, void *user)
+{
+    const unsigned char *end = (const unsigned char *)memchr(bytes, '\n', size);
+    (void)user;
+    return end ? (size_t)(end - bytes) + 1 : 0;
+}
+
+/* What would have to be kept and cannot be costs the connection its life, by name; the others notice nothing. */
+static void want_of_memory_costs_only_who_needs_it(void **state)
+{
+    static char block[65536];
+    int round, named = 0, served = 0;
+    (void)state;
+    for (round = 0; round < 20; round++) {
+        uds_echo_server_desc desc;
+        uds_echo_server *server;
+        uds_echo_stats stats;
+        int needy, good, i;
+        memset(&desc, 0, sizeof desc);
+        if (round & 1) desc.frame = frame_line;
+        server = os_open(&desc);
+        needy = os_connect();
+        good = os_connect();
+        os_settle(server);
+        seam.refuse_memory = 1;
+        if (round & 1) assert_int_equal(os_write(needy, "half a line", 11), 11);
+        for (i = 0; !(round & 1) && i < 100; i++) {
+            (void)send(needy, block, sizeof block, MSG_DONTWAIT | MSG_NOSIGNAL);
+            os_settle(server);
+        }
+        os_settle(server);
+        uds_echo_server_stats(server, &stats);
+        named += stats.closed[UDS_ECHO_MEMORY] == 1;
+        served += os_write(good, "hi\n", 3) == 3;
+        os_settle(server);
+        served += os_readable(good, 0) && os_read(good, block, 3) == 3 && !memcmp(block, "hi\n", 3);
+        memset(block, 0, sizeof block);
+        seam.refuse_memory = 0;
+        (void)close(needy);
+        (void)close(good);
+        assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+    }
+    os_exactly("connections closed as MEMORY", named, 20);
+    os_exactly("round trips of others, counted twice", served, 40);
+    os_cell("limits", "failing malloc", "that connection closes as MEMORY, the others are served");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STEP_TEST(p46_sigkill_before_and_after_each_call),
+        STEP_TEST(p03_the_path_goes_while_the_listener_is_open),
+        STEP_TEST(p03_a_file_that_took_the_number_over_is_left_alone),
+        STEP_TEST(p06_an_inherited_listener_is_only_accepted_from_and_closed),
+        STEP_TEST(p09_no_moment_is_wider_than_asked),
+        STEP_TEST(p16_passing_errors_of_accept_end_nothing),
+        STEP_TEST(p15_want_at_accept_rests_and_comes_back),
+        STEP_TEST(p35_nothing_is_peeked_at),
+        STEP_TEST(a_start_without_memory_leaves_nothing),
+        STEP_TEST(want_of_memory_costs_only_who_needs_it),
+    };
+    return cmocka_run_group_tests_name("steps", tests, NULL, NULL);
+}
