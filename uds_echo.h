@@ -532,6 +532,7 @@ UDS_ECHO_DEF size_t uds_echo_escape(const void *bytes, size_t size, char *text, 
 #if !defined(__USE_GNU) && !defined(__cplusplus)
 /* A libc header that came before _GNU_SOURCE hid these from C; C++ always sees them. */
 int accept4(int, struct sockaddr *, socklen_t *, int);
+int renameat(int, const char *, int, const char *);
 int renameat2(int, const char *, int, const char *, unsigned int);
 #endif
 
@@ -2471,7 +2472,7 @@ UDS_ECHO_DEF uds_echo_error uds_echo_server_open(uds_echo_server **server, const
         error = ue_listener_open(&s->listener, &s->desc, failure);
     }
     if (!error) error = ue_server_begin(s, server, failure);
-    if (!error) return UDS_ECHO_OK;
+    if (!error) return ue_fail(failure, UDS_ECHO_OK, 0, ""); /* not what a try on the way met */
     if (s->listener) ue_cut_all(s);
     ue_server_free(s);
     return error;

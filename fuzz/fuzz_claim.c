@@ -186,7 +186,7 @@ static void start(unsigned char how)
     if (wanted == UDS_ECHO_OK && desc.lock_ms < 0 && was_stale) undisturbed = 0;
     if (fuzz_fault_at && fake_call_at(fuzz_fault_at) == FAKE_open)
         can_lock = 0; /* it opened the folder the other way */
-    CHECK((!error || why.error == error) && why.call, "the failure is not filled in");
+    CHECK(why.error == error && why.call, "the failure is not filled in");
     check_start(error, wanted, undisturbed, had_name);
     nothing_foreign_is_gone();
 }
