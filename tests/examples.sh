@@ -239,10 +239,21 @@ kill -KILL "$client"
 wait "$client" 2>/dev/null
 exec 3>&-
 
+# Until exec the child is still this shell, whose own trap would take the signal and forget it.
+await_exec() {
+    for _ in $(seq 2000); do
+        [ "$(cat "/proc/$1/comm" 2>/dev/null)" != "$2" ] || return 0
+        sleep 0.001
+    done
+    echo "process $1 never became $2"
+    return 1
+}
+
 # Whenever a signal comes, no socket stays and nothing crashes. Very early it is death by that signal, without a socket.
 ends_well() {
     for pause in 0 0 0 0.001 0.001 0.002 0.002 0.003 0.004 0.005 0.01 0.02; do
         start early echo_server -q "$path"
+        await_exec "$pid" echo_server || return 1
         sleep $pause
         kill -TERM "$pid"
         kill -INT "$pid" 2>/dev/null

@@ -77,8 +77,8 @@ static int start_with(int kind, unsigned long call)
     }
     what = fake_call_at(before + call);
     fake_fault(0, 0, 0);
+    assert_int_equal(why.error, error);
     if (error) {
-        assert_int_equal(why.error, error);
         assert_null(server);
         if (what == FAKE_malloc || what == FAKE_calloc) { /* memory is memory */
             assert_true(!strcmp(why.call, "malloc") || !strcmp(why.call, "calloc"));
