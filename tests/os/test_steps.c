@@ -202,7 +202,7 @@ static void next_start_is_clean(void)
 
 static void p46_sigkill_before_and_after_each_call(void **state)
 {
-    enum { ROUNDS = 20, MOST = 200 };
+    enum { ROUNDS = 20 / OS_SLOW, MOST = 200 };
     int round, how, kills = 0, littered = 0, stale = 0;
     long n, longest = 0;
     (void)state;
