@@ -1194,7 +1194,8 @@ static void ue_lock(ue_claim *k)
 
 static void ue_unlock(ue_claim *k)
 {
-    if (k->locked) (void)UDS_ECHO_SYS(flock)(k->place.dir, LOCK_UN);
+    /* once more where it failed: the lock would be held for as long as the server keeps the folder open */
+    if (k->locked && UDS_ECHO_SYS(flock)(k->place.dir, LOCK_UN)) (void)UDS_ECHO_SYS(flock)(k->place.dir, LOCK_UN);
     k->locked = 0;
 }
 

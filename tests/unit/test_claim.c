@@ -555,6 +555,33 @@ static void escapes(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* An unlock that fails once is tried again: the server keeps the folder open, and with it would keep the lock. */
+static void a_failed_unlock_is_repeated(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *first, *second;
+    unsigned long from = 0, call, locks = 0;
+    int round;
+    (void)state;
+    for (round = 0; round < 2; round++) { /* the second time with what the first has shown */
+        fake_put_stale(PATH);
+        if (round == 1) fake_fault(fake_calls() + from, ENOLCK, 0);
+        call = fake_calls();
+        first = open_server(&desc);
+        for (from = round ? from : 0; round == 0 && call + from < fake_calls() && locks < 2; from++)
+            if (fake_call_at(call + from + 1) == FAKE_flock) locks++;
+        if (round == 0) assert_int_equal(uds_echo_server_close(first), UDS_ECHO_OK);
+    }
+    assert_int_equal(locks, 2);
+    assert_true(fake_fault_happened());
+    fake_put_stale("/w/other");
+    desc.path = "/w/other";
+    desc.lock_ms = -1;
+    second = open_server(&desc);
+    assert_int_equal(uds_echo_server_close(second), UDS_ECHO_OK);
+    assert_int_equal(uds_echo_server_close(first), UDS_ECHO_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(fresh),
@@ -580,6 +607,7 @@ int main(void)
                                        TEST(adopted_listener),
                                        TEST(serve_and_stop_at_once),
                                        TEST(failures_explain_themselves),
-                                       TEST(escapes)};
+                                       TEST(escapes),
+                                       TEST(a_failed_unlock_is_repeated)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
