@@ -373,8 +373,8 @@ typedef struct uds_echo_client_desc {
     const char *path;
     int timeout_ms;       /* for connecting, a server with a full queue is waited for; 0: 5,000; -1: no limit */
     uds_echo_trust trust; /* 0: UDS_ECHO_TRUST_ANY */
-    long uid;
-    int spin_us; /* busy-poll before each wait of an exchange, see LATENCY; at most 1,000,000; 0 or -1: none */
+    long uid;             /* 65534 also stands for every user without a mapping, see user_namespaces(7) */
+    int spin_us;          /* busy-poll before each wait of an exchange, see LATENCY; at most 1,000,000; 0 or -1: none */
 } uds_echo_client_desc;
 
 /* A client. Yours to place; set by uds_echo_client_open(), not to be changed by hand. */
