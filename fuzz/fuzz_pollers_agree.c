@@ -51,13 +51,24 @@ static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *m, voi
 {
     (void)conn, (void)user;
     switch (m->data[0] % 16) {
-    case 0: m->size = m->capacity; return UDS_ECHO_REPLY;
+    case 0: /* what was in the buffer before is another's, and not the same */
+        memset(m->data + m->size, 'x', m->capacity - m->size);
+        m->size = m->capacity;
+        return UDS_ECHO_REPLY;
     case 1: return UDS_ECHO_CLOSE;
     case 2: return UDS_ECHO_SILENT;
     case 3: return UDS_ECHO_LATER;
     case 4: (void)uds_echo_conn_send(conn, "pushed", 6); return UDS_ECHO_REPLY;
     default: return UDS_ECHO_REPLY;
     }
+}
+
+/* Who is read first when there is room again may differ, and with it where a read ends: then messages need ends of their
+   own to be the same. */
+static size_t frame(const unsigned char *bytes, size_t size, void *user)
+{
+    (void)size, (void)user;
+    return (size_t)(bytes[0] & 7) + 1;
 }
 
 /* A kind of call fails once, counted from when that was asked for. */
@@ -156,6 +167,7 @@ void AGREE(const uint8_t *data, size_t size, outcome *out)
     desc.connections_max = data[2] % PEERS + 1;
     desc.when_full = data[2] & 64 ? UDS_ECHO_EVICT : UDS_ECHO_REST;
     desc.pending_max = data[2] & 128 ? 4 * desc.message_max : 0;
+    desc.frame = data[2] & 128 ? frame : NULL;
     desc.idle_ms = data[3] & 1 ? data[3] * 2 : 0;
     desc.drain_ms = 300;
     desc.on_open = on_open;
