@@ -182,8 +182,8 @@ typedef struct uds_echo_peer {
     long pid, uid, gid;
 } uds_echo_peer;
 
-/* What a handler is given. It may write data[0 .. capacity) and set size; the pointer itself is not looked at again. Who
-   makes it longer must write what is added: behind size lies what others said before. */
+/* What a handler is given. It may write data[0 .. capacity) and set size; the pointer itself is not looked at again.
+   Who makes it longer must write what is added: behind size lies what others said before. */
 typedef struct uds_echo_message {
     unsigned char *data;
     size_t size;     /* bytes; as received, then as answered */
