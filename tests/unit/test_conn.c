@@ -906,6 +906,25 @@ static uds_echo_server *serve_spinning(int spin_us)
     return serve(desc);
 }
 
+/* To look into an empty queue costs as much as to accept: one that comes alone costs one call, a crowd one more. */
+static void accepts_no_oftener_than_needed(void **state)
+{
+    const fake_call accept_call = UDS_ECHO_HAVE_ACCEPT4 ? FAKE_accept4 : FAKE_accept;
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server = serve(desc);
+    int peers[6], i;
+    (void)state;
+    settle(server);
+    peers[0] = joined(server);
+    assert_int_equal(fake_calls_of(accept_call), 1);
+    for (i = 1; i < 6; i++) peers[i] = fake_peer_connect(PATH);
+    settle(server);
+    assert_int_equal(stats_of(server).connections, 6);
+    assert_int_equal(fake_calls_of(accept_call), 7);
+    for (i = 0; i < 6; i++) fake_peer_close(peers[i]);
+    assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+}
+
 static void busy_poll_that_hits(void **state)
 {
     uds_echo_server *server = serve_spinning(5000);
@@ -1077,6 +1096,7 @@ int main(void)
                                        TEST(a_step_touches_only_what_is_ready),
                                        TEST(re_entrancy),
                                        TEST(a_child_only_closes),
+                                       TEST(accepts_no_oftener_than_needed),
                                        TEST(busy_poll_that_hits),
                                        TEST(busy_poll_that_misses),
                                        TEST(busy_poll_is_not_for_everyone),
