@@ -38,11 +38,11 @@ static int rival_at, rival_what, crash_at, meddled, crashed;
 static int can_lock; /* the folder could be read when it was opened */
 static jmp_buf death;
 
-/* Only what was put there by the world itself is taken away by it. */
+/* Only what was put there by the world itself is taken away by it: the number alone may be ours by now. */
 static void take_away(spot *s)
 {
     if (s->kind == NOTHING) return;
-    if (fake_inode(s->path) == s->inode) fake_remove(s->path);
+    if (fake_inode(s->path) == s->inode && !fake_is_ours(s->path)) fake_remove(s->path);
     if (s->peer >= 0) fake_peer_close(s->peer);
     s->kind = NOTHING;
     s->peer = -1;
@@ -74,11 +74,12 @@ static void die(spot *s)
     s->kind = STALE;
 }
 
-/* Somebody who is faster, or death. */
+/* Somebody who is faster, or death. Between a look and the unlink or the rename that follows it stands only the folder's
+   lock, as the manual says under LIMITS, and rivals do not ask for it: there they come too late. */
 static void before(fake_call what)
 {
-    (void)what;
-    if (rival_at && rival_at-- == 1) {
+    const int too_late = what == FAKE_unlinkat || what == FAKE_renameat;
+    if (rival_at && !too_late && rival_at-- == 1) {
         spot *s = &spots[rival_what % SPOTS % 3]; /* where it matters most */
         meddled = 1;
         if (rival_what & 128) put(s, NOTHING);
