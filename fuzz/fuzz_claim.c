@@ -7,7 +7,9 @@
 
 #include <setjmp.h>
 
-enum { SPOTS = 12, RIVAL_ACTIONS = 4 };
+#define NUMBER_HOLDER "/w/holder" /* a freed inode number is the next file's */
+
+enum { SPOTS = 12 };
 enum {
     NOTHING,
     PLAIN,
@@ -75,16 +77,20 @@ static void die(spot *s)
 }
 
 /* Somebody who is faster, or death. Between a look and the unlink or the rename that follows it stands only the folder's
-   lock, as the manual says under LIMITS, and rivals do not ask for it: there they come too late. */
+   lock, as the manual says under LIMITS, and rivals do not ask for it: there they come too late. After the probe they come
+   in time only with a file of another number. */
 static void before(fake_call what)
 {
-    const int too_late = what == FAKE_unlinkat || what == FAKE_renameat;
+    const int too_late = what == FAKE_unlinkat || what == FAKE_renameat,
+              probed = what == FAKE_close || what == FAKE_fstatat;
     if (rival_at && !too_late && rival_at-- == 1) {
         spot *s = &spots[rival_what % SPOTS % 3]; /* where it matters most */
         meddled = 1;
         if (rival_what & 128) put(s, NOTHING);
+        if (probed) fake_put_file(NUMBER_HOLDER);
         if (rival_what & 64) die(s);
         put(s, rival_what >> 3 & 7);
+        if (probed) fake_remove(NUMBER_HOLDER);
     }
     if (crash_at && --crash_at == 0) longjmp(death, 1);
 }
