@@ -73,10 +73,9 @@ LIMITS
                    desc.publish = UDS_ECHO_DIRECT binds in place instead.
    Removal         a stop that finds the folder locked leaves the file, stale, for the next start; a drain tries for
                    200 ms. The system has no "unlink this inode": retiring a path compares and then unlinks, and a stale
-                   file under a temporary name is probed and then unlinked, under a lock on the folder, which binds those
-                   who take that lock. A foreign program that replaces the file in between loses its name. Starting over
-                   a stale file has no such window where renameat2() exists; where it does not, rename() under the same
-                   lock has.
+                   file under a temporary name is probed and then unlinked, under a lock on the folder that binds those
+                   who take it. A foreign program that replaces the file in between loses its name. Starting over a
+                   stale file has no such window where renameat2() exists; where not, rename() under that lock has.
    End of a connection  a handler's CLOSE, a refusal and a drain let the peer read all that was sent; its next send gets
                    EPIPE. Only cutting (idle, evicted, stopped now) may show the peer ECONNRESET.
 
