@@ -121,10 +121,14 @@ static int kind_at(const spot *s)
     return s->kind == NOTHING && fake_exists(s->path) ? STALE : s->kind;
 }
 
+static int may_write(void)
+{
+    return fake.uid == 0 || fake_mode("/w") != 0555;
+}
+
 /* What a start must say when nobody meddles and nothing fails. */
 static uds_echo_error expected(void)
 {
-    const int is_free = fake.uid == 0 || !(fake_mode("/w") == 0555);
     switch (kind_at(&spots[0])) {
     case PLAIN:
     case FOLDER:
@@ -139,15 +143,16 @@ static uds_echo_error expected(void)
         break;
     default: break;
     }
-    return is_free ? UDS_ECHO_OK : UDS_ECHO_DENIED;
+    return may_write() ? UDS_ECHO_OK : UDS_ECHO_DENIED;
 }
 
 /* All temporary names taken by what may not be removed: there is no name to stage under. */
 static int has_name(void)
 {
     int i;
+    const int sweeps = !fake.foreign_lock && can_lock && may_write();
     for (i = 1; i <= 10; i++)
-        if (kind_at(&spots[i]) == NOTHING || (kind_at(&spots[i]) == STALE && !fake.foreign_lock && can_lock)) return 1;
+        if (kind_at(&spots[i]) == NOTHING || (kind_at(&spots[i]) == STALE && sweeps)) return 1;
     return desc.publish == UDS_ECHO_DIRECT && kind_at(&spots[0]) != STALE;
 }
 
