@@ -2276,17 +2276,16 @@ static void ue_shut_all_input(uds_echo_server *s)
 
 static void ue_let_go(uds_echo_server *s, int last)
 {
-    ue_unlisten(s);
     if (last) ue_listener_free(s->listener);
     s->listener = NULL;
     s->resting = 0;
     s->rest_until = UE_NONE;
 }
 
-/* No longer one of those who share. 1: it was the last. 0: from now on another thread may free what is shared. */
+/* No longer one of those who share. 1: it was the last. 0: from now on another thread may free what is shared, so it is
+   not watched any more before this. */
 static int ue_leave(uds_echo_server *s)
 {
-    ue_unlisten(s);
     (void)ue_count(&s->listener->held, -s->told);
     return ue_count(&s->listener->refs, -1) == 0;
 }
@@ -2301,7 +2300,9 @@ static void ue_left_behind(uds_echo_server *s)
    that others hold is only left. */
 static void ue_begin_drain(uds_echo_server *s)
 {
-    int last = ue_leave(s);
+    int last;
+    ue_unlisten(s);
+    last = ue_leave(s);
     if (s->desc.drain_ms >= 0) s->drain_until = s->now + s->desc.drain_ms;
     if (last && !s->adopted) {
         s->retire_until = s->now + UE_RETIRE_MS;
@@ -2343,8 +2344,9 @@ static void ue_cut_all(uds_echo_server *s)
 {
     unsigned i;
     if (s->listener) {
-        /* a drain has left already, and is the last that is here */
-        int last = s->phase != UE_SERVING || ue_leave(s);
+        int last;
+        ue_unlisten(s);
+        last = s->phase != UE_SERVING || ue_leave(s); /* a drain has left already, and is the last that is here */
         if (last && !ue_retire(s->listener)) ue_left_behind(s);
         ue_let_go(s, last);
     }
