@@ -1477,6 +1477,12 @@ int fake_flock(int fd, int how)
     return done(0);
 }
 
+int fake_locked(const char *folder)
+{
+    int node = inode_at(folder);
+    return node >= 0 && locks[node] != 0;
+}
+
 /* ---- the header's side: waiting ----------------------------------------------------------------------------------------- */
 
 static int ready_bits(int fd);

@@ -151,6 +151,7 @@ const char *fake_left_behind(int n); /* names of sockets the process bound that 
 int fake_exists(const char *path);   /* without following a link */
 unsigned long fake_inode(const char *path); /* 0: none. A number is reused as soon as it is free */
 unsigned fake_mode(const char *path);
+int fake_locked(const char *folder); /* by the process */
 void fake_set_mode(const char *path, unsigned mode);
 
 /* Peers: the other ends of connections, and other people's listeners. -1 with errno where the real call would fail. */

@@ -487,13 +487,23 @@ static void check_next_start(void)
     }
 }
 
+/* Neighbours in the folder wait for its lock: it is given back before the server serves. Giving it back is tried twice. */
+static void check_lock(const fault *first, const fault *second)
+{
+    int failing = 0;
+    if (fake_call_at(first->call) == FAKE_flock) failing += first->for_ever ? 2 : 1;
+    if (fake_call_at(second->call) == FAKE_flock) failing += second->for_ever ? 2 : 1;
+    if (fake_locked("/w") && failing < 2) fake_complain("the folder stays locked");
+}
+
 /* Opens, serves and closes; 0: it did not come to that. */
-static int live(int may_stall)
+static int live(const fault *first, const fault *second)
 {
     uds_echo_error error = open_all();
     int i;
     if (now->taken && !error) fake_complain("a start where it has to be refused");
     if (error) return 0;
+    check_lock(first, second);
     if (now->client) {
         be_client();
         stopping = 1;
@@ -501,7 +511,7 @@ static int live(int may_stall)
     serve();
     for (i = 1; i >= 0; i--) close_server(i);
     for (i = 0; i < 1000 && world(NULL); i++) continue; /* the peers read what is on its way */
-    check_actors(may_stall);
+    check_actors(first->for_ever || second->for_ever);
     return 1;
 }
 
@@ -522,8 +532,7 @@ static void run(const fault *first, const fault *second)
     runs++;
     if (!setjmp(fake_escape)) {
         fake_escape_set = 1;
-        if (!live(first->for_ever || second->for_ever) && !first->call && !now->taken)
-            fake_complain("cannot start though nothing fails");
+        if (!live(first, second) && !first->call && !now->taken) fake_complain("cannot start though nothing fails");
         calls_made = fake_calls();
         check_files(first, second);
         if (!now->adopt) check_next_start();
