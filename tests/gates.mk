@@ -86,7 +86,7 @@ mutants: ## force conditional jumps of the header both ways: MUTANTS=300 of them
 # Singles are part of `make test`. 0: every second call of a run, however far behind the first.
 PAIRS ?= 0
 FAULTS := $(BUILD)/tests/fault/test_faults
-faults: ## every pair of system calls of a run fails, over epoll, poll and plain; PAIRS=20: only those so near, a minute each
+faults: ## every pair of system calls of a run fails, over epoll, poll and plain; PAIRS=16: only those so near, a minute each
 	@if CC='$(CC)' sh tests/need.sh cmocka; then \
 	    $(MAKE) --no-print-directory $(JOBS) $(FAULTS) $(FAULTS)_poll $(FAULTS)_plain && \
 	    sh tests/fault/pairs.sh $(PAIRS) $(FAULTS) $(FAULTS)_poll $(FAULTS)_plain; \

@@ -13,7 +13,7 @@ unset CMOCKA_TEST_ABORT
 for program in "$@"; do
     began=$(date +%s)
     echo "# $(basename "$program"): pairs of faults, at most $distance calls apart"
-    "$program" "$distance" || echo "exit status $?"
+    "$program" "$distance" 2>&1 || echo "exit status $?"
     echo "# $(basename "$program"): $(($(date +%s) - began)) s"
 done | awk '
     /^\[  PASSED  \] [0-9]+ test/ { passed += $4; next }
