@@ -10,8 +10,8 @@
 
 #include <stdlib.h>
 
-#define LONG_PATH "/w/" DOTS DOTS DOTS "sock" /* leads to PATH, by way of the open folder */
 #define DOTS "./././././././././././././././././././"
+#define LONG_PATH "/w/" DOTS DOTS DOTS "sock" /* leads to PATH, by way of the open folder */
 
 enum { ACTORS = 4, OUT = 40, CALLS_MAX = 100000 };
 
@@ -33,8 +33,8 @@ typedef struct scenario {
     taken taken;
     int framed, later, refuse, evict, idle, tiny_pool, unlimited, spin; /* what it is like */
     int rude, stubborn, torn, too_long;                                 /* what its peers are like */
-    int drain_at, cut_at,
-        leave_at;          /* in which round it is stopped, or the first of two is closed; 0: when all is said */
+    int drain_at, cut_at;  /* in which round it is stopped; 0: when all is said */
+    int leave_at;          /* in which round the first of two is closed */
     int locked, successor; /* when it ends: the folder is locked for a while, somebody replaced the file */
     int client;            /* the peer is our own client */
 } scenario;
@@ -93,7 +93,7 @@ static uds_echo_id debts[16];
 static int debt_count, accepted, opened, closed_count, named, stopping, cut_short, stirring, in_vain;
 static unsigned long runs, unhappy, calls_made, distance;
 static unsigned long stale, theirs; /* inodes of a file that may be removed, of one that may not; 0: none */
-static unsigned long long asked;
+static unsigned long long asked, hits;
 
 /* ---- the world --------------------------------------------------------------------------------------------------------- */
 
@@ -182,6 +182,7 @@ static void on_end(uds_echo_server *server, void *user)
     int i;
     (void)user;
     accepted += (int)stats.accepted;
+    hits += stats.spin_hits;
     for (i = 1; i < UDS_ECHO_ERROR_COUNT; i++) named += (int)stats.closed[i];
     if (stats.closed[0] + (unsigned)named != stats.accepted && !now->shared)
         fake_complain("connections are not all accounted for");
@@ -298,7 +299,7 @@ static void prepare(void)
     prepare_files();
     servers[0] = servers[1] = NULL;
     debt_count = accepted = opened = closed_count = named = stopping = cut_short = stirring = in_vain = 0;
-    asked = 0;
+    asked = hits = 0;
 }
 
 /* ---- a run ----------------------------------------------------------------------------------------------------------------- */
@@ -532,9 +533,11 @@ static void run(const fault *first, const fault *second)
     fake_fault(first->call, first->os_error, first->for_ever);
     fake_fault_too(second->call, second->os_error, second->for_ever);
     runs++;
+    calls_made = 0;
     if (!setjmp(fake_escape)) {
         fake_escape_set = 1;
         if (!live(first, second) && !first->call && !now->taken) fake_complain("cannot start though nothing fails");
+        if (!first->call && now->spin && !hits) fake_complain("busy-poll that never hits");
         calls_made = fake_calls();
         check_files(first, second);
         if (!now->adopt) check_next_start();
