@@ -104,10 +104,14 @@ static size_t live_bytes, peak_bytes;
 static int as_test, hangs, interrupted, touched;
 static long long now_ms;
 
-static unsigned long waits, calls, calls_of[FAKE_CALL_COUNT], fault_at;
-static int fault_errno, fault_any, fault_for_ever,
-    fault_happened; /* any: which of the call's errors; -1: fault_errno */
-static fake_call fault_call;
+typedef struct fault {
+    unsigned long at;                      /* 0: none */
+    int os_error, any, for_ever, happened; /* any: which of the call's errors; -1: os_error */
+    fake_call call;
+} fault;
+
+static unsigned long waits, calls, calls_of[FAKE_CALL_COUNT];
+static fault faults[2];
 static unsigned char kept[CALLS_KEPT];
 static unsigned long long hash;
 static char complaints[COMPLAINTS][160];
@@ -174,29 +178,43 @@ static int any_error_of(fake_call what, int which)
     return count ? errors_of[what][which % count] : 0;
 }
 
+/* This call is the one that was meant: learn what it is. */
+static void aim(fault *f, fake_call what)
+{
+    if (calls != f->at) return;
+    f->call = what;
+    if (f->any >= 0) f->os_error = any_error_of(what, f->any);
+    if (!f->os_error) f->at = 0; /* this one cannot fail */
+}
+
+/* 0, or the errno with which this call is to fail. */
+static int strike(fault *f, fake_call what)
+{
+    if (!f->at || (calls != f->at && !(f->for_ever && calls > f->at && what == f->call))) return 0;
+    f->happened = 1;
+    return f->os_error;
+}
+
 /* Every call passes here; 1: it is to fail, errno is set. */
 static int gate(fake_call what)
 {
+    int os_error;
     if (calls < CALLS_KEPT) kept[calls] = (unsigned char)what;
     calls++;
     calls_of[what]++;
     if (fake.calls_per_ms && calls % fake.calls_per_ms == 0) now_ms++;
     mix((long)what);
-    if (calls == fault_at) {
-        fault_call = what;
-        if (fault_any >= 0) fault_errno = any_error_of(what, fault_any);
-        if (!fault_errno) fault_at = 0; /* this one cannot fail */
-    }
+    aim(&faults[0], what);
+    aim(&faults[1], what);
     if (fake.before) fake.before(what);
-    if (calls != fault_at && !(fault_for_ever && fault_at && calls > fault_at && what == fault_call)) {
-        if (calls > fake.calls_max) give_up("livelock: too many calls");
-        return 0;
+    os_error = strike(&faults[0], what);
+    if (!os_error) os_error = strike(&faults[1], what);
+    if (os_error) {
+        errno = os_error;
+        mix(os_error);
     }
-    fault_happened = 1;
-    errno = fault_errno;
-    mix(fault_errno);
     if (calls > fake.calls_max) give_up("livelock: too many calls");
-    return 1;
+    return os_error != 0;
 }
 
 /* A call on a descriptor that fails is work on it all the same. */
@@ -222,25 +240,36 @@ static int done(long result)
     return (int)result;
 }
 
+static void schedule(fault *f, unsigned long call, int os_error, int for_ever)
+{
+    memset(f, 0, sizeof *f);
+    f->at = call;
+    f->os_error = os_error;
+    f->any = -1;
+    f->for_ever = for_ever;
+    f->call = FAKE_CALL_COUNT;
+}
+
 void fake_fault(unsigned long call, int os_error, int for_ever)
 {
-    fault_at = call;
-    fault_errno = os_error;
-    fault_any = -1;
-    fault_for_ever = for_ever;
-    fault_happened = 0;
-    fault_call = FAKE_CALL_COUNT;
+    schedule(&faults[0], call, os_error, for_ever);
+    schedule(&faults[1], 0, 0, 0);
+}
+
+void fake_fault_too(unsigned long call, int os_error, int for_ever)
+{
+    schedule(&faults[1], call, os_error, for_ever);
 }
 
 void fake_fault_any(unsigned long call, int which)
 {
     fake_fault(call, 0, 0);
-    fault_any = which;
+    faults[0].any = which;
 }
 
 int fake_fault_happened(void)
 {
-    return fault_happened;
+    return faults[0].happened + faults[1].happened;
 }
 
 unsigned long fake_calls(void)
@@ -1153,7 +1182,8 @@ int fake_close(int fd)
         /* epoll(7): where a forked child holds the descriptor too, closing it does not take it out */
         if (fds[watches[i - 1].epoll].index == (int)fake.pid) complain_fd("closed while epoll watches it", fd);
     }
-    if (fault_happened && fault_for_ever == FAKE_UNTIL_CLOSE) fault_at = 0;
+    for (i = 0; i < 2; i++)
+        if (faults[i].happened && faults[i].for_ever == FAKE_UNTIL_CLOSE) faults[i].at = 0;
     release(fd);
     if (!failing) return done(0);
     errno = os_error; /* close(2): it is closed all the same */
@@ -1451,6 +1481,12 @@ int fake_flock(int fd, int how)
     if (fake.foreign_lock || (locks[d->index] && locks[d->index] != fd + 1)) return fail(EWOULDBLOCK);
     locks[d->index] = fd + 1;
     return done(0);
+}
+
+int fake_locked(const char *folder)
+{
+    int node = inode_at(folder);
+    return node >= 0 && locks[node] != 0;
 }
 
 /* ---- the header's side: waiting ----------------------------------------------------------------------------------------- */

@@ -2,8 +2,9 @@
 
    A test defines UDS_ECHO_SYS(fn) as fake_##fn before it includes the header; then nothing the header calls reaches the
    system. Readiness is state, not a script: bytes arrive and windows drain when the test's world says so, a hang-up shows
-   unasked, a lack of descriptors lasts until one is closed. One call can be made to fail, once or for ever. Every call is
-   checked against the laws of the house; what breaks one is a violation, and ends up in a list that a test must find empty.
+   unasked, a lack of descriptors lasts until one is closed. One call can be made to fail, or two, once or for ever. Every
+   call is checked against the laws of the house; what breaks one is a violation, and ends up in a list that a test must
+   find empty.
 
    Deterministic: no clock, no addresses, no randomness of its own. One kernel at a time, reset by fake_reset(). */
 #ifndef FAKE_KERNEL_H
@@ -117,9 +118,10 @@ void fake_complain(const char *text); /* adds one; for laws that a test checks i
 /* Faults: the call with this number (from 1) fails with os_error; for_ever: the same function from then on, too. */
 enum { FAKE_UNTIL_CLOSE = 2 }; /* for_ever, but only until a descriptor is closed, as a lack of descriptors is */
 void fake_fault(unsigned long call, int os_error, int for_ever);
+void fake_fault_too(unsigned long call, int os_error, int for_ever); /* after fake_fault(): a second one */
 /* The call with this number, whatever it is, fails once with one of the errors that fit it; which: 0 and up. */
 void fake_fault_any(unsigned long call, int which);
-int fake_fault_happened(void);
+int fake_fault_happened(void); /* how many of them did, so far */
 unsigned long fake_calls(void);
 unsigned long fake_calls_of(fake_call what);
 fake_call fake_call_at(unsigned long call); /* of this run; the first 100,000 are kept */
@@ -150,6 +152,7 @@ int fake_exists(const char *path);   /* without following a link */
 unsigned long fake_inode(const char *path); /* 0: none. A number is reused as soon as it is free */
 int fake_is_ours(const char *path);         /* a socket is there that the process has bound, and still has open */
 unsigned fake_mode(const char *path);
+int fake_locked(const char *folder); /* by the process */
 void fake_set_mode(const char *path, unsigned mode);
 
 /* Peers: the other ends of connections, and other people's listeners. -1 with errno where the real call would fail. */

@@ -83,6 +83,15 @@ planted-fuzz: ## the same for the fuzzers: SEEDS=1 BUGS=10 RUNS=200000; the whol
 mutants: ## force conditional jumps of the header both ways: MUTANTS=300 of them drawn by SEED=1, or MUTANTS=all
 	@sh tests/mutants/mutants.sh '$(BUILD)/mutants'
 
+# Singles are part of `make test`. 0: every second call of a run, however far behind the first.
+PAIRS ?= 0
+FAULTS := $(BUILD)/tests/fault/test_faults
+faults: ## every pair of system calls of a run fails, over epoll, poll and plain; PAIRS=16: only those so near, a minute each
+	@if CC='$(CC)' sh tests/need.sh cmocka; then \
+	    $(MAKE) --no-print-directory $(JOBS) $(FAULTS) $(FAULTS)_poll $(FAULTS)_plain && \
+	    sh tests/fault/pairs.sh $(PAIRS) $(FAULTS) $(FAULTS)_poll $(FAULTS)_plain; \
+	else echo "0 passed, 0 failed, 3 skipped"; fi
+
 negative: ## check the checks: deliberate faults that sanitizers, analysers, the fake kernel and the runner must report
 	@sh tests/negative/negative.sh '$(BUILD)/negative'
 
@@ -101,4 +110,4 @@ msan: ## the tests over the fake kernel under MemorySanitizer
 	    UDS_ECHO_BUILD='$(BUILD)/msan' sh tests/run.sh $(FAKE_TESTS:$(BUILD)/%=$(BUILD)/msan/%)
 
 .PHONY: simulate simulate-all matrix interop chaos peers trace-hash portability tsan valgrind planted planted-fuzz mutants \
-        negative coverage analyze analyze-gcc analyze-clang analyze-tidy analyze-cppcheck msan
+        faults negative coverage analyze analyze-gcc analyze-clang analyze-tidy analyze-cppcheck msan
