@@ -36,6 +36,47 @@ static void no_litter(void)
     }
 }
 
+/* What somebody else does just before the next call of a kind. */
+static fake_call act_before;
+static void (*act)(void);
+
+static void act_now(fake_call what)
+{
+    void (*once)(void) = act;
+    if (what != act_before || !act) return;
+    act = NULL;
+    once();
+}
+
+static void meanwhile(fake_call what, void (*does)(void))
+{
+    act_before = what;
+    act = does;
+    fake.before = act_now;
+}
+
+static void clear_path(void)
+{
+    fake_remove(PATH);
+}
+
+static void clear_staged(void)
+{
+    fake_remove(PATH "~0");
+}
+
+static void take_path(void)
+{
+    fake_remove(PATH);
+    (void)fake_put_live(PATH, SOCK_STREAM, 1);
+}
+
+/* The call that gives a staged socket its path. */
+static fake_call publishing(void)
+{
+    return UDS_ECHO_HAVE_RENAMEAT2 && !fake.no_renameat2 ? FAKE_renameat2 : FAKE_linkat;
+}
+
 static void fresh(void **state)
 {
     (void)state;
@@ -78,6 +119,7 @@ static void direct(void **state)
         desc.publish = UDS_ECHO_DIRECT;
         if (i) fake_put_stale(PATH);
         server = open_server(&desc);
+        if (!i) assert_int_equal(fake_calls_of(FAKE_renameat2) + fake_calls_of(FAKE_linkat), 0);
         peer = fake_peer_connect(PATH);
         assert_true(peer >= 0);
         fake_peer_close(peer);
@@ -144,6 +186,9 @@ static void refuse_what_exists(void **state)
     desc.on_existing = UDS_ECHO_REFUSE;
     assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_EXISTS);
     assert_true(fake_exists(PATH));
+    fake_remove(PATH);
+    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_OK); /* nothing is there to refuse */
+    (void)uds_echo_server_close(server);
 }
 
 static void unknown_refuses(void **state)
@@ -173,6 +218,26 @@ static void held_lock(void **state)
     assert_true(fake_exists(PATH)); /* retired without the lock: left, stale and harmless */
     fake.foreign_lock = 0;
     serves_at(PATH);
+}
+
+/* Who does not wait for the lock gives up at once; who needs none starts, and leaves the litter to others. */
+static void held_lock_and_no_time(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    long long before = fake_now_ms();
+    (void)state;
+    desc.lock_ms = -1;
+    fake.foreign_lock = 1;
+    fake_put_stale(PATH);
+    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_BUSY);
+    assert_int_equal(fake_now_ms(), before);
+    fake_remove(PATH);
+    fake_put_stale(PATH "~0");
+    server = open_server(&desc);
+    assert_true(fake_exists(PATH "~0"));
+    fake.foreign_lock = 0;
+    (void)uds_echo_server_close(server);
 }
 
 static int moves;
@@ -253,12 +318,124 @@ static void stolen_between_look_and_act(void **state)
             if (fake.before) {
                 assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_IN_USE);
                 assert_int_equal(fake_inode(PATH), stolen);
+                assert_int_equal(fake_calls_of(FAKE_bind), 1); /* and then it looked again */
             }
             no_litter();
             fake_finish();
             assert_lawful();
         }
     }
+}
+
+/* Without an exchange of names a last look comes before the file that looked stale is renamed over. */
+static void taken_before_it_is_renamed_over(void **state)
+{
+    uds_echo_server *server;
+    (void)state;
+    fake.no_renameat2 = 1;
+    fake_put_stale(PATH);
+    meanwhile(FAKE_bind, take_path);
+    assert_int_equal(start(&server, PATH), UDS_ECHO_IN_USE);
+    assert_int_equal(fake_calls_of(FAKE_renameat), 0);
+    no_litter();
+}
+
+/* Somebody is faster: with the path, or with a sweep of the temporary name. Both are looked at again. */
+static void overtaken_while_publishing(void **state)
+{
+    uds_echo_server *server;
+    int old;
+    (void)state;
+    for (old = 0; old < 2; old++) {
+        fake.no_renameat2 = old;
+        meanwhile(publishing(), take_path);
+        assert_int_equal(start(&server, PATH), UDS_ECHO_IN_USE);
+        no_litter();
+        fake_remove(PATH);
+        meanwhile(publishing(), clear_staged);
+        serves_at(PATH);
+        assert_null(act);
+        no_litter();
+    }
+}
+
+/* A stale file that goes by itself is no failure: between the look and the probe, or before it is moved. */
+static void a_stale_file_that_goes_by_itself(void **state)
+{
+    static const fake_call calls[] = {FAKE_connect, FAKE_renameat2};
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    int kind;
+    (void)state;
+    for (kind = 0; kind < (UDS_ECHO_HAVE_RENAMEAT2 ? 4 : 2); kind++) {
+        desc.publish = kind % 2 ? UDS_ECHO_DIRECT : UDS_ECHO_ATOMIC;
+        fake_put_stale(PATH);
+        meanwhile(calls[kind / 2], clear_path);
+        server = open_server(&desc);
+        assert_null(act);
+        (void)uds_echo_server_close(server);
+        no_litter();
+    }
+}
+
+static int pauses;
+
+/* The stale file goes; one of the same number comes just before the path is published, and lives a moment later. */
+static int go_and_live(void *user)
+{
+    (void)user;
+    if (++pauses == 1) {
+        fake_remove(PATH);
+        fake_put_file("/w/keeps the number");
+    } else if (pauses == 2) {
+        take_path();
+    }
+    return 0;
+}
+
+static void come_back(void)
+{
+    fake_remove("/w/keeps the number");
+    fake_put_stale(PATH);
+}
+
+/* Twice means twice in a row: what was gone in between is new, whatever its number. */
+static void a_number_that_comes_back(void **state)
+{
+    uds_echo_server *server;
+    unsigned long number;
+    (void)state;
+    fake_put_stale(PATH);
+    number = fake_inode(PATH);
+    pauses = 0;
+    fake.world = go_and_live;
+    meanwhile(publishing(), come_back);
+    assert_int_equal(start(&server, PATH), UDS_ECHO_IN_USE);
+    assert_null(act);
+    assert_int_equal(fake_inode(PATH), number);
+}
+
+/* DIRECT moves a stale file aside to the first name that is free; with none it is left where it is. */
+static void moved_aside_to_a_free_name(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    char name[32];
+    int i;
+    (void)state;
+    if (!UDS_ECHO_HAVE_RENAMEAT2) return;
+    desc.publish = UDS_ECHO_DIRECT;
+    desc.lock_ms = -1;
+    for (i = 0; i < 10; i++) {
+        (void)snprintf(name, sizeof name, PATH "~%d", i);
+        fake_put_file(name);
+        fake_put_stale(PATH);
+        if (i == 9) break;
+        server = open_server(&desc);
+        (void)uds_echo_server_close(server);
+    }
+    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_BUSY);
+    assert_true(fake_exists(PATH));
 }
 
 /* What crashed starters left is swept up by the next one, what lives is not. */
@@ -365,6 +542,7 @@ static void lengths(void **state)
             assert_true(error == UDS_ECHO_OK || error == UDS_ECHO_PATH);
             if (error) {
                 refused++;
+                if (name > 253) assert_string_equal(why.call, "desc.path"); /* no file system has such names */
                 assert_false(fake_exists(path));
                 continue;
             }
@@ -439,6 +617,24 @@ static void shared_listener(void **state)
     assert_false(fake_exists(PATH));
 }
 
+/* Sharing ends with the first moment of a drain, when the listener is still there; what else is wrong is told first. */
+static void a_drain_shares_no_more(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *first = open_server(&desc), *second;
+    (void)state;
+    uds_echo_server_stop(first, UDS_ECHO_DRAIN);
+    assert_int_equal(uds_echo_server_step(first, 0), UDS_ECHO_OK);
+    desc.path = NULL;
+    desc.share_with = first;
+    assert_int_equal(uds_echo_server_open(&second, &desc, &why),
+                     UDS_ECHO_HAVE_ATOMIC ? UDS_ECHO_STOPPED : UDS_ECHO_UNSUPPORTED);
+    desc.mode = -1;
+    assert_int_equal(uds_echo_server_open(&second, &desc, &why), UDS_ECHO_INVALID);
+    assert_string_equal(why.call, "desc.mode");
+    (void)uds_echo_server_close(first);
+}
+
 /* P6, P17, P42: an inherited listener is verified, tamed and otherwise left alone. */
 static void adopted_listener(void **state)
 {
@@ -501,8 +697,12 @@ static void serve_and_stop_at_once(void **state)
     desc.on_ready = stop_at_once;
     desc.on_end = gone;
     assert_int_equal(uds_echo_serve(&desc, &why), UDS_ECHO_OK);
+    assert_string_equal(why.call, "");
     assert_int_equal(ready, 11);
     assert_false(fake_exists(PATH));
+    fake_put_file(PATH);
+    assert_int_equal(uds_echo_serve(&desc, &why), UDS_ECHO_NOT_SOCKET);
+    assert_int_equal(ready, 11);
 }
 
 static void failures_explain_themselves(void **state)
@@ -593,9 +793,15 @@ int main(void)
                                        TEST(refuse_what_exists),
                                        TEST(unknown_refuses),
                                        TEST(held_lock),
+                                       TEST(held_lock_and_no_time),
                                        TEST(lock_is_waited_for),
                                        TEST(stolen_between_looks),
                                        TEST(stolen_between_look_and_act),
+                                       TEST(taken_before_it_is_renamed_over),
+                                       TEST(overtaken_while_publishing),
+                                       TEST(a_stale_file_that_goes_by_itself),
+                                       TEST(a_number_that_comes_back),
+                                       TEST(moved_aside_to_a_free_name),
                                        TEST(litter_is_swept),
                                        TEST(all_names_taken),
                                        TEST(mode_is_exact),
@@ -604,6 +810,7 @@ int main(void)
                                        TEST(bad_paths),
                                        TEST(unreadable_folder),
                                        TEST(shared_listener),
+                                       TEST(a_drain_shares_no_more),
                                        TEST(adopted_listener),
                                        TEST(serve_and_stop_at_once),
                                        TEST(failures_explain_themselves),
