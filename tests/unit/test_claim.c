@@ -340,6 +340,28 @@ static void taken_before_it_is_renamed_over(void **state)
     no_litter();
 }
 
+static void take_freed_name(fake_call what)
+{
+    if (!fake_calls_of(FAKE_renameat) || what == FAKE_renameat || fake_exists(PATH "~0")) return;
+    (void)fake_put_live(PATH "~0", SOCK_STREAM, 0);
+}
+
+/* A rename frees the temporary name, and the number of the stale file: another starter may have both at once. */
+static void what_a_rename_frees_is_anothers(void **state)
+{
+    uds_echo_server *server;
+    unsigned long number;
+    (void)state;
+    fake.no_renameat2 = 1;
+    fake_put_stale(PATH);
+    number = fake_inode(PATH);
+    fake.before = take_freed_name;
+    assert_int_equal(start(&server, PATH), UDS_ECHO_OK);
+    fake.before = NULL;
+    assert_int_equal(fake_inode(PATH "~0"), number);
+    (void)uds_echo_server_close(server);
+}
+
 /* Somebody is faster: with the path, or with a sweep of the temporary name. Both are looked at again. */
 static void overtaken_while_publishing(void **state)
 {
@@ -380,14 +402,14 @@ static void a_stale_file_that_goes_by_itself(void **state)
 
 static int pauses;
 
-/* The stale file goes; one of the same number comes just before the path is published, and lives a moment later. */
+/* The stale file goes; one of the same number comes just before the path is published, is seen, and then lives. */
 static int go_and_live(void *user)
 {
     (void)user;
     if (++pauses == 1) {
         fake_remove(PATH);
         fake_put_file("/w/keeps the number");
-    } else if (pauses == 2) {
+    } else if (pauses == 3) {
         take_path();
     }
     return 0;
@@ -798,6 +820,7 @@ int main(void)
                                        TEST(stolen_between_looks),
                                        TEST(stolen_between_look_and_act),
                                        TEST(taken_before_it_is_renamed_over),
+                                       TEST(what_a_rename_frees_is_anothers),
                                        TEST(overtaken_while_publishing),
                                        TEST(a_stale_file_that_goes_by_itself),
                                        TEST(a_number_that_comes_back),
