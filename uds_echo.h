@@ -72,10 +72,10 @@ LIMITS
                    name; what judges by that whether a socket is in use (a cleaner of /tmp) is wrong.
                    desc.publish = UDS_ECHO_DIRECT binds in place instead.
    Removal         a stop that finds the folder locked leaves the file, stale, for the next start; a drain tries for
-                   200 ms. The system has no "unlink this inode": retiring a path compares and then unlinks under a lock
-                   on the folder, which binds those who take that lock. A foreign program that replaces the file between
-                   these two calls loses its name. Starting over a stale file has no such window where renameat2()
-                   exists; where it does not, rename() under the same lock has.
+                   200 ms. The system has no "unlink this inode": retiring a path compares and then unlinks, and a stale
+                   file under a temporary name is probed and then unlinked, under a lock on the folder that binds those
+                   who take it. A foreign program that replaces the file in between loses its name. Starting over a
+                   stale file has no such window where renameat2() exists; where not, rename() under that lock has.
    End of a connection  a handler's CLOSE, a refusal and a drain let the peer read all that was sent; its next send gets
                    EPIPE. Only cutting (idle, evicted, stopped now) may show the peer ECONNRESET.
 
@@ -168,7 +168,8 @@ typedef enum uds_echo_error {
 typedef struct uds_echo_failure {
     uds_echo_error error;
     int os_error;     /* errno of the call that failed; 0 where no call did */
-    const char *call; /* that call, or the argument that is wrong ("desc.mode"); a constant string, never NULL */
+    const char *call; /* that call, or the step it was part of ("rename" may be linkat), or the argument that is wrong
+                         ("desc.mode"); a constant string, never NULL */
     long pid, uid;    /* UDS_ECHO_IN_USE, UDS_ECHO_UNTRUSTED: who listens (unix(7), SO_PEERCRED); -1: not known */
 } uds_echo_failure;
 
@@ -228,7 +229,9 @@ typedef struct uds_echo_server_desc {
     uds_echo_publish publish;      /* 0: UDS_ECHO_ATOMIC */
     int lock_ms;                 /* wait for the folder's lock, which replacing a stale file needs; 0: 1,000; -1: not */
     int backlog;                 /* queued by the kernel, see listen(2); 0: 4,096; net.core.somaxconn caps it */
-    uds_echo_server *share_with; /* accept from its listener, path NULL; open all that share before one of them runs */
+    uds_echo_server *share_with; /* accept from its listener, path NULL; open all that share before one of them runs.
+                                    One that holds an eighth more than its share leaves a new connection to the others
+                                    for 1 ms */
 
     /* Limits. */
     int connections_max;     /* 0: 1,024; -1: as many as RLIMIT_NOFILE allows, at most 1,000,000 */
@@ -1220,12 +1223,13 @@ static void ue_unstage(ue_claim *k)
 {
     char name[UE_NAME_MAX + 3];
     ue_name(name, &k->place, k->suffix);
-    if (k->fd >= 0) (void)ue_remove(k->place.dir, name, &k->file);
+    (void)ue_remove(k->place.dir, name, &k->file);
     ue_close(&k->fd);
 }
 
 /* The file's mode is right from its first moment: bind(2) takes the socket's own mode less the umask, so it can only be
-   narrower, and is widened before anything can connect. */
+   narrower, and is widened before anything can connect. What is no socket, or wider, is not what bind(2) made: somebody
+   put it in its place, and it is left alone. */
 static uds_echo_error ue_stage_file(ue_claim *k)
 {
     char name[UE_NAME_MAX + 3];
@@ -1234,6 +1238,7 @@ static uds_echo_error ue_stage_file(ue_claim *k)
     int os_error;
     ue_name(name, &k->place, k->suffix);
     os_error = ue_lstat(k->place.dir, name, &st);
+    if (!os_error && (!S_ISSOCK(st.st_mode) || st.st_mode & 0777 & ~mode)) os_error = ENOENT;
     if (os_error == ENOENT) return ue_fail(k->failure, UDS_ECHO_WOULD_BLOCK, os_error, "fstatat");
     if (os_error) return ue_fail(k->failure, ue_error_of(os_error), os_error, "fstatat");
     k->file.dev = st.st_dev;
@@ -1427,10 +1432,11 @@ static uds_echo_error ue_claim_path(ue_claim *k)
     }
 }
 
-/* A listening socket that one server made or was given, or that several share. Only refs changes after it was opened.
-   */
+/* A listening socket that one server made or was given, or that several share. Only the two counts change after it was
+   opened. */
 typedef struct ue_listener {
     int refs;
+    int held; /* connections of all who share, as they last told */
     int fd;
     int dir;      /* the folder of the path; -1: there is no path of ours (adopted) */
     ue_file file; /* the socket's, for retire */
@@ -1497,16 +1503,16 @@ static int ue_retire(ue_listener *l)
     return 1;
 }
 
-/* Sharing is counted, for the last to leave retires the path. Returns the count after it. */
+/* Returns the count after the change. */
 #if UDS_ECHO_HAVE_ATOMIC
-static int ue_listener_count(ue_listener *l, int change)
+static int ue_count(int *count, int change)
 {
-    return __atomic_add_fetch(&l->refs, change, __ATOMIC_ACQ_REL);
+    return __atomic_add_fetch(count, change, __ATOMIC_ACQ_REL);
 }
 #else
-static int ue_listener_count(ue_listener *l, int change)
+static int ue_count(int *count, int change)
 {
-    return l->refs += change;
+    return *count += change;
 }
 #endif
 
@@ -1581,7 +1587,8 @@ struct uds_echo_server {
     int phase, inside, how; /* inside: a call of ours is running; how: the strongest stop that was asked for */
     int listening, resting; /* it is watched; accepting waits for a place, or for rest_until */
     int adopted;
-    unsigned long long accepted_at; /* the wait that last reported the listener */
+    int told, stepped_back;      /* sharing: the connections it told of; it left the last report to the others */
+    unsigned long long again_at; /* the wait behind the one that last reported the listener */
     long long now, rest_until, retire_until, grace_until, drain_until;
 
     uds_echo_conn *conns;
@@ -1695,10 +1702,14 @@ static void ue_unstarve(uds_echo_server *s)
 static void ue_owe(uds_echo_conn *c, unsigned owed)
 {
     uds_echo_server *s = c->server;
-    if (owed && !c->owed) s->promised += s->message_max;
-    if (!owed && c->owed) s->promised -= s->message_max;
-    if (!owed && c->owed) ue_unstarve(s);
+    if (c->owed == owed) return;
     c->owed = owed & 1u;
+    if (owed) {
+        s->promised += s->message_max;
+    } else {
+        s->promised -= s->message_max;
+        ue_unstarve(s);
+    }
 }
 
 /* Into the list of those the step has to look at, or of those that wait for room. A slot stays in its list when it is
@@ -1850,7 +1861,7 @@ static void ue_conn_settle(uds_echo_conn *c)
     if (!c->broken && c->out) {
         c->state = UE_SENDING;
         want = UE_OUT;
-    } else if (c->broken || (c->closing && c->peer_ended)) {
+    } else if (c->broken) {
         ue_conn_close(c);
         return;
     } else if (c->closing) {
@@ -2022,7 +2033,7 @@ static void ue_conn_event(uds_echo_conn *c)
     if (c->is_listed) ue_conn_resume(c); /* what callbacks asked for comes first: it may change the state */
     switch (c->state) {
     case UE_READING:
-        if (ue_takes_input(c) && ue_has_room(c->server)) ue_conn_read(c);
+        if (ue_has_room(c->server)) ue_conn_read(c);
         else ue_conn_settle(c);
         break;
     case UE_SENDING: ue_conn_send_rest(c); break;
@@ -2142,7 +2153,8 @@ static uds_echo_error ue_server_furnish(uds_echo_server *s, uds_echo_failure *fa
     s->conns = (uds_echo_conn *)UDS_ECHO_SYS(calloc)(s->conns_max, sizeof *s->conns);
     s->scratch = (unsigned char *)UDS_ECHO_SYS(malloc)(s->message_max * (framed ? 2 : 1));
     if (framed) s->input = (unsigned char *)UDS_ECHO_SYS(malloc)(s->message_max);
-    if (!s->conns || !s->scratch || (framed && !s->input)) return ue_fail(failure, UDS_ECHO_MEMORY, ENOMEM, "malloc");
+    if (!s->conns || !s->scratch || (framed && !s->input))
+        return ue_fail(failure, UDS_ECHO_MEMORY, ENOMEM, s->conns ? "malloc" : "calloc");
     if (!ue_bell_open(&s->bell)) return ue_fail_os(failure, UDS_ECHO_HAVE_EVENTFD ? "eventfd" : "pipe");
     for (i = 0; i < UE_BELLS; i++)
         if (s->bell.in[i] >= 0 && !ue_poller_set(&s->poller, s->bell.in[i], (unsigned)i, 0, UE_IN))
@@ -2175,12 +2187,9 @@ static uds_echo_error ue_server_new(uds_echo_server **server, const uds_echo_ser
     return error;
 }
 
-/* Among several epoll sets an exclusive wake-up goes to the one that has watched the listener longest, so one that
-   has just accepted goes to the end of that line: without this, one of the sharers would take nearly all
-   (epoll_ctl(2)). */
 static int ue_listen(uds_echo_server *s)
 {
-    int want = UE_IN | (ue_listener_count(s->listener, 0) > 1 ? UE_SHARED : 0);
+    int want = UE_IN | (ue_count(&s->listener->refs, 0) > 1 ? UE_SHARED : 0);
     s->listening = ue_poller_set(&s->poller, s->listener->fd, UE_PLACE_LISTENER, 0, want);
     return s->listening;
 }
@@ -2223,10 +2232,6 @@ static int ue_accept_some(uds_echo_server *s, int most)
         if (fd >= 0) {
             if (s->stats.connections >= s->conns_max) ue_cut(&s->conns[s->oldest], UDS_ECHO_EVICTED);
             ue_conn_open(s, fd);
-            if (s->listening && ue_listener_count(s->listener, 0) > 1) {
-                ue_unlisten(s);
-                if (!ue_listen(s)) return ue_rest_for_want(s, errno), 0;
-            }
         } else if (os_error == EAGAIN || os_error == EWOULDBLOCK || (os_error == EINVAL && s->phase == UE_EMPTYING)) {
             return 1;
         } else if (os_error != EINTR && os_error != ECONNABORTED && os_error != EPROTO && os_error != EPERM) {
@@ -2236,13 +2241,30 @@ static int ue_accept_some(uds_echo_server *s, int most)
     return 0;
 }
 
+/* Sharing: who is awake would take all that is queued while the others are still being woken. So one that holds more
+   than its share, and an eighth, leaves the next to them for a moment, once. */
+static int ue_step_back(uds_echo_server *s)
+{
+    long long sharers = ue_count(&s->listener->refs, 0), mine = (long long)s->stats.connections;
+    long long all = ue_count(&s->listener->held, (int)mine - s->told);
+    s->told = (int)mine;
+    s->stepped_back = !s->stepped_back && mine * sharers > all + all / 8 + sharers;
+    if (s->stepped_back) ue_rest(s, s->now + 1);
+    return s->stepped_back;
+}
+
 /* To find the queue empty costs nearly as much as to accept. So one is taken, and more only where the queue was ready
-   at the wait before, too. */
+   at the wait before, too. Who shares takes one and goes to the end of the line: of several epoll sets an exclusive
+   wake-up goes to the one that has watched the listener longest (epoll_ctl(2)). */
 static void ue_accept_ready(uds_echo_server *s)
 {
-    int again = s->stats.waits == s->accepted_at + 1;
-    s->accepted_at = s->stats.waits;
-    if (s->listening) (void)ue_accept_some(s, again ? UE_ACCEPTS : 1);
+    int shared = ue_count(&s->listener->refs, 0) > 1, again = s->stats.waits == s->again_at;
+    s->again_at = s->stats.waits + 1;
+    if (shared && ue_step_back(s)) return;
+    (void)ue_accept_some(s, again && !shared ? UE_ACCEPTS : 1);
+    if (!shared || !s->listening) return;
+    ue_unlisten(s);
+    if (!ue_listen(s)) ue_rest_for_want(s, errno);
 }
 
 static void ue_shut_all_input(uds_echo_server *s)
@@ -2254,10 +2276,19 @@ static void ue_shut_all_input(uds_echo_server *s)
 
 static void ue_let_go(uds_echo_server *s, int last)
 {
+    ue_unlisten(s);
     if (last) ue_listener_free(s->listener);
     s->listener = NULL;
     s->resting = 0;
     s->rest_until = UE_NONE;
+}
+
+/* No longer one of those who share. 1: it was the last. 0: from now on another thread may free what is shared. */
+static int ue_leave(uds_echo_server *s)
+{
+    ue_unlisten(s);
+    (void)ue_count(&s->listener->held, -s->told);
+    return ue_count(&s->listener->refs, -1) == 0;
 }
 
 static void ue_left_behind(uds_echo_server *s)
@@ -2270,9 +2301,7 @@ static void ue_left_behind(uds_echo_server *s)
    that others hold is only left. */
 static void ue_begin_drain(uds_echo_server *s)
 {
-    int last;
-    ue_unlisten(s); /* before the count: once it has left, another thread may free what is shared */
-    last = ue_listener_count(s->listener, -1) == 0;
+    int last = ue_leave(s);
     if (s->desc.drain_ms >= 0) s->drain_until = s->now + s->desc.drain_ms;
     if (last && !s->adopted) {
         s->retire_until = s->now + UE_RETIRE_MS;
@@ -2314,10 +2343,8 @@ static void ue_cut_all(uds_echo_server *s)
 {
     unsigned i;
     if (s->listener) {
-        int last;
-        ue_unlisten(s);
-        last = s->phase != UE_SERVING || /* a drain has given its reference back, and is the last that is here */
-               ue_listener_count(s->listener, -1) == 0;
+        /* a drain has left already, and is the last that is here */
+        int last = s->phase != UE_SERVING || ue_leave(s);
         if (last && !ue_retire(s->listener)) ue_left_behind(s);
         ue_let_go(s, last);
     }
@@ -2462,14 +2489,14 @@ UDS_ECHO_DEF uds_echo_error uds_echo_server_open(uds_echo_server **server, const
     error = ue_check(desc, 1, failure);
     if (!error && desc->share_with && !UDS_ECHO_HAVE_ATOMIC)
         error = ue_fail(failure, UDS_ECHO_UNSUPPORTED, 0, "desc.share_with");
-    if (!error && desc->share_with && (desc->share_with->phase != UE_SERVING || !desc->share_with->listener))
+    if (!error && desc->share_with && desc->share_with->phase != UE_SERVING)
         error = ue_fail(failure, UDS_ECHO_STOPPED, 0, "desc.share_with");
     if (!error) error = ue_server_new(&s, desc, failure);
     if (error) return error;
     if (desc->share_with) {
         s->listener = desc->share_with->listener;
         s->adopted = desc->share_with->adopted;
-        (void)ue_listener_count(s->listener, 1);
+        (void)ue_count(&s->listener->refs, 1);
     } else {
         error = ue_listener_open(&s->listener, &s->desc, failure);
     }
@@ -2596,8 +2623,7 @@ static void ue_abandon(uds_echo_server *s)
         UDS_ECHO_SYS(free)(s->conns[i].in);
         UDS_ECHO_SYS(free)(s->conns[i].out);
     }
-    if (s->listener && (s->phase != UE_SERVING || ue_listener_count(s->listener, -1) == 0))
-        ue_listener_free(s->listener);
+    if (s->listener && (s->phase != UE_SERVING || ue_count(&s->listener->refs, -1) == 0)) ue_listener_free(s->listener);
 }
 
 UDS_ECHO_DEF uds_echo_error uds_echo_server_close(uds_echo_server *server)

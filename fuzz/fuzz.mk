@@ -55,23 +55,23 @@ fuzz-always:
 FUZZ_RUN = $(MAKE) --no-print-directory -s $(JOBS) $1 && sh fuzz/run.sh $2 '$(BUILD)' $(FUZZ)
 
 fuzz: ## fuzz with libFuzzer and show how it goes: FUZZ="$(FUZZERS)" SECONDS=60 HANDLER=yours.c (see fuzz/README.md)
-	@sh fuzz/need.sh clang
+	@sh tests/need.sh fuzzer
 	@echo "targets: $(FUZZERS)"
 	@SECONDS_EACH='$(or $(SECONDS),60)'; export SECONDS_EACH; $(call FUZZ_RUN,fuzz-engines,fuzz)
 
 fuzz-smoke: ## each fuzz target for FUZZ_SECONDS=60, a line each
-	@sh fuzz/need.sh clang
+	@sh tests/need.sh fuzzer
 	@$(call FUZZ_RUN,fuzz-engines,smoke)
 
 fuzz-afl: ## each fuzz target under AFL++ for AFL_SECONDS=60; installs afl++ where it is missing and may be installed
-	@sh fuzz/need.sh afl
+	@sh tests/need.sh afl
 	@$(call FUZZ_RUN,fuzz-afl-engines,afl)
 
 fuzz-replay: ## run all committed fuzz inputs and every crash ever, with any C compiler; HASH=1: print the trace hashes
 	@$(call FUZZ_RUN,fuzz-replays,replay)
 
 fuzz-merge: ## minimise what fuzzing found into fuzz/corpus
-	@sh fuzz/need.sh clang
+	@sh tests/need.sh fuzzer
 	@$(call FUZZ_RUN,fuzz-engines,merge)
 
 .PHONY: fuzz-engines fuzz-afl-engines fuzz-replays fuzz-always fuzz fuzz-smoke fuzz-afl fuzz-replay fuzz-merge

@@ -7,7 +7,9 @@
 
 #include <setjmp.h>
 
-enum { SPOTS = 12, RIVAL_ACTIONS = 4 };
+#define NUMBER_HOLDER "/w/holder" /* a freed inode number is the next file's */
+
+enum { SPOTS = 12 };
 enum {
     NOTHING,
     PLAIN,
@@ -38,11 +40,11 @@ static int rival_at, rival_what, crash_at, meddled, crashed;
 static int can_lock; /* the folder could be read when it was opened */
 static jmp_buf death;
 
-/* Only what was put there by the world itself is taken away by it. */
+/* Only what was put there by the world itself is taken away by it: the number alone may be ours by now. */
 static void take_away(spot *s)
 {
     if (s->kind == NOTHING) return;
-    if (fake_inode(s->path) == s->inode) fake_remove(s->path);
+    if (fake_inode(s->path) == s->inode && !fake_is_ours(s->path)) fake_remove(s->path);
     if (s->peer >= 0) fake_peer_close(s->peer);
     s->kind = NOTHING;
     s->peer = -1;
@@ -74,16 +76,21 @@ static void die(spot *s)
     s->kind = STALE;
 }
 
-/* Somebody who is faster, or death. */
+/* Somebody who is faster, or death. Between a probe and the unlink or the rename that follows it stands only the folder's
+   lock, as the manual says under LIMITS, and rivals do not ask for it. So there they come too late, or where the file is
+   looked at once more, with one of another number. */
 static void before(fake_call what)
 {
-    (void)what;
-    if (rival_at && rival_at-- == 1) {
+    const int probed = what == FAKE_close || what == FAKE_fstatat;
+    const int too_late = what == FAKE_unlinkat || what == FAKE_renameat || (what == FAKE_close && fake.no_renameat2);
+    if (rival_at && !too_late && rival_at-- == 1) {
         spot *s = &spots[rival_what % SPOTS % 3]; /* where it matters most */
         meddled = 1;
         if (rival_what & 128) put(s, NOTHING);
+        if (probed) fake_put_file(NUMBER_HOLDER);
         if (rival_what & 64) die(s);
         put(s, rival_what >> 3 & 7);
+        if (probed) fake_remove(NUMBER_HOLDER);
     }
     if (crash_at && --crash_at == 0) longjmp(death, 1);
 }
@@ -114,10 +121,14 @@ static int kind_at(const spot *s)
     return s->kind == NOTHING && fake_exists(s->path) ? STALE : s->kind;
 }
 
+static int may_write(void)
+{
+    return fake.uid == 0 || fake_mode("/w") != 0555;
+}
+
 /* What a start must say when nobody meddles and nothing fails. */
 static uds_echo_error expected(void)
 {
-    const int is_free = fake.uid == 0 || !(fake_mode("/w") == 0555);
     switch (kind_at(&spots[0])) {
     case PLAIN:
     case FOLDER:
@@ -132,15 +143,16 @@ static uds_echo_error expected(void)
         break;
     default: break;
     }
-    return is_free ? UDS_ECHO_OK : UDS_ECHO_DENIED;
+    return may_write() ? UDS_ECHO_OK : UDS_ECHO_DENIED;
 }
 
 /* All temporary names taken by what may not be removed: there is no name to stage under. */
 static int has_name(void)
 {
     int i;
+    const int sweeps = !fake.foreign_lock && can_lock && may_write();
     for (i = 1; i <= 10; i++)
-        if (kind_at(&spots[i]) == NOTHING || (kind_at(&spots[i]) == STALE && !fake.foreign_lock && can_lock)) return 1;
+        if (kind_at(&spots[i]) == NOTHING || (kind_at(&spots[i]) == STALE && sweeps)) return 1;
     return desc.publish == UDS_ECHO_DIRECT && kind_at(&spots[0]) != STALE;
 }
 

@@ -747,6 +747,17 @@ unsigned long fake_inode(const char *path)
     return node < 0 ? 0 : (unsigned long)node + 10;
 }
 
+static int is_own(int node)
+{
+    return inodes[node].sock >= 0 && socks[inodes[node].sock].fd >= 0;
+}
+
+int fake_is_ours(const char *path)
+{
+    int node = inode_at(path);
+    return node >= 0 && is_own(node);
+}
+
 unsigned fake_mode(const char *path)
 {
     int node = inode_at(path);
@@ -1299,11 +1310,6 @@ int fake_fstatat(int fd, const char *path, struct stat *st, int flags)
     st->st_gid = (gid_t)fake.gid;
     st->st_mode = kinds[inodes[node].kind] | (mode_t)inodes[node].mode;
     return done(0);
-}
-
-static int is_own(int node)
-{
-    return inodes[node].sock >= 0 && socks[inodes[node].sock].fd >= 0;
 }
 
 /* Only a socket that nobody is bound to, or one of the process's own, may lose a name. */

@@ -148,6 +148,7 @@ void fake_remove(const char *path);
 const char *fake_left_behind(int n); /* names of sockets the process bound that are still there; "" past the last */
 int fake_exists(const char *path);   /* without following a link */
 unsigned long fake_inode(const char *path); /* 0: none. A number is reused as soon as it is free */
+int fake_is_ours(const char *path);         /* a socket is there that the process has bound, and still has open */
 unsigned fake_mode(const char *path);
 void fake_set_mode(const char *path, unsigned mode);
 

@@ -31,7 +31,7 @@ $(BUILD)/interop/exchange: tests/interop/exchange.c uds_echo.h Makefile
 
 # Its helpers are on the machine or are installed by the scripts; what is missing all the same is named and skipped.
 interop: all $(BUILD)/interop/exchange ## our server and client against socat, ncat, Node, asyncio, Perl, curl, libuv, libevent and the seed's
-	@sh bench/need.sh socat ncat curl python3 perl nodejs || true
+	@sh tests/need.sh socat ncat curl python3 perl node || true
 	@CC='$(CC)' sh bench/peers/build.sh $(BUILD)
 	@if command -v python3 >/dev/null; then python3 -B tests/interop/interop.py $(BUILD); \
 	 else echo "interop: python3 is missing"; echo "0 passed, 0 failed, 1 skipped"; fi

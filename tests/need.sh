@@ -12,10 +12,22 @@ have_cmocka() {
         $cc -std=c99 -Werror -x c - -o /dev/null -lcmocka 2>/dev/null
 }
 
+# links HEADER LIBRARY
+links() {
+    # shellcheck disable=SC2086 # CC may hold options
+    printf '#include <%s>\nint main(void) { return 0; }\n' "$1" |
+        $cc -D_GNU_SOURCE -x c - -o /dev/null "-l$2" 2>/dev/null
+}
+
 # clang's runtime libraries come in a package of their own.
 have_clang_rt() {
     echo 'int main(void) { return 0; }' |
         clang -fsanitize=address -fprofile-instr-generate -x c - -o /dev/null 2>/dev/null
+}
+
+have_fuzzer() {
+    echo 'int LLVMFuzzerTestOneInput(const unsigned char *d, unsigned long n) { return !d && n; }' |
+        "${FUZZ_CC:-clang}" -fsanitize=fuzzer,address,undefined -x c - -o /dev/null 2>/dev/null
 }
 
 # Sets package and what for a feature, and tells whether it is here.
@@ -23,10 +35,17 @@ check() {
     case $1 in
     cmocka) package=libcmocka-dev what='the C tests need cmocka' && have_cmocka ;;
     clang-rt) package='clang libclang-rt-14-dev' what='this needs clang and its runtime libraries' && have_clang_rt ;;
+    fuzzer) package='clang libclang-rt-dev' what='fuzzing needs clang and its runtime libraries' && have_fuzzer ;;
+    afl) package='afl++ clang' what='fuzzing needs AFL++' && command -v afl-clang-fast >/dev/null && have_fuzzer ;;
+    libuv) package=libuv1-dev what='this is compared with libuv' && links uv.h uv ;;
+    libevent) package=libevent-dev what='this is compared with libevent' && links event2/event.h event_core ;;
+    node) package=nodejs what='this needs node' && command -v node >/dev/null ;;
+    gnuplot) package=gnuplot-nox what='the plots need gnuplot' && command -v gnuplot >/dev/null ;;
     llvm | llvm-cov) package=llvm what='this needs the tools of llvm' && command -v llvm-cov >/dev/null ;;
     scan-build) package=clang-tools what='this needs scan-build' && command -v scan-build >/dev/null ;;
     ?*=?*) package=${1#*=} what="this needs ${1%%=*}" && command -v "${1%%=*}" >/dev/null ;;
-    clang | clang-tidy | clang-format | cppcheck | gcc | make | objdump | python3 | valgrind | shellcheck)
+    clang | clang-tidy | clang-format | cppcheck | curl | gcc | make | ncat | objdump | perl | python3 | shellcheck | \
+        socat | valgrind)
         package=$1 what="this needs $1"
         [ "$1" != objdump ] || package=binutils
         command -v "$1" >/dev/null

@@ -14,20 +14,7 @@ built=
 skipped=
 mkdir -p "$build/peers" || exit 1
 
-packages=
-for name in $wanted; do
-    case $name in
-    libuv | libuv_expert) packages="$packages libuv1-dev" ;;
-    libevent) packages="$packages libevent-dev" ;;
-    node) packages="$packages nodejs" ;;
-    asyncio | seed) packages="$packages python3" ;;
-    socat) packages="$packages socat" ;;
-    esac
-done
-# shellcheck disable=SC2086 # a list of words
-[ -z "$packages" ] || sh "$here/../need.sh" $packages
-
-have() { NO_INSTALL=1 sh "$here/../need.sh" "$1" >/dev/null; }
+need() { CC=$cc sh "$here/../../tests/need.sh" "$1"; }
 
 skip() { skipped="$skipped
 peers: skipped $1: no $2"; }
@@ -42,21 +29,21 @@ made() {
 }
 
 compiled() {
-    have "$2" || { skip "$1" "$2" && return; }
+    need "$2" || { skip "$1" "$2" && return; }
     # shellcheck disable=SC2086 # CC may hold options
     made "$here/$1.c" "$build/peers/$1" $cc -std=c99 -Wall -Wextra -O2 -o "$build/peers/$1" "$here/$1.c" "$3"
 }
 
 script() {
-    have "$2" || { skip "${1%.*}" "$2" && return; }
+    need "$2" || { skip "${1%.*}" "$2" && return; }
     made "$here/$1" "$build/peers/${1%.*}" install -m 755 "$here/$1" "$build/peers/${1%.*}"
 }
 
 for name in $wanted; do
     case $name in
-    libuv | libuv_expert) compiled "$name" libuv1-dev -luv ;;
-    libevent) compiled libevent libevent-dev -levent_core ;;
-    node) script node.js nodejs ;;
+    libuv | libuv_expert) compiled "$name" libuv -luv ;;
+    libevent) compiled libevent libevent -levent_core ;;
+    node) script node.js node ;;
     asyncio | seed) script "$name.py" python3 ;;
     socat) script socat.sh socat ;;
     rust)

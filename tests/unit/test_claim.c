@@ -460,6 +460,52 @@ static void moved_aside_to_a_free_name(void **state)
     assert_true(fake_exists(PATH));
 }
 
+enum { A_FILE, A_STALE, A_LIVE, PLACE_TAKERS };
+static const char *taken_name;
+static int taken_by, bound;
+static unsigned long taker;
+
+/* Between bind(2) and the look at what it made. */
+static void take_the_place(fake_call what)
+{
+    if (what == FAKE_bind) bound = 1;
+    if (what != FAKE_fstatat || !bound || taker) return;
+    fake_remove(taken_name);
+    if (taken_by == A_FILE) fake_put_file(taken_name);
+    if (taken_by == A_STALE) fake_put_stale(taken_name);
+    if (taken_by == A_LIVE) (void)fake_put_live(taken_name, SOCK_STREAM, 1);
+    taker = fake_inode(taken_name);
+}
+
+/* Law 6: what stands where bind(2) made our file, and is not it, gets neither our mode nor our end. */
+static void what_took_our_place_is_left_alone(void **state)
+{
+    static const uds_echo_error in_place[] = {UDS_ECHO_NOT_SOCKET, UDS_ECHO_OK, UDS_ECHO_IN_USE};
+    int direct;
+    (void)state;
+    for (direct = 0; direct < 2; direct++) {
+        for (taken_by = 0; taken_by < PLACE_TAKERS; taken_by++) {
+            uds_echo_server_desc desc = plain_desc();
+            uds_echo_server *server;
+            unsigned mode;
+            fake_reset();
+            bound = 0;
+            taker = 0;
+            taken_name = direct ? PATH : PATH "~0";
+            fake.before = take_the_place;
+            desc.publish = direct ? UDS_ECHO_DIRECT : UDS_ECHO_ATOMIC;
+            assert_int_equal(uds_echo_server_open(&server, &desc, &why), direct ? in_place[taken_by] : UDS_ECHO_OK);
+            mode = taken_by == A_FILE ? 0644 : 0755;
+            assert_true(taker);
+            if (!direct || !server) assert_int_equal(fake_inode(taken_name), taker);
+            if (!direct || !server) assert_int_equal(fake_mode(taken_name), mode);
+            (void)uds_echo_server_close(server);
+            fake_finish();
+            assert_lawful();
+        }
+    }
+}
+
 /* What crashed starters left is swept up by the next one, what lives is not. */
 static void litter_is_swept(void **state)
 {
@@ -657,6 +703,83 @@ static void a_drain_shares_no_more(void **state)
     (void)uds_echo_server_close(first);
 }
 
+enum { CROWD = 40 };
+static uds_echo_server *two[2];
+static int crowd[CROWD];
+
+/* Two servers on one listener, and a queue of peers. 0: there is nothing to count with who shares. */
+static int share_a_crowd(void)
+{
+    uds_echo_server_desc desc = plain_desc();
+    int i;
+    desc.connections_max = CROWD;
+    two[0] = open_server(&desc);
+    desc.path = NULL;
+    desc.share_with = two[0];
+    two[1] = NULL;
+    if (UDS_ECHO_HAVE_ATOMIC) two[1] = open_server(&desc);
+    for (i = 0; i < CROWD; i++) crowd[i] = two[1] ? fake_peer_connect(PATH) : -1;
+    return UDS_ECHO_HAVE_ATOMIC;
+}
+
+static void part_from_the_crowd(void)
+{
+    int i;
+    for (i = 0; i < CROWD; i++)
+        if (crowd[i] >= 0) fake_peer_close(crowd[i]);
+    for (i = 0; i < 2; i++) assert_int_equal(uds_echo_server_close(two[i]), UDS_ECHO_OK);
+}
+
+/* One is awake, and the other is still being woken: it gets its share of the queue all the same. */
+static void shares_are_even(void **state)
+{
+    unsigned long long has[2];
+    int turn;
+    (void)state;
+    if (share_a_crowd())
+        for (turn = 0; turn < 4 * CROWD; turn++) (void)uds_echo_server_step(two[turn % 4 == 3], 1);
+    has[0] = stats_of(two[0]).connections;
+    has[1] = stats_of(two[1]).connections;
+    if (two[1]) assert_int_equal(has[0] + has[1], CROWD);
+    if (two[1]) assert_in_range(has[0], CROWD / 2 - 1, CROWD / 2 + 4);
+    part_from_the_crowd();
+}
+
+/* One that does not come back, for its handler takes long, costs the other's new peers a millisecond each. */
+static void a_sharer_that_is_stuck(void **state)
+{
+    long long began;
+    (void)state;
+    if (share_a_crowd()) {
+        began = fake_now_ms();
+        while (stats_of(two[0]).connections < CROWD && fake_now_ms() - began < 1000)
+            assert_int_equal(uds_echo_server_step(two[0], -1), UDS_ECHO_OK);
+        assert_int_equal(stats_of(two[0]).connections, CROWD);
+        assert_in_range(fake_now_ms() - began, CROWD / 2, CROWD);
+    }
+    part_from_the_crowd();
+}
+
+/* Who leaves takes its connections out of the count, or the others would wait for it for ever. */
+static void a_sharer_that_leaves(void **state)
+{
+    int peer;
+    (void)state;
+    if (share_a_crowd()) {
+        settle(two[1]);
+        assert_int_equal(uds_echo_server_close(two[1]), UDS_ECHO_OK);
+        two[1] = NULL;
+        assert_int_equal(two[0]->listener->held, 0);
+        settle(two[0]);
+        peer = fake_peer_connect(PATH);
+        say(peer, "alone");
+        settle(two[0]);
+        assert_string_equal(heard(peer), "alone");
+        fake_peer_close(peer);
+    }
+    part_from_the_crowd();
+}
+
 /* P6, P17, P42: an inherited listener is verified, tamed and otherwise left alone. */
 static void adopted_listener(void **state)
 {
@@ -825,6 +948,7 @@ int main(void)
                                        TEST(a_stale_file_that_goes_by_itself),
                                        TEST(a_number_that_comes_back),
                                        TEST(moved_aside_to_a_free_name),
+                                       TEST(what_took_our_place_is_left_alone),
                                        TEST(litter_is_swept),
                                        TEST(all_names_taken),
                                        TEST(mode_is_exact),
@@ -834,6 +958,9 @@ int main(void)
                                        TEST(unreadable_folder),
                                        TEST(shared_listener),
                                        TEST(a_drain_shares_no_more),
+                                       TEST(shares_are_even),
+                                       TEST(a_sharer_that_is_stuck),
+                                       TEST(a_sharer_that_leaves),
                                        TEST(adopted_listener),
                                        TEST(serve_and_stop_at_once),
                                        TEST(failures_explain_themselves),

@@ -914,7 +914,6 @@ static void accepts_no_oftener_than_needed(void **state)
     uds_echo_server *server = serve(desc);
     int peers[6], i;
     (void)state;
-    settle(server);
     peers[0] = joined(server);
     assert_int_equal(fake_calls_of(accept_call), 1);
     for (i = 1; i < 6; i++) peers[i] = fake_peer_connect(PATH);
