@@ -506,6 +506,26 @@ static void what_took_our_place_is_left_alone(void **state)
     }
 }
 
+static void break_the_look(fake_call what)
+{
+    if (what == FAKE_bind) bound = 1;
+    if (what == FAKE_fstatat && bound) fake_fault(fake_calls(), EIO, 0);
+}
+
+/* A file that was made and cannot be looked at is not known as ours: nothing is published, nothing removed. */
+static void what_was_bound_cannot_be_looked_at(void **state)
+{
+    uds_echo_server *server;
+    (void)state;
+    bound = 0;
+    fake.before = break_the_look;
+    assert_int_equal(start(&server, PATH), UDS_ECHO_SYSTEM);
+    assert_string_equal(why.call, "fstatat");
+    assert_int_equal(why.os_error, EIO);
+    assert_false(fake_exists(PATH));
+    assert_int_equal(fake_calls_of(FAKE_unlinkat), 0);
+}
+
 /* What crashed starters left is swept up by the next one, what lives is not. */
 static void litter_is_swept(void **state)
 {
@@ -949,6 +969,7 @@ int main(void)
                                        TEST(a_number_that_comes_back),
                                        TEST(moved_aside_to_a_free_name),
                                        TEST(what_took_our_place_is_left_alone),
+                                       TEST(what_was_bound_cannot_be_looked_at),
                                        TEST(litter_is_swept),
                                        TEST(all_names_taken),
                                        TEST(mode_is_exact),
