@@ -94,6 +94,7 @@ static void stale_is_replaced(void **state)
     stale = fake_inode(PATH);
     assert_true(stale != 0);
     serves_at(PATH);
+    assert_int_equal(fake_calls_of(FAKE_flock), 4); /* locked and unlocked, to replace and to retire */
     no_litter();
 }
 
@@ -460,7 +461,7 @@ static void moved_aside_to_a_free_name(void **state)
     assert_true(fake_exists(PATH));
 }
 
-enum { A_FILE, A_STALE, A_LIVE, PLACE_TAKERS };
+enum { A_FILE, A_PRIVATE_FILE, A_STALE, A_LIVE, PLACE_TAKERS };
 static const char *taken_name;
 static int taken_by, bound;
 static unsigned long taker;
@@ -471,7 +472,8 @@ static void take_the_place(fake_call what)
     if (what == FAKE_bind) bound = 1;
     if (what != FAKE_fstatat || !bound || taker) return;
     fake_remove(taken_name);
-    if (taken_by == A_FILE) fake_put_file(taken_name);
+    if (taken_by == A_FILE || taken_by == A_PRIVATE_FILE) fake_put_file(taken_name);
+    if (taken_by == A_PRIVATE_FILE) fake_set_mode(taken_name, 0600); /* as narrow as ours */
     if (taken_by == A_STALE) fake_put_stale(taken_name);
     if (taken_by == A_LIVE) (void)fake_put_live(taken_name, SOCK_STREAM, 1);
     taker = fake_inode(taken_name);
@@ -480,7 +482,7 @@ static void take_the_place(fake_call what)
 /* Law 6: what stands where bind(2) made our file, and is not it, gets neither our mode nor our end. */
 static void what_took_our_place_is_left_alone(void **state)
 {
-    static const uds_echo_error in_place[] = {UDS_ECHO_NOT_SOCKET, UDS_ECHO_OK, UDS_ECHO_IN_USE};
+    static const uds_echo_error in_place[] = {UDS_ECHO_NOT_SOCKET, UDS_ECHO_NOT_SOCKET, UDS_ECHO_OK, UDS_ECHO_IN_USE};
     int direct;
     (void)state;
     for (direct = 0; direct < 2; direct++) {
@@ -495,7 +497,7 @@ static void what_took_our_place_is_left_alone(void **state)
             fake.before = take_the_place;
             desc.publish = direct ? UDS_ECHO_DIRECT : UDS_ECHO_ATOMIC;
             assert_int_equal(uds_echo_server_open(&server, &desc, &why), direct ? in_place[taken_by] : UDS_ECHO_OK);
-            mode = taken_by == A_FILE ? 0644 : 0755;
+            mode = taken_by == A_FILE ? 0644 : taken_by == A_PRIVATE_FILE ? 0600 : 0755;
             assert_true(taker);
             if (!direct || !server) assert_int_equal(fake_inode(taken_name), taker);
             if (!direct || !server) assert_int_equal(fake_mode(taken_name), mode);
@@ -765,6 +767,23 @@ static void shares_are_even(void **state)
     part_from_the_crowd();
 }
 
+/* However long the queue is: what one takes at once the other cannot have. */
+static void who_shares_takes_one_at_a_time(void **state)
+{
+    unsigned long long had;
+    int turn;
+    (void)state;
+    if (share_a_crowd()) {
+        for (turn = 0; turn < 10; turn++) {
+            had = stats_of(two[0]).accepted;
+            (void)uds_echo_server_step(two[0], 1);
+            assert_in_range(stats_of(two[0]).accepted, had, had + 1);
+        }
+        assert_true(stats_of(two[0]).accepted > 1);
+    }
+    part_from_the_crowd();
+}
+
 /* One that does not come back, for its handler takes long, costs the other's new peers a millisecond each. */
 static void a_sharer_that_is_stuck(void **state)
 {
@@ -980,6 +999,7 @@ int main(void)
                                        TEST(shared_listener),
                                        TEST(a_drain_shares_no_more),
                                        TEST(shares_are_even),
+                                       TEST(who_shares_takes_one_at_a_time),
                                        TEST(a_sharer_that_is_stuck),
                                        TEST(a_sharer_that_leaves),
                                        TEST(adopted_listener),

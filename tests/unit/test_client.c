@@ -382,6 +382,13 @@ static void client_and_server_together(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static int polls_left;
+
+static void answer_at_poll(fake_call what)
+{
+    if (what == FAKE_poll && --polls_left == 0) (void)fake_peer_send(peer, "0123456789", 10);
+}
+
 /* With busy-poll an answer that is there is taken without a sleep; one that is late is slept for. */
 static void busy_poll(void **state)
 {
@@ -400,6 +407,8 @@ static void busy_poll(void **state)
     desc.spin_us = 1000001;
     assert_int_equal(uds_echo_client_open(&client, &desc, &why), UDS_ECHO_INVALID);
     assert_string_equal(why.call, "desc.spin_us");
+    desc.spin_us = -2;
+    assert_int_equal(uds_echo_client_open(&client, &desc, &why), UDS_ECHO_INVALID);
     desc.spin_us = 5000;
     assert_int_equal(uds_echo_client_open(&client, &desc, &why), UDS_ECHO_OK);
     peer = fake_peer_accept(listener);
@@ -412,6 +421,14 @@ static void busy_poll(void **state)
     assert_int_equal(fake_peer_send(peer, "0123456789", 10), 10);
     assert_int_equal(uds_echo_client_exchange(&client, &io, 1000), UDS_ECHO_OK);
     assert_in_range(fake_calls_of(FAKE_poll) - before, 0, 1);
+
+    polls_left = 5;
+    io.got = 0;
+    before = fake_calls_of(FAKE_poll);
+    fake.before = answer_at_poll;
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 1000), UDS_ECHO_OK);
+    assert_int_equal(fake_calls_of(FAKE_poll) - before, 5); /* the first that finds something is the last */
+    fake.before = NULL;
 
     fake.world = serve;
     script = "s";

@@ -142,6 +142,49 @@ static void a_listener_that_cannot_be_watched_rests(void **state)
     (void)uds_echo_server_close(server);
 }
 
+/* Who shares goes to the end of the line of watchers after each that it took; where that fails it rests. */
+static void a_sharer_that_cannot_watch_rests(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *first = serve(desc), *second;
+    int peer;
+    (void)state;
+    desc.path = NULL;
+    desc.share_with = first;
+    if (!UDS_ECHO_HAVE_ATOMIC || !UDS_ECHO_HAVE_EPOLL) {
+        (void)uds_echo_server_close(first);
+        return;
+    }
+    second = open_server(&desc);
+    peer = fake_peer_connect(PATH);
+    fail_next(FAKE_epoll_ctl, 1, 1, ENOSPC); /* the connection's comes first */
+    assert_int_equal(uds_echo_server_step(first, 0), UDS_ECHO_OK);
+    assert_int_equal(stats_of(first).accepted, 1);
+    assert_int_equal(stats_of(first).exhausted, 1);
+    assert_in_range(uds_echo_server_timeout(first), 1, 100);
+    fake_peer_close(peer);
+    (void)uds_echo_server_close(first);
+    (void)uds_echo_server_close(second);
+}
+
+/* However long it may sleep: what is due wakes it. */
+static void a_wait_ends_when_something_is_due(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    long long began;
+    int peer;
+    (void)state;
+    desc.idle_ms = 50;
+    server = serve(desc);
+    peer = joined(server);
+    began = fake_now_ms();
+    assert_int_equal(uds_echo_server_step(server, 1000), UDS_ECHO_OK);
+    assert_int_equal(fake_now_ms() - began, 50);
+    fake_peer_close(peer);
+    closed_for(server, UDS_ECHO_IDLE);
+}
+
 static void errors_of_a_connection_have_names(void **state)
 {
     static const struct {
@@ -824,12 +867,12 @@ static void an_adopted_listener_is_not_shut(void **state)
     assert_int_equal(why.os_error, EBADF);
 }
 
-/* In a child of each kind of server: with a free slot, drained, shared, with answers and parts of messages. */
+/* In a child of each kind of server: with a free slot, drained, about to be, shared, with answers and parts of messages. */
 static void children_of_all_kinds(void **state)
 {
     int kind;
     (void)state;
-    for (kind = 0; kind < 3; kind++) {
+    for (kind = 0; kind < 4; kind++) {
         uds_echo_server_desc desc = plain_desc();
         uds_echo_server *server, *other = NULL;
         int peers[2], i;
@@ -846,9 +889,8 @@ static void children_of_all_kinds(void **state)
         desc.path = NULL;
         desc.share_with = server;
         if (kind == 1) other = open_server(&desc);
-        if (kind == 2) uds_echo_server_stop(server, UDS_ECHO_DRAIN);
-        if (kind == 2)
-            for (i = 0; i < 5; i++) (void)uds_echo_server_step(server, 10);
+        if (kind >= 2) uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+        for (i = 0; kind >= 2 && i < (kind == 2 ? 5 : 1); i++) (void)uds_echo_server_step(server, 10);
         fake.pid = 101;
         assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
         if (other) assert_int_equal(uds_echo_server_close(other), UDS_ECHO_OK);
@@ -1537,6 +1579,8 @@ int main(void)
     const struct CMUnitTest tests[] = {TEST(an_interruption_is_not_the_end),
                                        TEST(accept_goes_on),
                                        TEST(a_listener_that_cannot_be_watched_rests),
+                                       TEST(a_sharer_that_cannot_watch_rests),
+                                       TEST(a_wait_ends_when_something_is_due),
                                        TEST(errors_of_a_connection_have_names),
                                        TEST(answers_outgrow_the_room),
                                        TEST(pushes_keep_the_order),
