@@ -42,6 +42,10 @@ check() {
     node) package=nodejs what='this needs node' && command -v node >/dev/null ;;
     gnuplot) package=gnuplot-nox what='the plots need gnuplot' && command -v gnuplot >/dev/null ;;
     llvm | llvm-cov) package=llvm what='this needs the tools of llvm' && command -v llvm-cov >/dev/null ;;
+    mcdc)
+        package='clang-19 llvm-19 libclang-rt-19-dev' what='MC/DC needs clang 19'
+        command -v clang-19 >/dev/null && command -v llvm-cov-19 >/dev/null
+        ;;
     scan-build) package=clang-tools what='this needs scan-build' && command -v scan-build >/dev/null ;;
     ?*=?*) package=${1#*=} what="this needs ${1%%=*}" && command -v "${1%%=*}" >/dev/null ;;
     clang | clang-tidy | clang-format | cppcheck | curl | gcc | make | ncat | objdump | perl | python3 | shellcheck | \

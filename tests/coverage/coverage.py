@@ -25,7 +25,7 @@ def main():
     with open(path) as f:
         text = [line.strip() for line in f]
 
-    regions, branches, owner = collections.Counter(), {}, {}
+    regions, branches, owner, conditions = collections.Counter(), {}, {}, {}
     for function in data["functions"]:
         name = re.sub(r"^.*:", "", function["name"])
         for row in function["regions"]:
@@ -37,6 +37,11 @@ def main():
             if function["filenames"][row[6]] == path:
                 true, false = branches.get(tuple(row[:4]), (0, 0))
                 branches[tuple(row[:4])] = (true + row[4], false + row[5])
+
+        for row in function.get("mcdc_records", []) if function["filenames"][0] == path else []:
+            place, covered = tuple(row[:4]), row[-1]
+            known = conditions.setdefault(place, [False] * len(covered))
+            conditions[place] = [old or new for old, new in zip(known, covered)]
 
     # A line's count is that of the innermost region that covers its first character, as in llvm-cov's own reports.
     counts = {}
@@ -84,6 +89,15 @@ def main():
           "%d lines excluded by %d rows" % (len(lines) - len(lost), len(lines), percent_lines, LINES,
                                             ways - len(lost_ways), ways, percent_ways, BRANCHES, len(excluded),
                                             len(rows)))
+    if conditions:
+        # At least: a pair of which one half is in one program and one in another does not count here.
+        shown = sum(sum(covered) for covered in conditions.values())
+        of = sum(len(covered) for covered in conditions.values())
+        for place, covered in sorted(conditions.items()):
+            if not all(covered):
+                print("no pair for:  %5d %-20s %s of %s" % (place[0], owner.get(place[0], ""), ", ".join(
+                    "condition %d" % n for n, seen in enumerate(covered, 1) if not seen), open_line(path, place[0]).strip()))
+        print("# MC/DC: %d of %d conditions (%.1f %%) of %d decisions" % (shown, of, 100.0 * shown / of, len(conditions)))
     gates = [len(lines) > 1000 and percent_lines >= LINES, ways > 1000 and percent_ways >= BRANCHES]
     passed = sum(gates)
     failed += len(gates) - passed

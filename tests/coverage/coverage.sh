@@ -1,16 +1,20 @@
 #!/bin/sh
 # coverage.sh BUILD: what of uds_echo.h the tests run, by clang's source coverage; an HTML report in BUILD/html. Runs
 # the tests over the fake kernel in all their builds, those over the real one, and the corpora of fuzz/ where there are any.
+# MCDC=1: reports modified condition/decision coverage too, for which clang 19 is needed.
 set -u
 build=${1:-build/coverage}
 here=$(dirname "$0")
-sh "$here/../need.sh" cmocka clang-rt llvm python3 || { echo "0 passed, 0 failed, 1 skipped"; exit 1; }
+# clang and its tools must be of one version; the plain names are.
+version='' coverage='-fprofile-instr-generate -fcoverage-mapping' features='clang-rt llvm'
+[ -z "${MCDC:-}" ] || version=-19 coverage="$coverage -fcoverage-mcdc" features=mcdc
+# shellcheck disable=SC2086 # a list
+sh "$here/../need.sh" cmocka $features python3 || { echo "0 passed, 0 failed, 1 skipped"; exit 1; }
 rm -rf "$build"
 mkdir -p "$build/raw"
 
-# clang and llvm-cov must be of one version; the plain names are.
-flags='-O1 -g -fprofile-instr-generate -fcoverage-mapping'
-make -s -j2 c-tests CC=clang BUILD="$build" WERROR= CFLAGS="$flags -w" || exit 1
+flags="-O1 -g $coverage"
+make -s -j2 c-tests CC=clang$version BUILD="$build" WERROR= CFLAGS="$flags -w" || exit 1
 programs=$(find "$build/tests" -type f -name 'test_*' -perm -u+x | sort)
 
 objects=
@@ -31,19 +35,19 @@ for target in fuzz/fuzz_*.c; do
     [ -d "$corpus" ] || corpus=fuzz/corpus/$name
     [ -d "$corpus" ] || continue
     # shellcheck disable=SC2086 # several flags
-    clang -std=c99 $flags -w -I. -Itests -Ifuzz "$target" fuzz/replay.c tests/fake_kernel.c -o "$build/$name" || continue
+    clang$version -std=c99 $flags -w -I. -Itests -Ifuzz "$target" fuzz/replay.c tests/fake_kernel.c -o "$build/$name" || continue
     LLVM_PROFILE_FILE="$build/raw/$name.profraw" timeout 300 "$build/$name" "$corpus" >"$build/log" 2>&1 ||
         echo "# failed: $name"
     objects="$objects -object $build/$name"
     echo "# corpus of $name"
 done
-llvm-profdata merge -o "$build/profile" "$build"/raw/*.profraw || exit 1
+llvm-profdata$version merge -o "$build/profile" "$build"/raw/*.profraw || exit 1
 # shellcheck disable=SC2086 # a list
 {
     set -- $objects
     shift # the first is named without -object
-    llvm-cov export -instr-profile "$build/profile" "$@" "$PWD/uds_echo.h" >"$build/export.json" &&
-        llvm-cov show -format=html -show-branches=count -show-instantiations=false -instr-profile "$build/profile" \
+    llvm-cov$version export -instr-profile "$build/profile" "$@" "$PWD/uds_echo.h" >"$build/export.json" &&
+        llvm-cov$version show -format=html -show-branches=count -show-instantiations=false -instr-profile "$build/profile" \
             -output-dir "$build/html" "$@" "$PWD/uds_echo.h"
 } || exit 1
 echo "# report: $build/html/index.html"

@@ -25,5 +25,5 @@ for variant in epoll: poll:-DUDS_ECHO_USE_POLL \
         programs="$programs $name:$program"
     done
 done
-exec python3 "$here/mutants.py" "${MUTANTS:-300}" "${SEED:-1}" "${JOBS:-$(getconf _NPROCESSORS_ONLN)}" \
+exec python3 "$here/mutants.py" "${MUTANTS:-300}" "${SEED:-1}" "${WORKERS:-$(getconf _NPROCESSORS_ONLN)}" \
     "$here/survivors.txt" $programs

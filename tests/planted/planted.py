@@ -26,7 +26,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-JOBS = int(os.environ.get("JOBS") or os.cpu_count())
+JOBS = int(os.environ.get("WORKERS") or os.cpu_count())
 ENOUGH = 90.0
 VARIANTS = [("", []), ("_poll", ["-DUDS_ECHO_USE_POLL"]),
             ("_plain", ["-DUDS_ECHO_HAVE_%s=0" % what for what in ("EVENTFD", "ACCEPT4", "RENAMEAT2")])]
