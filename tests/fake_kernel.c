@@ -1328,6 +1328,7 @@ int fake_fstatat(int fd, const char *path, struct stat *st, int flags)
     static const mode_t kinds[] = {0, S_IFDIR, S_IFREG, S_IFIFO, S_IFLNK, S_IFSOCK};
     spot at;
     int node;
+    memset(st, 0xff, sizeof *st); /* what a call that failed leaves there is anybody's guess */
     if (gate(FAKE_fstatat)) return -1;
     if (locate(fd, path, !(flags & AT_SYMLINK_NOFOLLOW), &at)) return -1;
     node = node_at(&at);

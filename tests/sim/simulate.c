@@ -23,12 +23,15 @@ static const char *const paths[SERVERS] = {PATH, PATH, "/w/other", "/w/given"};
 typedef struct peer {
     int used, id; /* id -1: it left, or is the client of ours */
     int at;       /* which path it connected to */
-    int half_closed, patient, broken, known, refused, welcome, closed, owed;
+    int half_closed, patient, broken, known, refused, welcome, closed, ending, owed;
     long serial; /* and the pid it says it has */
     uds_echo_id conn;
     int server;
+    unsigned start; /* of that server: another start gives the same ids to others */
     uds_echo_error why;
-    long long last_in;
+    long long last_in;      /* a byte came then, or later */
+    unsigned long spoke_at; /* how much it had sent before it spoke last, */
+    long long spoke;        /* and when that was */
     unsigned long sent, handed, answered, got;
     unsigned char ring[RING]; /* answered and not yet got */
 } peer;
@@ -42,6 +45,7 @@ static peer peers[PEERS + 1]; /* the last is the client of ours */
 static uds_echo_server *servers[SERVERS];
 static uds_echo_server_desc descs[SERVERS];
 static long long stopped_at[SERVERS];
+static unsigned starts[SERVERS];
 static debt debts[DEBTS];
 static int debt_count, clock_failed, depth, faults_allowed, excused, unprobed, settling, crashing, tracing, verbose;
 static size_t base_bytes;
@@ -119,6 +123,20 @@ static size_t room_of(int s)
     return pool + places * (whole + 128);
 }
 
+/* An id leads to its own connection and to no other, and to none from when that is to end, whoever has the slot. */
+static void ids_are_for_ever(void)
+{
+    int i;
+    for (i = 0; i <= PEERS; i++) {
+        const peer *p = &peers[i];
+        const uds_echo_conn *conn;
+        if (!p->used || !p->known || !servers[p->server] || p->start != starts[p->server]) continue;
+        conn = uds_echo_server_find(servers[p->server], p->conn);
+        check(!conn || uds_echo_conn_user(conn) == p, "an id that leads to another connection");
+        check(!conn || !(p->closed || p->ending), "an id that leads to a connection that is to end");
+    }
+}
+
 static void lawful(void)
 {
     size_t room = base_bytes;
@@ -133,6 +151,7 @@ static void lawful(void)
         check(stats.connections <= (unsigned)descs[s].connections_max, "more connections than connections_max");
     }
     check(fake_live_bytes() <= room, "memory grows");
+    ids_are_for_ever();
 }
 
 /* ---- handlers ----------------------------------------------------------------------------------------------------------- */
@@ -162,13 +181,23 @@ static void push(uds_echo_conn *conn, size_t size)
     switch (error) {
     case UDS_ECHO_WOULD_BLOCK: check(!p->owed, "no room for an answer that is owed"); break;
     case UDS_ECHO_TOO_LONG: check(size > (size_t)descs[p->server].message_max, "too long, and it is not"); break;
-    case UDS_ECHO_GONE: break;
+    case UDS_ECHO_GONE: check(0, "a connection that is at hand takes nothing"); break;
     case UDS_ECHO_OK:
         answered(p, bytes, size);
         p->owed = 0;
         break;
     default: /* a part of it may arrive */ p->broken = 1; answered(p, bytes, size);
     }
+}
+
+/* What was asked to end takes nothing more, though it may live for long. */
+static void end(uds_echo_conn *conn)
+{
+    peer *p = conn ? peer_of(conn) : NULL;
+    if (!p) return;
+    uds_echo_conn_close(conn);
+    p->ending = 1;
+    check(uds_echo_conn_send(conn, "x", 1) == UDS_ECHO_GONE, "a send on a connection that is to end");
 }
 
 /* A connection of any server, or none. */
@@ -186,6 +215,7 @@ static void pay(unsigned which)
     debts[which % (unsigned)debt_count] = debts[debt_count - 1];
     debt_count--;
     conn = servers[d.server] ? uds_echo_server_find(servers[d.server], d.conn) : NULL;
+    check(!conn || uds_echo_conn_id(conn) == d.conn, "an answer that is owed finds another connection");
     if (!conn || !peer_of(conn)->owed) return;
     push(conn, rnd(4) ? rnd((unsigned)descs[d.server].message_max) % CHUNK : 0);
 }
@@ -194,11 +224,12 @@ static void pay(unsigned which)
 static void meddle(int s)
 {
     int other = (int)rnd(SERVERS);
+    ids_are_for_ever();
     switch (rnd(40)) {
     case 0:
     case 1:
     case 2: push(someone(), rnd(CHUNK)); break;
-    case 3: uds_echo_conn_close(someone()); break;
+    case 3: end(someone()); break;
     case 4: uds_echo_server_wake(servers[other]); break;
     case 5:
         if (debt_count) pay(rnd(DEBTS));
@@ -229,6 +260,7 @@ static int on_open(uds_echo_conn *conn, void *user)
     check(peers[i].at == s || (s == SHARING && peers[i].at == ON_PATH), "accepted from another's listener");
     peers[i].known = 1;
     peers[i].server = s;
+    peers[i].start = starts[s];
     peers[i].conn = uds_echo_conn_id(conn);
     peers[i].last_in = fake_now_ms();
     uds_echo_conn_set_user(conn, &peers[i]);
@@ -271,7 +303,8 @@ static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *m, voi
     for (i = 0; i < got; i++) check(m->data[i] == byte_of(p, p->handed + i), "the handler got what was not sent");
     if (descs[s].frame) check(got == (m->data[0] & 31u) + 1, "not one message");
     p->handed += got;
-    p->last_in = fake_now_ms();
+    /* what it said last came no earlier; it may have come long ago, and waited for an answer before it to be paid */
+    if (p->handed > p->spoke_at && p->spoke > p->last_in) p->last_in = p->spoke;
     meddle(s);
     if (!rnd(5)) {
         m->size = rnd((unsigned)m->capacity + 1);
@@ -290,6 +323,7 @@ static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *m, voi
         return verdict;
     case 4:
         if (!rnd(4)) verdict = UDS_ECHO_CLOSE;
+        p->ending |= verdict == UDS_ECHO_CLOSE;
         break;
     default: break;
     }
@@ -345,7 +379,10 @@ static void speak(peer *p, size_t size)
     if (!p->used || p->id < 0 || p->half_closed) return;
     for (i = 0; i < size; i++) bytes[i] = byte_of(p, p->sent + i);
     n = fake_peer_send(p->id, bytes, size);
-    if (n > 0) p->sent += (unsigned long)n;
+    if (n <= 0) return;
+    p->spoke = fake_now_ms();
+    p->spoke_at = p->sent;
+    p->sent += (unsigned long)n;
 }
 
 static void received(peer *p, const unsigned char *bytes, size_t size)
@@ -505,6 +542,7 @@ static void start(int s)
     if (s == SHARING && !servers[ON_PATH]) return;
     descs[s] = describe(s);
     stopped_at[s] = -1;
+    starts[s]++;
     if (s == ADOPTED) {
         unsigned long scheduled = fault_number;
         no_faults();
@@ -586,7 +624,7 @@ static void act(void)
     else if (what < 81) half_close(p);
     else if (what < 83) leave(p);
     else if (what < 86) push(someone(), rnd(CHUNK));
-    else if (what < 87) uds_echo_conn_close(someone());
+    else if (what < 87) end(someone());
     else if (what < 90 && debt_count) pay(rnd(DEBTS));
     else if (what < 93) fake_sleep((int)rnd(rnd(20) ? 30 : rnd(40) ? 5000 : 6 * HOUR));
     else if (what < 94) uds_echo_server_wake(servers[rnd(SERVERS)]);

@@ -36,6 +36,47 @@ static void no_litter(void)
     }
 }
 
+/* What somebody else does just before the next call of a kind. */
+static fake_call act_before;
+static void (*act)(void);
+
+static void act_now(fake_call what)
+{
+    void (*once)(void) = act;
+    if (what != act_before || !act) return;
+    act = NULL;
+    once();
+}
+
+static void meanwhile(fake_call what, void (*does)(void))
+{
+    act_before = what;
+    act = does;
+    fake.before = act_now;
+}
+
+static void clear_path(void)
+{
+    fake_remove(PATH);
+}
+
+static void clear_staged(void)
+{
+    fake_remove(PATH "~0");
+}
+
+static void take_path(void)
+{
+    fake_remove(PATH);
+    (void)fake_put_live(PATH, SOCK_STREAM, 1);
+}
+
+/* The call that gives a staged socket its path. */
+static fake_call publishing(void)
+{
+    return UDS_ECHO_HAVE_RENAMEAT2 && !fake.no_renameat2 ? FAKE_renameat2 : FAKE_linkat;
+}
+
 static void fresh(void **state)
 {
     (void)state;
@@ -53,6 +94,7 @@ static void stale_is_replaced(void **state)
     stale = fake_inode(PATH);
     assert_true(stale != 0);
     serves_at(PATH);
+    assert_int_equal(fake_calls_of(FAKE_flock), 4); /* locked and unlocked, to replace and to retire */
     no_litter();
 }
 
@@ -78,6 +120,7 @@ static void direct(void **state)
         desc.publish = UDS_ECHO_DIRECT;
         if (i) fake_put_stale(PATH);
         server = open_server(&desc);
+        if (!i) assert_int_equal(fake_calls_of(FAKE_renameat2) + fake_calls_of(FAKE_linkat), 0);
         peer = fake_peer_connect(PATH);
         assert_true(peer >= 0);
         fake_peer_close(peer);
@@ -144,6 +187,9 @@ static void refuse_what_exists(void **state)
     desc.on_existing = UDS_ECHO_REFUSE;
     assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_EXISTS);
     assert_true(fake_exists(PATH));
+    fake_remove(PATH);
+    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_OK); /* nothing is there to refuse */
+    (void)uds_echo_server_close(server);
 }
 
 static void unknown_refuses(void **state)
@@ -173,6 +219,26 @@ static void held_lock(void **state)
     assert_true(fake_exists(PATH)); /* retired without the lock: left, stale and harmless */
     fake.foreign_lock = 0;
     serves_at(PATH);
+}
+
+/* Who does not wait for the lock gives up at once; who needs none starts, and leaves the litter to others. */
+static void held_lock_and_no_time(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    long long before = fake_now_ms();
+    (void)state;
+    desc.lock_ms = -1;
+    fake.foreign_lock = 1;
+    fake_put_stale(PATH);
+    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_BUSY);
+    assert_int_equal(fake_now_ms(), before);
+    fake_remove(PATH);
+    fake_put_stale(PATH "~0");
+    server = open_server(&desc);
+    assert_true(fake_exists(PATH "~0"));
+    fake.foreign_lock = 0;
+    (void)uds_echo_server_close(server);
 }
 
 static int moves;
@@ -253,6 +319,7 @@ static void stolen_between_look_and_act(void **state)
             if (fake.before) {
                 assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_IN_USE);
                 assert_int_equal(fake_inode(PATH), stolen);
+                assert_int_equal(fake_calls_of(FAKE_bind), 1); /* and then it looked again */
             }
             no_litter();
             fake_finish();
@@ -261,7 +328,140 @@ static void stolen_between_look_and_act(void **state)
     }
 }
 
-enum { A_FILE, A_STALE, A_LIVE, PLACE_TAKERS };
+/* Without an exchange of names a last look comes before the file that looked stale is renamed over. */
+static void taken_before_it_is_renamed_over(void **state)
+{
+    uds_echo_server *server;
+    (void)state;
+    fake.no_renameat2 = 1;
+    fake_put_stale(PATH);
+    meanwhile(FAKE_bind, take_path);
+    assert_int_equal(start(&server, PATH), UDS_ECHO_IN_USE);
+    assert_int_equal(fake_calls_of(FAKE_renameat), 0);
+    no_litter();
+}
+
+static void take_freed_name(fake_call what)
+{
+    if (!fake_calls_of(FAKE_renameat) || what == FAKE_renameat || fake_exists(PATH "~0")) return;
+    (void)fake_put_live(PATH "~0", SOCK_STREAM, 0);
+}
+
+/* A rename frees the temporary name, and the number of the stale file: another starter may have both at once. */
+static void what_a_rename_frees_is_anothers(void **state)
+{
+    uds_echo_server *server;
+    unsigned long number;
+    (void)state;
+    fake.no_renameat2 = 1;
+    fake_put_stale(PATH);
+    number = fake_inode(PATH);
+    fake.before = take_freed_name;
+    assert_int_equal(start(&server, PATH), UDS_ECHO_OK);
+    fake.before = NULL;
+    assert_int_equal(fake_inode(PATH "~0"), number);
+    (void)uds_echo_server_close(server);
+}
+
+/* Somebody is faster: with the path, or with a sweep of the temporary name. Both are looked at again. */
+static void overtaken_while_publishing(void **state)
+{
+    uds_echo_server *server;
+    int old;
+    (void)state;
+    for (old = 0; old < 2; old++) {
+        fake.no_renameat2 = old;
+        meanwhile(publishing(), take_path);
+        assert_int_equal(start(&server, PATH), UDS_ECHO_IN_USE);
+        no_litter();
+        fake_remove(PATH);
+        meanwhile(publishing(), clear_staged);
+        serves_at(PATH);
+        assert_null(act);
+        no_litter();
+    }
+}
+
+/* A stale file that goes by itself is no failure: between the look and the probe, or before it is moved. */
+static void a_stale_file_that_goes_by_itself(void **state)
+{
+    static const fake_call calls[] = {FAKE_connect, FAKE_renameat2};
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    int kind;
+    (void)state;
+    for (kind = 0; kind < (UDS_ECHO_HAVE_RENAMEAT2 ? 4 : 2); kind++) {
+        desc.publish = kind % 2 ? UDS_ECHO_DIRECT : UDS_ECHO_ATOMIC;
+        fake_put_stale(PATH);
+        meanwhile(calls[kind / 2], clear_path);
+        server = open_server(&desc);
+        assert_null(act);
+        (void)uds_echo_server_close(server);
+        no_litter();
+    }
+}
+
+static int pauses;
+
+/* The stale file goes; one of the same number comes just before the path is published, is seen, and then lives. */
+static int go_and_live(void *user)
+{
+    (void)user;
+    if (++pauses == 1) {
+        fake_remove(PATH);
+        fake_put_file("/w/keeps the number");
+    } else if (pauses == 3) {
+        take_path();
+    }
+    return 0;
+}
+
+static void come_back(void)
+{
+    fake_remove("/w/keeps the number");
+    fake_put_stale(PATH);
+}
+
+/* Twice means twice in a row: what was gone in between is new, whatever its number. */
+static void a_number_that_comes_back(void **state)
+{
+    uds_echo_server *server;
+    unsigned long number;
+    (void)state;
+    fake_put_stale(PATH);
+    number = fake_inode(PATH);
+    pauses = 0;
+    fake.world = go_and_live;
+    meanwhile(publishing(), come_back);
+    assert_int_equal(start(&server, PATH), UDS_ECHO_IN_USE);
+    assert_null(act);
+    assert_int_equal(fake_inode(PATH), number);
+}
+
+/* DIRECT moves a stale file aside to the first name that is free; with none it is left where it is. */
+static void moved_aside_to_a_free_name(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    char name[32];
+    int i;
+    (void)state;
+    if (!UDS_ECHO_HAVE_RENAMEAT2) return;
+    desc.publish = UDS_ECHO_DIRECT;
+    desc.lock_ms = -1;
+    for (i = 0; i < 10; i++) {
+        (void)snprintf(name, sizeof name, PATH "~%d", i);
+        fake_put_file(name);
+        fake_put_stale(PATH);
+        if (i == 9) break;
+        server = open_server(&desc);
+        (void)uds_echo_server_close(server);
+    }
+    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_BUSY);
+    assert_true(fake_exists(PATH));
+}
+
+enum { A_FILE, A_PRIVATE_FILE, A_STALE, A_LIVE, PLACE_TAKERS };
 static const char *taken_name;
 static int taken_by, bound;
 static unsigned long taker;
@@ -272,7 +472,8 @@ static void take_the_place(fake_call what)
     if (what == FAKE_bind) bound = 1;
     if (what != FAKE_fstatat || !bound || taker) return;
     fake_remove(taken_name);
-    if (taken_by == A_FILE) fake_put_file(taken_name);
+    if (taken_by == A_FILE || taken_by == A_PRIVATE_FILE) fake_put_file(taken_name);
+    if (taken_by == A_PRIVATE_FILE) fake_set_mode(taken_name, 0600); /* as narrow as ours */
     if (taken_by == A_STALE) fake_put_stale(taken_name);
     if (taken_by == A_LIVE) (void)fake_put_live(taken_name, SOCK_STREAM, 1);
     taker = fake_inode(taken_name);
@@ -281,7 +482,7 @@ static void take_the_place(fake_call what)
 /* Law 6: what stands where bind(2) made our file, and is not it, gets neither our mode nor our end. */
 static void what_took_our_place_is_left_alone(void **state)
 {
-    static const uds_echo_error in_place[] = {UDS_ECHO_NOT_SOCKET, UDS_ECHO_OK, UDS_ECHO_IN_USE};
+    static const uds_echo_error in_place[] = {UDS_ECHO_NOT_SOCKET, UDS_ECHO_NOT_SOCKET, UDS_ECHO_OK, UDS_ECHO_IN_USE};
     int direct;
     (void)state;
     for (direct = 0; direct < 2; direct++) {
@@ -296,7 +497,7 @@ static void what_took_our_place_is_left_alone(void **state)
             fake.before = take_the_place;
             desc.publish = direct ? UDS_ECHO_DIRECT : UDS_ECHO_ATOMIC;
             assert_int_equal(uds_echo_server_open(&server, &desc, &why), direct ? in_place[taken_by] : UDS_ECHO_OK);
-            mode = taken_by == A_FILE ? 0644 : 0755;
+            mode = taken_by == A_FILE ? 0644 : taken_by == A_PRIVATE_FILE ? 0600 : 0755;
             assert_true(taker);
             if (!direct || !server) assert_int_equal(fake_inode(taken_name), taker);
             if (!direct || !server) assert_int_equal(fake_mode(taken_name), mode);
@@ -305,6 +506,26 @@ static void what_took_our_place_is_left_alone(void **state)
             assert_lawful();
         }
     }
+}
+
+static void break_the_look(fake_call what)
+{
+    if (what == FAKE_bind) bound++;
+    if (what == FAKE_fstatat && bound == 1) fake_fault(fake_calls(), EIO, 0), bound++;
+}
+
+/* A file that was made and cannot be looked at is not known as ours: nothing is published, nothing removed. */
+static void what_was_bound_cannot_be_looked_at(void **state)
+{
+    uds_echo_server *server;
+    (void)state;
+    bound = 0;
+    fake.before = break_the_look;
+    assert_int_equal(start(&server, PATH), UDS_ECHO_SYSTEM);
+    assert_string_equal(why.call, "fstatat");
+    assert_int_equal(why.os_error, EIO);
+    assert_false(fake_exists(PATH));
+    assert_int_equal(fake_calls_of(FAKE_unlinkat), 0);
 }
 
 /* What crashed starters left is swept up by the next one, what lives is not. */
@@ -411,6 +632,7 @@ static void lengths(void **state)
             assert_true(error == UDS_ECHO_OK || error == UDS_ECHO_PATH);
             if (error) {
                 refused++;
+                if (name > 253) assert_string_equal(why.call, "desc.path"); /* no file system has such names */
                 assert_false(fake_exists(path));
                 continue;
             }
@@ -485,6 +707,24 @@ static void shared_listener(void **state)
     assert_false(fake_exists(PATH));
 }
 
+/* Sharing ends with the first moment of a drain, when the listener is still there; what else is wrong is told first. */
+static void a_drain_shares_no_more(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *first = open_server(&desc), *second;
+    (void)state;
+    uds_echo_server_stop(first, UDS_ECHO_DRAIN);
+    assert_int_equal(uds_echo_server_step(first, 0), UDS_ECHO_OK);
+    desc.path = NULL;
+    desc.share_with = first;
+    assert_int_equal(uds_echo_server_open(&second, &desc, &why),
+                     UDS_ECHO_HAVE_ATOMIC ? UDS_ECHO_STOPPED : UDS_ECHO_UNSUPPORTED);
+    desc.mode = -1;
+    assert_int_equal(uds_echo_server_open(&second, &desc, &why), UDS_ECHO_INVALID);
+    assert_string_equal(why.call, "desc.mode");
+    (void)uds_echo_server_close(first);
+}
+
 enum { CROWD = 40 };
 static uds_echo_server *two[2];
 static int crowd[CROWD];
@@ -524,6 +764,23 @@ static void shares_are_even(void **state)
     has[1] = stats_of(two[1]).connections;
     if (two[1]) assert_int_equal(has[0] + has[1], CROWD);
     if (two[1]) assert_in_range(has[0], CROWD / 2 - 1, CROWD / 2 + 4);
+    part_from_the_crowd();
+}
+
+/* However long the queue is: what one takes at once the other cannot have. */
+static void who_shares_takes_one_at_a_time(void **state)
+{
+    unsigned long long had;
+    int turn;
+    (void)state;
+    if (share_a_crowd()) {
+        for (turn = 0; turn < 10; turn++) {
+            had = stats_of(two[0]).accepted;
+            (void)uds_echo_server_step(two[0], 1);
+            assert_in_range(stats_of(two[0]).accepted, had, had + 1);
+        }
+        assert_true(stats_of(two[0]).accepted > 1);
+    }
     part_from_the_crowd();
 }
 
@@ -624,8 +881,12 @@ static void serve_and_stop_at_once(void **state)
     desc.on_ready = stop_at_once;
     desc.on_end = gone;
     assert_int_equal(uds_echo_serve(&desc, &why), UDS_ECHO_OK);
+    assert_string_equal(why.call, "");
     assert_int_equal(ready, 11);
     assert_false(fake_exists(PATH));
+    fake_put_file(PATH);
+    assert_int_equal(uds_echo_serve(&desc, &why), UDS_ECHO_NOT_SOCKET);
+    assert_int_equal(ready, 11);
 }
 
 static void failures_explain_themselves(void **state)
@@ -716,10 +977,18 @@ int main(void)
                                        TEST(refuse_what_exists),
                                        TEST(unknown_refuses),
                                        TEST(held_lock),
+                                       TEST(held_lock_and_no_time),
                                        TEST(lock_is_waited_for),
                                        TEST(stolen_between_looks),
                                        TEST(stolen_between_look_and_act),
+                                       TEST(taken_before_it_is_renamed_over),
+                                       TEST(what_a_rename_frees_is_anothers),
+                                       TEST(overtaken_while_publishing),
+                                       TEST(a_stale_file_that_goes_by_itself),
+                                       TEST(a_number_that_comes_back),
+                                       TEST(moved_aside_to_a_free_name),
                                        TEST(what_took_our_place_is_left_alone),
+                                       TEST(what_was_bound_cannot_be_looked_at),
                                        TEST(litter_is_swept),
                                        TEST(all_names_taken),
                                        TEST(mode_is_exact),
@@ -728,7 +997,9 @@ int main(void)
                                        TEST(bad_paths),
                                        TEST(unreadable_folder),
                                        TEST(shared_listener),
+                                       TEST(a_drain_shares_no_more),
                                        TEST(shares_are_even),
+                                       TEST(who_shares_takes_one_at_a_time),
                                        TEST(a_sharer_that_is_stuck),
                                        TEST(a_sharer_that_leaves),
                                        TEST(adopted_listener),

@@ -53,6 +53,17 @@ static void call_and_answer(void **state)
     assert_int_equal(ask("aec", 0, 0, NULL, 1000), UDS_ECHO_OK);
 }
 
+/* Where nothing is said and nothing is to be heard, no memory is needed for it; and success names no call. */
+static void call_with_nothing(void **state)
+{
+    uds_echo_failure why;
+    (void)state;
+    assert_int_equal(ask("aec", 0, 0, NULL, 1000), UDS_ECHO_OK);
+    script = "aec";
+    assert_int_equal(uds_echo_call(PATH, NULL, 0, NULL, 0, NULL, 1000, &why), UDS_ECHO_OK);
+    assert_string_equal(why.call, "");
+}
+
 static void truncated(void **state)
 {
     size_t n;
@@ -106,6 +117,28 @@ static void full_queue(void **state)
     for (i = 0; i < 5; i++) fake_peer_close(waiting[i]);
 }
 
+/* A queue that stays full: 0 is no time at all for a call, and the default for an open. */
+static void full_queue_and_no_time(void **state)
+{
+    int i, waiting[5];
+    uds_echo_client_desc desc;
+    uds_echo_client client;
+    long long before;
+    (void)state;
+    memset(&desc, 0, sizeof desc);
+    desc.path = PATH;
+    listener = fake_put_live(PATH, SOCK_STREAM, 1);
+    fake_set_mode(PATH, 0777);
+    for (i = 0; i < 5; i++) waiting[i] = fake_peer_connect(PATH);
+    before = fake_now_ms();
+    assert_int_equal(ask("", 5, 100, NULL, 0), UDS_ECHO_TIMEOUT);
+    assert_in_range(fake_now_ms() - before, 0, 2);
+    before = fake_now_ms();
+    assert_int_equal(uds_echo_client_open(&client, &desc, NULL), UDS_ECHO_TIMEOUT);
+    assert_in_range(fake_now_ms() - before, 5000, 5020);
+    for (i = 0; i < 5; i++) fake_peer_close(waiting[i]);
+}
+
 static void the_server_leaves(void **state)
 {
     size_t n;
@@ -146,10 +179,12 @@ static void connect_failures(void **state)
     for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         desc.path = cases[i].path;
         assert_int_equal(uds_echo_client_open(&client, &desc, &why), cases[i].error);
+        if (i < 2) assert_int_equal(fake_calls_of(FAKE_socket), 0);
         assert_int_equal(why.error, cases[i].error);
         assert_int_equal(uds_echo_client_fd(&client), -1);
         uds_echo_client_close(&client);
     }
+    assert_int_equal(fake_calls_of(FAKE_open), 0); /* short paths are given to the system as they are */
     desc.path = PATH;
     desc.timeout_ms = -2;
     assert_int_equal(uds_echo_client_open(&client, &desc, &why), UDS_ECHO_INVALID);
@@ -227,6 +262,7 @@ static void exchange_resumes(void **state)
     assert_memory_equal(in, "012345678901234567890123456789", 30);
     assert_int_equal(uds_echo_client_finish(&client), UDS_ECHO_OK);
     assert_int_equal(uds_echo_client_finish(&client), UDS_ECHO_OK);
+    assert_int_equal(fake_calls_of(FAKE_shutdown), 1);
     io.sent = 0;
     assert_int_equal(uds_echo_client_exchange(&client, &io, 20), UDS_ECHO_INVALID); /* after finish */
     io.sent = 40;
@@ -236,6 +272,25 @@ static void exchange_resumes(void **state)
     assert_int_equal(uds_echo_client_exchange(&client, &io, 20), UDS_ECHO_END);
     uds_echo_client_close(&client);
     fake_peer_close(peer);
+}
+
+/* A name that no address holds, not even from its folder, is told without asking the system to connect. */
+static void a_name_too_long_for_any_address(void **state)
+{
+    char path[230] = "/w/";
+    uds_echo_client_desc desc;
+    uds_echo_client client;
+    uds_echo_failure why;
+    (void)state;
+    memset(path + 3, 'd', 100);
+    path[103] = '\0';
+    fake_put_dir(path);
+    path[103] = '/';
+    memset(path + 104, 'n', 120);
+    memset(&desc, 0, sizeof desc);
+    desc.path = path;
+    assert_int_equal(uds_echo_client_open(&client, &desc, &why), UDS_ECHO_PATH);
+    assert_int_equal(fake_calls_of(FAKE_connect), 0);
 }
 
 static void exchange_full(void **state)
@@ -327,6 +382,13 @@ static void client_and_server_together(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static int polls_left;
+
+static void answer_at_poll(fake_call what)
+{
+    if (what == FAKE_poll && --polls_left == 0) (void)fake_peer_send(peer, "0123456789", 10);
+}
+
 /* With busy-poll an answer that is there is taken without a sleep; one that is late is slept for. */
 static void busy_poll(void **state)
 {
@@ -345,6 +407,8 @@ static void busy_poll(void **state)
     desc.spin_us = 1000001;
     assert_int_equal(uds_echo_client_open(&client, &desc, &why), UDS_ECHO_INVALID);
     assert_string_equal(why.call, "desc.spin_us");
+    desc.spin_us = -2;
+    assert_int_equal(uds_echo_client_open(&client, &desc, &why), UDS_ECHO_INVALID);
     desc.spin_us = 5000;
     assert_int_equal(uds_echo_client_open(&client, &desc, &why), UDS_ECHO_OK);
     peer = fake_peer_accept(listener);
@@ -357,6 +421,14 @@ static void busy_poll(void **state)
     assert_int_equal(fake_peer_send(peer, "0123456789", 10), 10);
     assert_int_equal(uds_echo_client_exchange(&client, &io, 1000), UDS_ECHO_OK);
     assert_in_range(fake_calls_of(FAKE_poll) - before, 0, 1);
+
+    polls_left = 5;
+    io.got = 0;
+    before = fake_calls_of(FAKE_poll);
+    fake.before = answer_at_poll;
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 1000), UDS_ECHO_OK);
+    assert_int_equal(fake_calls_of(FAKE_poll) - before, 5); /* the first that finds something is the last */
+    fake.before = NULL;
 
     fake.world = serve;
     script = "s";
@@ -388,12 +460,15 @@ static void busy_poll(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(call_and_answer),
+                                       TEST(call_with_nothing),
                                        TEST(truncated),
                                        TEST(both_ways_at_once),
                                        TEST(timeout_is_kept),
                                        TEST(full_queue),
+                                       TEST(full_queue_and_no_time),
                                        TEST(the_server_leaves),
                                        TEST(connect_failures),
+                                       TEST(a_name_too_long_for_any_address),
                                        TEST(trust),
                                        TEST(exchange_resumes),
                                        TEST(exchange_full),

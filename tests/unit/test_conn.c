@@ -965,6 +965,29 @@ static void busy_poll_that_misses(void **state)
     assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
 }
 
+static int speak_up(void *user)
+{
+    say(*(int *)user, "at last");
+    return 1;
+}
+
+/* A wait without end begins with asking, too. */
+static void busy_poll_before_a_long_sleep(void **state)
+{
+    uds_echo_server *server = serve_spinning(5000);
+    int peer = joined(server);
+    unsigned long before = asked();
+    (void)state;
+    fake.world = speak_up;
+    fake.user = &peer;
+    assert_int_equal(uds_echo_server_step(server, -1), UDS_ECHO_OK);
+    fake.world = NULL;
+    assert_in_range(asked() - before, 20, 60);
+    assert_string_equal(heard(peer), "at last");
+    fake_peer_close(peer);
+    assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+}
+
 static void busy_poll_is_not_for_everyone(void **state)
 {
     uds_echo_server *server = serve_spinning(5000);
@@ -989,14 +1012,17 @@ static void busy_poll_without_a_clock(void **state)
 {
     uds_echo_server *server = serve_spinning(5000);
     unsigned long from = fake_calls(), offset, before, faulted = 0;
+    unsigned long long spins;
     (void)state;
     assert_int_equal(uds_echo_server_step(server, 20), UDS_ECHO_OK);
     for (offset = 1; offset < 40; offset++) {
         if (fake_call_at(from + offset) != FAKE_clock_gettime) continue;
         before = asked();
+        spins = stats_of(server).spins;
         fake_fault(fake_calls() + offset, EINVAL, 1);
         assert_int_equal(uds_echo_server_step(server, 20), UDS_ECHO_OK);
         assert_true(fake_fault_happened());
+        assert_int_equal(stats_of(server).spins - spins, faulted > 0); /* the first asks when to stop */
         assert_in_range(asked() - before, 1, 1 + offset);
         fake_fault(0, 0, 0);
         faulted++;
@@ -1098,6 +1124,7 @@ int main(void)
                                        TEST(accepts_no_oftener_than_needed),
                                        TEST(busy_poll_that_hits),
                                        TEST(busy_poll_that_misses),
+                                       TEST(busy_poll_before_a_long_sleep),
                                        TEST(busy_poll_is_not_for_everyone),
                                        TEST(busy_poll_without_a_clock),
                                        TEST(bad_arguments_are_named)};

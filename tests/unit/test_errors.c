@@ -81,7 +81,7 @@ static int start_with(int kind, unsigned long call)
     if (error) {
         assert_null(server);
         if (what == FAKE_malloc || what == FAKE_calloc) { /* memory is memory */
-            assert_true(!strcmp(why.call, "malloc") || !strcmp(why.call, "calloc"));
+            assert_string_equal(why.call, fake_name_of(what));
             assert_true(error == UDS_ECHO_MEMORY ? why.os_error == ENOMEM : why.os_error == EIO);
         } else {
             if (!told_as(what, why.call)) print_message("%s is told as %s\n", fake_name_of(what), why.call);

@@ -82,6 +82,7 @@ static void an_interruption_is_not_the_end(void **state)
     for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         server = serve(plain_desc());
         fail_next(cases[i].what, 0, 1, cases[i].os_error);
+        assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
         peer = joined(server);
         say(peer, "hello");
         settle(server);
@@ -115,6 +116,73 @@ static void accept_goes_on(void **state)
         fake_peer_close(peer);
         (void)uds_echo_server_close(server);
     }
+}
+
+/* The end of a rest finds the listener unwatchable: that is one more rest, not a try at each step. */
+static void a_listener_that_cannot_be_watched_rests(void **state)
+{
+    uds_echo_server *server = serve(plain_desc());
+    unsigned long calls;
+    int peer = fake_peer_connect(PATH);
+    (void)state;
+    fail_next(UDS_ECHO_HAVE_ACCEPT4 ? FAKE_accept4 : FAKE_accept, 0, 1, EMFILE);
+    settle(server);
+    assert_int_equal(stats_of(server).exhausted, 1);
+    fail_next(FAKE_epoll_ctl, 0, UDS_ECHO_HAVE_EPOLL, ENOSPC);
+    fake_sleep(100);
+    (void)uds_echo_server_step(server, 0);
+    assert_int_equal(stats_of(server).exhausted, 1 + UDS_ECHO_HAVE_EPOLL);
+    calls = fake_calls_of(FAKE_epoll_ctl);
+    if (UDS_ECHO_HAVE_EPOLL) settle(server);
+    assert_int_equal(fake_calls_of(FAKE_epoll_ctl), calls);
+    fake_sleep(100);
+    settle(server);
+    assert_int_equal(stats_of(server).accepted, 1);
+    fake_peer_close(peer);
+    (void)uds_echo_server_close(server);
+}
+
+/* Who shares goes to the end of the line of watchers after each that it took; where that fails it rests. */
+static void a_sharer_that_cannot_watch_rests(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *first = serve(desc), *second;
+    int peer;
+    (void)state;
+    desc.path = NULL;
+    desc.share_with = first;
+    if (!UDS_ECHO_HAVE_ATOMIC || !UDS_ECHO_HAVE_EPOLL) {
+        (void)uds_echo_server_close(first);
+        return;
+    }
+    second = open_server(&desc);
+    peer = fake_peer_connect(PATH);
+    fail_next(FAKE_epoll_ctl, 1, 1, ENOSPC); /* the connection's comes first */
+    assert_int_equal(uds_echo_server_step(first, 0), UDS_ECHO_OK);
+    assert_int_equal(stats_of(first).accepted, 1);
+    assert_int_equal(stats_of(first).exhausted, 1);
+    assert_in_range(uds_echo_server_timeout(first), 1, 100);
+    fake_peer_close(peer);
+    (void)uds_echo_server_close(first);
+    (void)uds_echo_server_close(second);
+}
+
+/* However long it may sleep: what is due wakes it. */
+static void a_wait_ends_when_something_is_due(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    long long began;
+    int peer;
+    (void)state;
+    desc.idle_ms = 50;
+    server = serve(desc);
+    peer = joined(server);
+    began = fake_now_ms();
+    assert_int_equal(uds_echo_server_step(server, 1000), UDS_ECHO_OK);
+    assert_int_equal(fake_now_ms() - began, 50);
+    fake_peer_close(peer);
+    closed_for(server, UDS_ECHO_IDLE);
 }
 
 static void errors_of_a_connection_have_names(void **state)
@@ -733,20 +801,55 @@ static void a_shutdown_that_fails(void **state)
     closed_for(server, UDS_ECHO_MEMORY);
 }
 
-/* P6, P42: what was inherited is never shut, and its other holders go on. */
-static void an_adopted_listener_is_not_shut(void **state)
+/* A listener that somebody else made, on the path; flags: SOCK_CLOEXEC, SOCK_NONBLOCK, both or none. */
+static int given(int flags)
 {
     struct sockaddr_un address;
     socklen_t size;
-    uds_echo_server_desc desc = plain_desc();
-    uds_echo_server *server;
     ue_place place;
-    int fd = ue_socket(SOCK_STREAM);
-    (void)state;
+    int fd = fake_socket(AF_UNIX, SOCK_STREAM | flags, 0);
     assert_int_equal(ue_place_split(&place, PATH, "", NULL), UDS_ECHO_OK);
     assert_true(ue_address(&address, &size, &place, ""));
     assert_int_equal(fake_bind(fd, (struct sockaddr *)&address, size), 0);
     assert_int_equal(fake_listen(fd, 5), 0);
+    return fd;
+}
+
+/* P17: what is missing is set, what is there is not set again, and where that fails nothing is adopted. */
+static void an_adopted_listener_is_tamed(void **state)
+{
+    static const struct {
+        int flags, calls;
+    } cases[] = {{0, 4}, {SOCK_CLOEXEC, 3}, {SOCK_NONBLOCK, 3}, {SOCK_CLOEXEC | SOCK_NONBLOCK, 2}};
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    size_t i;
+    int fails;
+    (void)state;
+    desc.path = NULL;
+    for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        for (fails = 0; fails <= cases[i].calls; fails++) {
+            unsigned long calls = fake_calls_of(FAKE_fcntl);
+            int fd = given(cases[i].flags);
+            fail_next(FAKE_fcntl, fails, fails < cases[i].calls, ENOMEM);
+            assert_int_equal(uds_echo_server_adopt(&server, fd, &desc, &why),
+                             fails < cases[i].calls ? UDS_ECHO_MEMORY : UDS_ECHO_OK);
+            if (server) (void)uds_echo_server_close(server);
+            else (void)fake_close(fd);
+            if (fails == cases[i].calls && UDS_ECHO_HAVE_EVENTFD)
+                assert_int_equal(fake_calls_of(FAKE_fcntl) - calls, cases[i].calls);
+            fake_remove(PATH);
+        }
+    }
+}
+
+/* P6, P42: what was inherited is never shut, and its other holders go on. */
+static void an_adopted_listener_is_not_shut(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    int fd = given(SOCK_CLOEXEC | SOCK_NONBLOCK);
+    (void)state;
     desc.path = NULL;
     assert_int_equal(uds_echo_server_adopt(&server, fd, &desc, &why), UDS_ECHO_OK);
     uds_echo_server_stop(server, UDS_ECHO_DRAIN);
@@ -757,14 +860,19 @@ static void an_adopted_listener_is_not_shut(void **state)
     desc.share_with = server;
     assert_int_equal(uds_echo_server_adopt(&server, 3, &desc, &why), UDS_ECHO_INVALID);
     assert_string_equal(why.call, "desc.share_with");
+    desc.share_with = NULL;
+    fail_next(FAKE_getsockopt, 0, 1, EBADF);
+    assert_int_equal(uds_echo_server_adopt(&server, 3, &desc, &why), UDS_ECHO_INVALID);
+    assert_string_equal(why.call, "listener");
+    assert_int_equal(why.os_error, EBADF);
 }
 
-/* In a child of each kind of server: with a free slot, drained, shared, with answers and parts of messages. */
+/* In a child of each kind of server: with a free slot, drained, about to be, shared, with answers and parts of messages. */
 static void children_of_all_kinds(void **state)
 {
     int kind;
     (void)state;
-    for (kind = 0; kind < 3; kind++) {
+    for (kind = 0; kind < 4; kind++) {
         uds_echo_server_desc desc = plain_desc();
         uds_echo_server *server, *other = NULL;
         int peers[2], i;
@@ -781,9 +889,8 @@ static void children_of_all_kinds(void **state)
         desc.path = NULL;
         desc.share_with = server;
         if (kind == 1) other = open_server(&desc);
-        if (kind == 2) uds_echo_server_stop(server, UDS_ECHO_DRAIN);
-        if (kind == 2)
-            for (i = 0; i < 5; i++) (void)uds_echo_server_step(server, 10);
+        if (kind >= 2) uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+        for (i = 0; kind >= 2 && i < (kind == 2 ? 5 : 1); i++) (void)uds_echo_server_step(server, 10);
         fake.pid = 101;
         assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
         if (other) assert_int_equal(uds_echo_server_close(other), UDS_ECHO_OK);
@@ -804,6 +911,20 @@ static void the_wait_itself_fails(void **state)
     assert_int_equal(why.os_error, ENOMEM);
     assert_string_equal(why.call, UDS_ECHO_HAVE_EPOLL ? "epoll_wait" : "poll");
     assert_false(fake_exists(PATH));
+}
+
+/* A server that is stopped asks the system for nothing any more. */
+static void a_step_after_the_end(void **state)
+{
+    uds_echo_server *server = serve(plain_desc());
+    unsigned long calls;
+    (void)state;
+    uds_echo_server_stop(server, UDS_ECHO_NOW);
+    until_stopped(server);
+    calls = fake_calls_of(FAKE_epoll_wait) + fake_calls_of(FAKE_poll);
+    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_STOPPED);
+    assert_int_equal(fake_calls_of(FAKE_epoll_wait) + fake_calls_of(FAKE_poll), calls);
+    (void)uds_echo_server_close(server);
 }
 
 /* ---- start ------------------------------------------------------------------------------------------------------- */
@@ -905,6 +1026,24 @@ static void defaults(void **state)
 }
 
 /* With the description's own numbers a connection's buffer is what was asked for, and is left alone else. */
+/* As the manual says: one message_max without framing, three with it; and a descriptor to wait on with epoll. */
+static void what_a_server_is_made_of(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    size_t bytes[2];
+    int framed;
+    (void)state;
+    for (framed = 0; framed < 2; framed++) {
+        uds_echo_server *server;
+        desc.frame = framed ? lines : NULL;
+        server = open_server(&desc);
+        bytes[framed] = fake_live_bytes();
+        assert_int_equal(uds_echo_server_fd(server) >= 0, UDS_ECHO_HAVE_EPOLL);
+        (void)uds_echo_server_close(server);
+    }
+    assert_int_equal(bytes[1] - bytes[0], 2 * desc.message_max);
+}
+
 static void send_buffer_is_set(void **state)
 {
     int asked;
@@ -963,6 +1102,7 @@ static void a_mode_that_cannot_be_widened(void **state)
     fail_next(FAKE_fchmodat, 0, 1, EPERM);
     assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_DENIED);
     assert_string_equal(why.call, "fchmodat");
+    assert_int_equal(fake_calls_of(FAKE_listen), 0); /* with a wrong mode nobody can ever connect */
     assert_false(fake_exists(PATH));
     assert_false(fake_exists(PATH "~0"));
 }
@@ -1085,6 +1225,23 @@ static void an_incumbent_that_cannot_be_named(void **state)
 }
 
 /* ---- small parts ------------------------------------------------------------------------------------------------- */
+
+/* What was taken out while events are handed over leaves a count that is too high: the search ends with the places. */
+static void the_search_ends_with_the_places(void **state)
+{
+#if !UDS_ECHO_HAVE_EPOLL
+    ue_poller p;
+    unsigned long long token;
+    assert_true(ue_poller_open(&p, 8));
+    assert_true(ue_poller_set(&p, 3, 1, 0, UE_IN));
+    p.fds[2].fd = 3; /* never in use so far */
+    p.fds[2].revents = POLLIN;
+    p.count = 1;
+    assert_false(ue_poller_next(&p, &token));
+    ue_poller_close(&p);
+#endif
+    (void)state;
+}
 
 static void long_addresses_need_the_folder(void **state)
 {
@@ -1390,6 +1547,25 @@ static void clients_that_are_wrong(void **state)
     fake_peer_close(peer_id);
 }
 
+/* What fails in mid-talk is told by its own name, and want of memory with the system's number. */
+static void a_talk_that_fails(void **state)
+{
+    uds_echo_client client = connected();
+    char reply[8];
+    (void)state;
+    fail_next(FAKE_shutdown, 0, 1, ENOBUFS);
+    assert_int_equal(uds_echo_client_finish(&client), UDS_ECHO_MEMORY);
+    fail_next(FAKE_shutdown, 0, 1, ENOTCONN);
+    assert_int_equal(uds_echo_client_finish(&client), UDS_ECHO_RESET);
+    assert_int_equal(uds_echo_client_finish(&client), UDS_ECHO_OK);
+    uds_echo_client_close(&client);
+    fake_peer_close(peer_id);
+    fail_next(FAKE_send, 0, 1, ENOBUFS);
+    assert_int_equal(uds_echo_call(PATH, "x", 1, reply, sizeof reply, NULL, 1000, &why), UDS_ECHO_MEMORY);
+    assert_int_equal(why.os_error, ENOBUFS);
+    assert_string_equal(why.call, "exchange");
+}
+
 /* A path that fits no address is reached through its folder, and the folder is closed again. */
 static void a_long_way_to_the_server(void **state)
 {
@@ -1419,6 +1595,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(an_interruption_is_not_the_end),
                                        TEST(accept_goes_on),
+                                       TEST(a_listener_that_cannot_be_watched_rests),
+                                       TEST(a_sharer_that_cannot_watch_rests),
+                                       TEST(a_wait_ends_when_something_is_due),
                                        TEST(errors_of_a_connection_have_names),
                                        TEST(answers_outgrow_the_room),
                                        TEST(pushes_keep_the_order),
@@ -1442,11 +1621,14 @@ int main(void)
                                        TEST(stop_and_wake_keep_errno),
                                        TEST(a_drain_waits_for_the_lock),
                                        TEST(a_shutdown_that_fails),
+                                       TEST(an_adopted_listener_is_tamed),
                                        TEST(an_adopted_listener_is_not_shut),
                                        TEST(children_of_all_kinds),
                                        TEST(the_wait_itself_fails),
+                                       TEST(a_step_after_the_end),
                                        TEST(descriptions),
                                        TEST(defaults),
+                                       TEST(what_a_server_is_made_of),
                                        TEST(send_buffer_is_set),
                                        TEST(every_error_has_its_name),
                                        TEST(a_mode_that_cannot_be_widened),
@@ -1454,6 +1636,7 @@ int main(void)
                                        TEST(another_stale_file_is_looked_at_again),
                                        TEST(not_even_put_back),
                                        TEST(an_incumbent_that_cannot_be_named),
+                                       TEST(the_search_ends_with_the_places),
                                        TEST(long_addresses_need_the_folder),
                                        TEST(numbers_and_times),
                                        TEST(well_formed_utf8),
@@ -1464,6 +1647,7 @@ int main(void)
                                        TEST(it_went_away),
                                        TEST(without_a_deadline),
                                        TEST(clients_that_are_wrong),
+                                       TEST(a_talk_that_fails),
                                        TEST(a_long_way_to_the_server)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
