@@ -2362,7 +2362,7 @@ static void ue_cut_idle(uds_echo_server *s)
     while (s->oldest != UE_NIL) {
         c = &s->conns[s->oldest];
         if (s->now - c->moved < s->desc.idle_ms) return;
-        if (c->state == UE_WAITING || c->state == UE_STARVED) ue_moved(c); /* it is us that it waits for */
+        if (c->owed || c->state == UE_STARVED) ue_moved(c); /* it is us that it waits for */
         else ue_cut(c, UDS_ECHO_IDLE);
     }
 }
@@ -2450,7 +2450,7 @@ static uds_echo_error ue_step(uds_echo_server *s, int timeout_ms)
     os_error = errno;
     s->inside = 1;
     ue_tell_time(s);
-    while (count > 0 && ue_poller_next(&s->poller, &token)) ue_event(s, token);
+    while (ue_poller_next(&s->poller, &token)) ue_event(s, token);
     ue_tick(s);
     s->inside = 0;
     if (s->phase == UE_STOPPED) return UDS_ECHO_STOPPED;
@@ -2504,7 +2504,7 @@ UDS_ECHO_DEF uds_echo_error uds_echo_server_open(uds_echo_server **server, const
     }
     if (!error) error = ue_server_begin(s, server, failure);
     if (!error) return ue_fail(failure, UDS_ECHO_OK, 0, ""); /* not what a try on the way met */
-    if (s->listener) ue_cut_all(s);
+    ue_cut_all(s);
     ue_server_free(s);
     return error;
 }

@@ -15,8 +15,9 @@ shift
 committed=tests/trace/hashes.txt
 mkdir -p "$folder" || exit 1
 
-# Not every libc has renameat2(2); the fake kernel does, and only calls that are made everywhere can be compared.
-same=-DUDS_ECHO_HAVE_RENAMEAT2=1
+# Not every libc has renameat2(2), nor every compiler atomics, without which no listener is shared: only calls that are made
+# everywhere can be compared. The fake kernel has the first.
+same='-DUDS_ECHO_HAVE_RENAMEAT2=1 -DUDS_ECHO_HAVE_ATOMIC=0'
 compile() {
     target=$1 out=$2 flag=${3:-}
     shift 3
@@ -24,6 +25,7 @@ compile() {
     second=
     if grep -q '^#if.*UDS_ECHO_USE_POLL' "$target"; then
         second=$out.poll.o
+        # shellcheck disable=SC2086 # flags are words
         "$@" -std=c99 -O1 $same -DUDS_ECHO_USE_POLL -I. -Itests -Ifuzz -c "$target" -o "$second" || return 1
     fi
     # shellcheck disable=SC2086 # flags are words

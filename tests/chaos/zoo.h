@@ -101,11 +101,11 @@ static ssize_t send_descriptors(int fd, const void *bytes, size_t size, int coun
     message.msg_iov = &part;
     message.msg_iovlen = 1;
     message.msg_control = control.room;
-    message.msg_controllen = CMSG_SPACE((size_t)count * sizeof(int));
+    message.msg_controllen = (socklen_t)CMSG_SPACE((size_t)count * sizeof(int));
     header = CMSG_FIRSTHDR(&message);
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN((size_t)count * sizeof(int));
+    header->cmsg_len = (socklen_t)CMSG_LEN((size_t)count * sizeof(int));
     memcpy(CMSG_DATA(header), fds, (size_t)count * sizeof(int));
     return sendmsg(fd, &message, MSG_NOSIGNAL);
 }

@@ -21,11 +21,11 @@ static int send_descriptors(int to, const void *bytes, size_t size, int fd, int 
     message.msg_iov = &part;
     message.msg_iovlen = 1;
     message.msg_control = &control;
-    message.msg_controllen = CMSG_SPACE((size_t)count * sizeof(int));
+    message.msg_controllen = (socklen_t)CMSG_SPACE((size_t)count * sizeof(int));
     head = CMSG_FIRSTHDR(&message);
     head->cmsg_level = SOL_SOCKET;
     head->cmsg_type = SCM_RIGHTS;
-    head->cmsg_len = CMSG_LEN((size_t)count * sizeof(int));
+    head->cmsg_len = (socklen_t)CMSG_LEN((size_t)count * sizeof(int));
     memcpy(CMSG_DATA(head), fds, (size_t)count * sizeof(int));
     return sendmsg(to, &message, MSG_NOSIGNAL) == (ssize_t)size;
 }

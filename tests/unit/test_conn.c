@@ -620,6 +620,40 @@ static void idle_is_cut_unless_we_owe(void **state)
     assert_int_equal(ends[1], UDS_ECHO_STOPPED);
 }
 
+static uds_echo_verdict d_takes_longer(uds_echo_conn *conn, uds_echo_message *message, void *user)
+{
+    (void)conn, (void)user;
+    return message->data[0] == 'd' ? UDS_ECHO_LATER : UDS_ECHO_REPLY;
+}
+
+/* Part of an answer waits for a slow reader, and behind it one is owed. */
+static void not_idle_while_more_is_owed(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    int peer;
+    (void)state;
+    fake.queue_bytes = 10;
+    desc.idle_ms = 1000;
+    desc.frame = lines;
+    desc.on_message = d_takes_longer;
+    server = serve(desc);
+    peer = joined(server);
+    say(peer, "12345678\n");
+    settle(server);
+    say(peer, "abc\nd\n");
+    settle(server);
+    assert_int_equal(state_of(server), UE_SENDING);
+    fake_sleep(1000);
+    settle(server);
+    assert_int_equal(ended, 0);
+    assert_int_equal(uds_echo_conn_send(&server->conns[0], "d!\n", 3), UDS_ECHO_OK);
+    fake_sleep(1000);
+    settle(server);
+    fake_peer_close(peer);
+    closed_for(server, UDS_ECHO_IDLE); /* it was paid, and still nobody reads */
+}
+
 static void full_rests_or_evicts(void **state)
 {
     int evict;
@@ -1111,6 +1145,7 @@ int main(void)
                                        TEST(an_owed_answer_has_room),
                                        TEST(ids_outlive_slots),
                                        TEST(idle_is_cut_unless_we_owe),
+                                       TEST(not_idle_while_more_is_owed),
                                        TEST(full_rests_or_evicts),
                                        TEST(want_of_descriptors_rests),
                                        TEST(drain_answers_what_was_received),

@@ -369,10 +369,12 @@ static void a_drain_rests(void **state)
 static void sharers_take_turns(void **state)
 {
     uds_echo_server_desc desc = plain_desc();
-    uds_echo_server *first = open_server(&desc), *second;
+    uds_echo_server *first, *second;
     unsigned long dels;
     int peers[3];
     (void)state;
+    if (!UDS_ECHO_HAVE_ATOMIC) return; /* nothing to count with who shares */
+    first = open_server(&desc);
     dels = fake_calls_of(FAKE_epoll_del);
     peers[0] = fake_peer_connect(PATH);
     settle(first);
