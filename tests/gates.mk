@@ -95,10 +95,30 @@ analyze: ## gcc -fanalyzer, clang's analyzer, clang-tidy and cppcheck over the i
 analyze-gcc analyze-clang analyze-tidy analyze-cppcheck: analyze-%: ## one of them
 	@sh tests/analyze.sh $*
 
+$(BUILD)/real/fake: tests/real/transcript.c $(FAKE) $(HEADERS) Makefile
+	@mkdir -p $(@D)
+	$(COMPILE) -I. -Itests $< $(FAKE) -o $@ $(LDFLAGS) $(LDLIBS)
+$(BUILD)/real/real: tests/real/transcript.c uds_echo.h Makefile
+	@mkdir -p $(@D)
+	$(COMPILE) -DREAL -I. $< -o $@ $(LDFLAGS) $(LDLIBS)
+
+real: $(BUILD)/real/fake $(BUILD)/real/real ## inputs of the corpus over the fake kernel and over real sockets: equal transcripts
+	@sh tests/real/real.sh $^
+
+# Deliberate wrap-around is listed in tests/integer.ignore with its reason.
+integer: ## the tests over the fake kernel under UBSan with clang's checks of integers
+	@sh tests/integer.sh '$(BUILD)/integer'
+
+checks: ## everything that watches over memory, numbers and threads: sanitize integer msan tsan valgrind analyze
+	@failed=; for t in sanitize integer msan tsan valgrind analyze; do echo "checks: $$t"; \
+	    $(MAKE) --no-print-directory $$t || failed="$$failed $$t"; \
+	done; test -z "$$failed" || { echo "checks: failed:$$failed"; exit 1; }
+
 msan: ## the tests over the fake kernel under MemorySanitizer
 	@sh tests/need.sh cmocka clang-rt && $(MAKE) --no-print-directory $(JOBS) fake-tests CC=clang BUILD=$(BUILD)/msan \
 	    CFLAGS='-O1 -g -fsanitize=memory -fno-sanitize-recover=all -fsanitize-memory-track-origins' && \
 	    UDS_ECHO_BUILD='$(BUILD)/msan' sh tests/run.sh $(FAKE_TESTS:$(BUILD)/%=$(BUILD)/msan/%)
 
 .PHONY: simulate simulate-all matrix interop chaos peers trace-hash portability tsan valgrind planted planted-fuzz mutants \
-        negative coverage analyze analyze-gcc analyze-clang analyze-tidy analyze-cppcheck msan
+        negative coverage analyze analyze-gcc analyze-clang analyze-tidy analyze-cppcheck msan real \
+        integer checks
