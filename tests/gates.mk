@@ -109,10 +109,12 @@ real: $(BUILD)/real/fake $(BUILD)/real/real ## inputs of the corpus over the fak
 integer: ## the tests over the fake kernel under UBSan with clang's checks of integers
 	@sh tests/integer.sh '$(BUILD)/integer'
 
-checks: ## everything that watches over memory, numbers and threads: sanitize integer msan tsan valgrind analyze
-	@failed=; for t in sanitize integer msan tsan valgrind analyze; do echo "checks: $$t"; \
-	    $(MAKE) --no-print-directory $$t || failed="$$failed $$t"; \
-	done; test -z "$$failed" || { echo "checks: failed:$$failed"; exit 1; }
+CHECKS := sanitize integer msan tsan valgrind analyze
+checks: ## all that watches over memory, numbers and threads: sanitize integer msan tsan valgrind analyze
+	@passed=0; failed=0; for t in $(CHECKS); do echo "checks: $$t"; \
+	    if $(MAKE) --no-print-directory $$t; then passed=$$((passed + 1)); \
+	    else failed=$$((failed + 1)); echo "checks: $$t failed"; fi; \
+	done; echo "$$passed passed, $$failed failed, 0 skipped"; test $$failed -eq 0
 
 msan: ## the tests over the fake kernel under MemorySanitizer
 	@sh tests/need.sh cmocka clang-rt && $(MAKE) --no-print-directory $(JOBS) fake-tests CC=clang BUILD=$(BUILD)/msan \

@@ -159,7 +159,10 @@ static void finish(uds_echo_server *server)
     uds_echo_stats stats;
     int i, round;
     for (i = 0; i < PEERS; i++)
-        if (peers[i].open && !peers[i].half_closed) (void)peer_shutdown(peers[i].id, SHUT_WR);
+        if (peers[i].open && !peers[i].half_closed) {
+            say(&peers[i], 40, 3); /* so that no input is without any bytes */
+            (void)peer_shutdown(peers[i].id, SHUT_WR);
+        }
     for (round = 0; round < ROUNDS; round++) {
         (void)uds_echo_server_step(server, 0);
         for (i = 0; i < PEERS; i++)
