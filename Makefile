@@ -30,7 +30,7 @@ FAKE_TESTS := $(patsubst %.c,$(BUILD)/%,$(UNIT) $(FAULT)) $(patsubst %.c,$(BUILD
 OS_TESTS   := $(patsubst %.c,$(BUILD)/%,$(OS))
 C_TESTS    := $(FAKE_TESTS) $(OS_TESTS)
 # Scripts that are no tests of `make test`: each has a target of its own below, or is called by one that has.
-TOOLS      := analyze.sh cmocka.sh portability.sh trace.sh tsan.sh valgrind.sh
+TOOLS      := analyze.sh cmocka.sh integer.sh portability.sh trace.sh tsan.sh valgrind.sh
 SCRIPTS    ?= $(filter-out $(addprefix tests/,run.sh need.sh $(TOOLS)),$(wildcard tests/*.sh))
 
 # `make test` builds in parallel on its own, unless make was already told how parallel to be.

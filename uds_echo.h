@@ -675,7 +675,7 @@ static void ue_put_number(ue_text *t, long number)
 {
     char digits[24];
     int n = 0;
-    unsigned long rest = number < 0 ? 0ul - (unsigned long)number : (unsigned long)number;
+    unsigned long rest = number < 0 ? (unsigned long)-(number + 1) + 1 : (unsigned long)number;
     if (number < 0) ue_put(t, '-');
     do digits[n++] = (char)('0' + rest % 10);
     while ((rest /= 10) > 0);
@@ -2057,13 +2057,13 @@ static void ue_conn_open(uds_echo_server *s, int fd)
     else s->free_slot = c->newer;
     next_listed = c->next_listed;
     is_listed = c->is_listed;
-    generation = c->generation + 1;
+    generation = c->generation < UINT_MAX ? c->generation + 1 : 1;
     memset(c, 0, sizeof *c);
     c->server = s;
     c->fd = fd;
     c->next_listed = next_listed;
     c->is_listed = is_listed & 1u;
-    c->generation = generation ? generation : 1;
+    c->generation = generation;
     c->state = UE_READING;
     if (s->in_order) ue_order_append(c);
     s->stats.accepted++;

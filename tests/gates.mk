@@ -104,10 +104,31 @@ analyze: ## gcc -fanalyzer, clang's analyzer, clang-tidy and cppcheck over the i
 analyze-gcc analyze-clang analyze-tidy analyze-cppcheck: analyze-%: ## one of them
 	@sh tests/analyze.sh $*
 
+$(BUILD)/real/fake: tests/real/transcript.c $(FAKE) $(HEADERS) Makefile
+	@mkdir -p $(@D)
+	$(COMPILE) -I. -Itests $< $(FAKE) -o $@ $(LDFLAGS) $(LDLIBS)
+$(BUILD)/real/real: tests/real/transcript.c uds_echo.h Makefile
+	@mkdir -p $(@D)
+	$(COMPILE) -DREAL -I. $< -o $@ $(LDFLAGS) $(LDLIBS)
+
+real: $(BUILD)/real/fake $(BUILD)/real/real ## inputs of the corpus over the fake kernel and over real sockets: equal transcripts
+	@sh tests/real/real.sh $^
+
+# Deliberate wrap-around is listed in tests/integer.ignore with its reason.
+integer: ## the tests over the fake kernel under UBSan with clang's checks of integers
+	@sh tests/integer.sh '$(BUILD)/integer'
+
+CHECKS := sanitize integer msan tsan valgrind analyze
+checks: ## all that watches over memory, numbers and threads: sanitize integer msan tsan valgrind analyze
+	@passed=0; failed=0; for t in $(CHECKS); do echo "checks: $$t"; \
+	    if $(MAKE) --no-print-directory $$t; then passed=$$((passed + 1)); \
+	    else failed=$$((failed + 1)); echo "checks: $$t failed"; fi; \
+	done; echo "$$passed passed, $$failed failed, 0 skipped"; test $$failed -eq 0
+
 msan: ## the tests over the fake kernel under MemorySanitizer
 	@sh tests/need.sh cmocka clang-rt && $(MAKE) --no-print-directory $(JOBS) fake-tests CC=clang BUILD=$(BUILD)/msan \
 	    CFLAGS='-O1 -g -fsanitize=memory -fno-sanitize-recover=all -fsanitize-memory-track-origins' && \
 	    UDS_ECHO_BUILD='$(BUILD)/msan' sh tests/run.sh $(FAKE_TESTS:$(BUILD)/%=$(BUILD)/msan/%)
 
 .PHONY: simulate simulate-all matrix interop chaos peers trace-hash portability tsan valgrind planted planted-fuzz mutants \
-        faults negative coverage analyze analyze-gcc analyze-clang analyze-tidy analyze-cppcheck msan
+        faults negative coverage analyze analyze-gcc analyze-clang analyze-tidy analyze-cppcheck msan real integer checks

@@ -15,6 +15,7 @@ const NOT_CALLED = {
     all: 'the others build what they need', install: 'for users', clean: 'for users', format: 'lint checks it',
     help: 'prints', fuzz: 'fuzz-smoke is the same without a picture', 'fuzz-merge': 'writes what is committed',
     'peer-servers': 'interop, peers and bench-check build them', bench: 'bench-check has the gates',
+    checks: 'its parts are called one by one',
 };
 // The only thing that a job may write.
 const WRITABLE = ['security-events'];

@@ -1,0 +1,230 @@
+/* transcript.c FOLDER INPUT ... - a server and its peers, driven by inputs of the fuzzers' corpus, one line an input: what
+   each peer's calls returned, what came back, why each connection ended, and the counters. Built once over the fake
+   kernel and, with REAL, once over real sockets in FOLDER: both must print the same, or the fake is wrong.
+
+   No faults, no times, and less unread than any socket holds: how much that is differs between kernels. Of an input the
+   first four bytes are sizes and kinds, then two bytes are an action. */
+#ifndef REAL
+#include "fake_kernel.h"
+#define UDS_ECHO_SYS(fn) fake_##fn
+#endif
+#define UDS_ECHO_IMPLEMENTATION
+#include "uds_echo.h"
+
+#include <stdio.h>
+
+enum { CONFIG = 4, PEERS = 3, ACTIONS = 100, ROUNDS = 400, KEPT = 16384 };
+
+typedef struct peer {
+    int id, half_closed, open, opened, closed, ended;
+    size_t sent, got;
+    unsigned long hash; /* of what came back */
+    unsigned char said[KEPT];
+    uds_echo_error why;
+} peer;
+
+static peer peers[PEERS];
+static int connected, accepted, broken, kind;
+static char path[200];
+static const char *input;
+
+static void complain(const char *what)
+{
+    (void)fprintf(stderr, "%s: %s\n", input, what);
+    broken = 1;
+}
+
+/* ---- the peers' kernel ------------------------------------------------------------------------------------------- */
+#ifdef REAL
+static int peer_connect(void)
+{
+    struct sockaddr_un un;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    memset(&un, 0, sizeof un);
+    un.sun_family = AF_UNIX;
+    memcpy(un.sun_path, path, strlen(path));
+    return fd < 0 || connect(fd, (struct sockaddr *)&un, sizeof un) ? -1 : fd;
+}
+#define peer_send(fd, bytes, size) send(fd, bytes, size, MSG_NOSIGNAL)
+#define peer_recv(fd, bytes, size) recv(fd, bytes, size, 0)
+#define peer_shutdown(fd, how) shutdown(fd, how)
+#define peer_close(fd) close(fd)
+#define kernel_begin() (void)0
+#define kernel_end() (void)0
+#else
+#define peer_connect() fake_peer_connect(path)
+#define peer_send(id, bytes, size) fake_peer_send(id, bytes, size)
+#define peer_recv(id, bytes, size) fake_peer_recv(id, bytes, size)
+#define peer_shutdown(id, how) fake_peer_shutdown(id, how)
+#define peer_close(id) fake_peer_close(id)
+static void kernel_begin(void)
+{
+    fake_reset();
+    fake.queue_bytes = 100000;
+}
+static void kernel_end(void)
+{
+    fake_finish();
+    if (fake_violations()) complain(fake_violation(0));
+}
+#endif
+
+/* ---- the server's handlers --------------------------------------------------------------------------------------- */
+static int on_open(uds_echo_conn *conn, void *user)
+{
+    (void)user;
+    uds_echo_conn_set_user(conn, &peers[accepted]);
+    peers[accepted++].opened++;
+    return 0;
+}
+
+static void on_close(uds_echo_conn *conn, uds_echo_error why, void *user)
+{
+    peer *p = (peer *)uds_echo_conn_user(conn);
+    (void)user;
+    p->closed++;
+    p->why = why;
+}
+
+static size_t frame(const unsigned char *bytes, size_t size, void *user)
+{
+    (void)user;
+    return size ? (bytes[0] & 31u) + 1 : 0;
+}
+
+static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *m, void *user)
+{
+    (void)conn, (void)user;
+    return kind >= 4 && m->size && m->data[0] % 16 == 7 ? UDS_ECHO_CLOSE : UDS_ECHO_REPLY;
+}
+
+/* ---- the script -------------------------------------------------------------------------------------------------- */
+static void say(peer *p, size_t size, unsigned with)
+{
+    unsigned char bytes[64];
+    size_t i;
+    long n;
+    for (i = 0; i < size; i++) bytes[i] = (unsigned char)((p->sent + i) * 37 + with);
+    n = (long)peer_send(p->id, bytes, size);
+    printf(" %d>%ld", (int)(p - peers), n < 0 ? -(long)errno : n);
+    if (n <= 0) return;
+    memcpy(p->said + p->sent, bytes, (size_t)n);
+    p->sent += (size_t)n;
+}
+
+/* 1: bytes came. The oracle is the echo's law: at every moment a prefix of what was sent. */
+static int hear(peer *p, size_t size, int quiet)
+{
+    unsigned char bytes[64];
+    long i, n = (long)peer_recv(p->id, bytes, size);
+    if (!quiet) printf(" %d<%ld", (int)(p - peers), n < 0 ? -(long)errno : n);
+    if (n < 0 && errno != EAGAIN) p->ended = errno;
+    if (n == 0) p->ended = 1;
+    if (n <= 0) return 0;
+    for (i = 0; i < n; i++) p->hash = (p->hash * 33 + bytes[i]) & 0xffffffu;
+    if (p->got + (size_t)n > p->sent || memcmp(p->said + p->got, bytes, (size_t)n)) complain("not what was sent");
+    p->got += (size_t)n;
+    return 1;
+}
+
+static void act(uds_echo_server *server, unsigned what, unsigned with)
+{
+    peer *p = &peers[what / 16 % PEERS];
+    if (what % 8 > 1 && !p->open) return;
+    switch (what % 8) {
+    case 0: (void)uds_echo_server_step(server, 0); break;
+    case 1:
+        if (connected == PEERS) break;
+        p = &peers[connected++];
+        p->id = peer_connect();
+        p->open = p->id >= 0;
+        printf(" +%d", p->open);
+        break;
+    case 2:
+    case 3: say(p, with % 64 + 1, with); break;
+    case 4:
+    case 5: (void)hear(p, with % 64 + 1, 0); break;
+    case 6:
+        if (with % 4 == 0 && !p->half_closed++) printf(" %d|%d", (int)(p - peers), peer_shutdown(p->id, SHUT_WR));
+        break;
+    default:
+        if (with % 8) break;
+        (void)peer_close(p->id);
+        p->open = 0;
+    }
+}
+
+static void finish(uds_echo_server *server)
+{
+    uds_echo_stats stats;
+    int i, round;
+    for (i = 0; i < PEERS; i++)
+        if (peers[i].open && !peers[i].half_closed) {
+            say(&peers[i], 40, 3); /* so that no input is without any bytes */
+            (void)peer_shutdown(peers[i].id, SHUT_WR);
+        }
+    for (round = 0; round < ROUNDS; round++) {
+        (void)uds_echo_server_step(server, 0);
+        for (i = 0; i < PEERS; i++)
+            while (peers[i].open && hear(&peers[i], 64, 1)) continue;
+    }
+    uds_echo_server_stats(server, &stats);
+    if (stats.connections) complain("a connection never ends");
+    printf(" = %llu %llu %llu %llu", stats.accepted, stats.messages, stats.bytes_in, stats.bytes_out);
+    for (i = 0; i < connected; i++) {
+        peer *p = &peers[i];
+        printf(" [%d%d %d %d %lu %06lx]", p->opened, p->closed, (int)p->why, p->ended, (unsigned long)p->got, p->hash);
+        if (p->opened != 1 || p->closed != 1) complain("on_open and on_close once each");
+        if (p->open && !p->ended) complain("the peer sees no end");
+        if (p->open && p->why == UDS_ECHO_OK && kind < 4 && p->got != p->sent) complain("bytes are missing");
+    }
+}
+
+static void run(const unsigned char *data, size_t size)
+{
+    uds_echo_server *server = NULL;
+    uds_echo_server_desc desc;
+    size_t i;
+    kernel_begin();
+    memset(peers, 0, sizeof peers);
+    memset(&desc, 0, sizeof desc);
+    connected = accepted = 0;
+    kind = data[1] % 8;
+    desc.path = path;
+    desc.message_max = data[2] % 64 + 1;
+    desc.connections_max = data[3] % PEERS + 1;
+    desc.frame = kind % 2 ? frame : NULL;
+    desc.on_message = kind >= 4 ? on_message : NULL;
+    desc.on_open = on_open;
+    desc.on_close = on_close;
+    if (uds_echo_server_open(&server, &desc, NULL)) {
+        complain("open");
+        return;
+    }
+    act(server, 1, 0);
+    for (i = CONFIG; i + 1 < size && i < CONFIG + 2 * ACTIONS; i += 2) act(server, data[i], data[i + 1]);
+    finish(server);
+    for (i = 0; i < PEERS; i++)
+        if (peers[i].open) (void)peer_close(peers[i].id);
+    if (uds_echo_server_close(server)) complain("close");
+    kernel_end();
+}
+
+int main(int argc, char **argv)
+{
+    unsigned char data[1024];
+    int i;
+    if (argc < 3) return 2;
+    (void)snprintf(path, sizeof path, "%s/s", argv[1]);
+    for (i = 2; i < argc; i++) {
+        FILE *file = fopen(argv[i], "rb");
+        size_t size = file ? fread(data, 1, sizeof data, file) : 0;
+        if (file) (void)fclose(file);
+        if (size < CONFIG) continue;
+        input = argv[i];
+        printf("%s", input);
+        run(data, size);
+        printf("\n");
+    }
+    return broken;
+}
