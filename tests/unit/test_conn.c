@@ -1,18 +1,9 @@
 /* Every arrow of the connection's state machine, seen from both ends. */
 #include "harness.h"
+#include "served.h"
 
-static uds_echo_error ends[64]; /* why each connection ended, in order */
-static int ended;
 static uds_echo_id last_id;
 static uds_echo_verdict verdict; /* what the handler says next */
-
-static void on_close(uds_echo_conn *conn, uds_echo_error why, void *user)
-{
-    (void)user;
-    assert_int_equal(uds_echo_conn_send(conn, "x", 1), UDS_ECHO_GONE);
-    assert_null(uds_echo_server_find(uds_echo_conn_server(conn), uds_echo_conn_id(conn)));
-    if (ended < 64) ends[ended++] = why;
-}
 
 static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *message, void *user)
 {
@@ -23,21 +14,12 @@ static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *messag
     return verdict;
 }
 
-static uds_echo_server *serve(uds_echo_server_desc desc)
+/* With that handler, unless there is one. */
+static uds_echo_server *serve_with(uds_echo_server_desc desc)
 {
-    ended = 0;
     verdict = UDS_ECHO_REPLY;
-    desc.on_close = on_close;
     if (!desc.on_message) desc.on_message = on_message;
-    return open_server(&desc);
-}
-
-static int joined(uds_echo_server *server)
-{
-    int peer = fake_peer_connect(PATH);
-    assert_true(peer >= 0);
-    settle(server);
-    return peer;
+    return serve(desc);
 }
 
 static unsigned state_of(const uds_echo_server *server)
@@ -45,18 +27,9 @@ static unsigned state_of(const uds_echo_server *server)
     return server->conns[0].state;
 }
 
-static void closed_for(uds_echo_server *server, uds_echo_error why)
-{
-    assert_int_equal(ended, 1);
-    assert_int_equal(ends[0], why);
-    assert_int_equal(stats_of(server).closed[why], 1);
-    assert_int_equal(stats_of(server).connections, 0);
-    assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
-}
-
 static void open_read_answer_half_close(void **state)
 {
-    uds_echo_server *server = serve(plain_desc());
+    uds_echo_server *server = serve_with(plain_desc());
     int peer = joined(server);
     (void)state;
     assert_int_equal(state_of(server), UE_READING);
@@ -78,7 +51,7 @@ static void slow_reader_waits_alone(void **state)
     int slow, other;
     (void)state;
     fake.queue_bytes = 40;
-    server = serve(plain_desc());
+    server = serve_with(plain_desc());
     slow = joined(server);
     other = joined(server);
     say(slow, "0123456789012345678901234567890123456789");
@@ -115,7 +88,7 @@ static void a_flood_waits_in_the_kernel(void **state)
     fake.queue_bytes = 20;
     desc.message_max = 8;
     desc.on_message = NULL;
-    server = serve(desc);
+    server = serve_with(desc);
     server->desc.on_message = NULL;
     peer = joined(server);
     for (i = 0; i < 20; i++) {
@@ -134,7 +107,7 @@ static void slow_reader_half_closes(void **state)
     int peer;
     (void)state;
     fake.queue_bytes = 30;
-    server = serve(plain_desc());
+    server = serve_with(plain_desc());
     peer = joined(server);
     say(peer, "012345678901234567890123456789");
     settle(server);
@@ -156,7 +129,7 @@ static void reader_goes_away_with_an_answer_waiting(void **state)
     int peer;
     (void)state;
     fake.queue_bytes = 30;
-    server = serve(plain_desc());
+    server = serve_with(plain_desc());
     peer = joined(server);
     say(peer, "012345678901234567890123456789");
     settle(server);
@@ -172,7 +145,7 @@ static void reader_goes_away_with_an_answer_waiting(void **state)
 /* LATER: not read, not spun on, and the half-close waits for the answer. */
 static void later_is_waited_for(void **state)
 {
-    uds_echo_server *server = serve(plain_desc());
+    uds_echo_server *server = serve_with(plain_desc());
     int peer = joined(server);
     unsigned long waits;
     (void)state;
@@ -200,7 +173,7 @@ static void later_is_waited_for(void **state)
 
 static void later_paid_with_nothing(void **state)
 {
-    uds_echo_server *server = serve(plain_desc());
+    uds_echo_server *server = serve_with(plain_desc());
     int peer = joined(server);
     (void)state;
     verdict = UDS_ECHO_LATER;
@@ -219,7 +192,7 @@ static void later_paid_with_nothing(void **state)
 
 static void peer_goes_away_while_we_think(void **state)
 {
-    uds_echo_server *server = serve(plain_desc());
+    uds_echo_server *server = serve_with(plain_desc());
     int peer = joined(server);
     (void)state;
     verdict = UDS_ECHO_LATER;
@@ -243,7 +216,7 @@ static void close_is_readable(void **state)
     (void)state;
     desc.message_max = 4;
     desc.on_message = NULL;
-    server = serve(desc);
+    server = serve_with(desc);
     server->desc.on_message = NULL;
     peer = joined(server);
     say(peer, "aaaabbbbccccddddeeeeffffgggghhhhiiiijjjjkkkkllllmmmmnnnnooooppppqqqqrrrrssssttttuuuuvvvv");
@@ -261,7 +234,7 @@ static void close_is_readable(void **state)
 
 static void verdict_close_sends_first(void **state)
 {
-    uds_echo_server *server = serve(plain_desc());
+    uds_echo_server *server = serve_with(plain_desc());
     int peer = joined(server);
     (void)state;
     verdict = UDS_ECHO_CLOSE;
@@ -283,7 +256,7 @@ static void discarding_takes_its_time(void **state)
     (void)state;
     memset(flood, 'f', sizeof flood);
     desc.message_max = 4;
-    server = serve(desc);
+    server = serve_with(desc);
     server->desc.on_message = NULL;
     peer = joined(server);
     assert_int_equal(fake_peer_send(peer, flood, sizeof flood), sizeof flood);
@@ -310,7 +283,7 @@ static void refusal_with_a_reason(void **state)
     int peer;
     (void)state;
     desc.on_open = refuse;
-    server = serve(desc);
+    server = serve_with(desc);
     peer = fake_peer_connect(PATH);
     say(peer, "let me in");
     settle(server);
@@ -334,7 +307,7 @@ static void framing_over_any_split(void **state)
     desc.frame = lines;
     for (cut = 1; cut < sizeof text - 1; cut++) {
         char got[64] = "";
-        server = serve(desc);
+        server = serve_with(desc);
         peer = joined(server);
         for (i = 0; i < sizeof text - 1; i += cut) {
             size_t n = sizeof text - 1 - i < cut ? sizeof text - 1 - i : cut;
@@ -360,7 +333,7 @@ static void pipelined_answers_are_one_send(void **state)
     int peer;
     (void)state;
     desc.frame = lines;
-    server = serve(desc);
+    server = serve_with(desc);
     peer = joined(server);
     sends = fake_calls_of(FAKE_send);
     say(peer, "1\n2\n3\n4\n5\n6\n7\n8\n");
@@ -378,7 +351,7 @@ static void partial_message_at_the_end(void **state)
     int peer;
     (void)state;
     desc.frame = lines;
-    server = serve(desc);
+    server = serve_with(desc);
     peer = joined(server);
     say(peer, "whole\nhalf");
     settle(server);
@@ -400,7 +373,7 @@ static void message_of_exactly_the_maximum(void **state)
     text[63] = '\n';
     text[64] = '\0';
     desc.frame = lines;
-    server = serve(desc);
+    server = serve_with(desc);
     peer = joined(server);
     say(peer, text);
     settle(server);
@@ -427,7 +400,7 @@ static void length_that_is_announced_too_long(void **state)
     int peer;
     (void)state;
     desc.frame = announced;
-    server = serve(desc);
+    server = serve_with(desc);
     peer = joined(server);
     say(peer, "\x03"
               "ab"
@@ -461,7 +434,7 @@ static void handler_breaks_its_contract(void **state)
         uds_echo_server *server;
         int peer;
         desc.on_message = i ? nonsense : too_much;
-        server = serve(desc);
+        server = serve_with(desc);
         peer = joined(server);
         say(peer, "x");
         settle(server);
@@ -481,7 +454,7 @@ static void pushes_are_bounded(void **state)
     (void)state;
     memset(full, 'p', sizeof full);
     fake.queue_bytes = 10;
-    server = serve(plain_desc());
+    server = serve_with(plain_desc());
     peer = joined(server);
     conn = &server->conns[0];
     assert_int_equal(uds_echo_conn_send(conn, full, 65), UDS_ECHO_TOO_LONG);
@@ -511,7 +484,7 @@ static void without_room_nothing_is_read(void **state)
     fake.queue_bytes = 32;
     desc.pending_max = 192;
     desc.idle_ms = 1000;
-    server = serve(desc);
+    server = serve_with(desc);
     stuck[0] = joined(server);
     stuck[1] = joined(server);
     other = joined(server);
@@ -549,7 +522,7 @@ static void an_owed_answer_has_room(void **state)
     memset(full, 'a', sizeof full);
     fake.queue_bytes = 32;
     desc.pending_max = 192;
-    server = serve(desc);
+    server = serve_with(desc);
     slow = joined(server);
     asker = joined(server);
     verdict = UDS_ECHO_LATER;
@@ -571,7 +544,7 @@ static void an_owed_answer_has_room(void **state)
 
 static void ids_outlive_slots(void **state)
 {
-    uds_echo_server *server = serve(plain_desc());
+    uds_echo_server *server = serve_with(plain_desc());
     int peer = joined(server);
     uds_echo_id first;
     (void)state;
@@ -602,7 +575,7 @@ static void idle_is_cut_unless_we_owe(void **state)
     int quiet, waiting;
     (void)state;
     desc.idle_ms = 1000;
-    server = serve(desc);
+    server = serve_with(desc);
     quiet = joined(server);
     waiting = joined(server);
     verdict = UDS_ECHO_LATER;
@@ -637,7 +610,7 @@ static void not_idle_while_more_is_owed(void **state)
     desc.idle_ms = 1000;
     desc.frame = lines;
     desc.on_message = d_takes_longer;
-    server = serve(desc);
+    server = serve_with(desc);
     peer = joined(server);
     say(peer, "12345678\n");
     settle(server);
@@ -664,7 +637,7 @@ static void full_rests_or_evicts(void **state)
         int first, second, third;
         desc.connections_max = 2;
         desc.when_full = evict ? UDS_ECHO_EVICT : UDS_ECHO_REST;
-        server = serve(desc);
+        server = serve_with(desc);
         first = joined(server);
         second = joined(server);
         say(first, "busy");
@@ -688,7 +661,7 @@ static void full_rests_or_evicts(void **state)
 /* P15: without descriptors the listener is not watched, and comes back by itself. */
 static void want_of_descriptors_rests(void **state)
 {
-    uds_echo_server *server = serve(plain_desc());
+    uds_echo_server *server = serve_with(plain_desc());
     int first = joined(server), second;
     unsigned long accepts;
     (void)state;
@@ -715,7 +688,7 @@ static void want_of_descriptors_rests(void **state)
 /* Drain: queued and received is answered, then all end by the ordinary arrows. */
 static void drain_answers_what_was_received(void **state)
 {
-    uds_echo_server *server = serve(plain_desc());
+    uds_echo_server *server = serve_with(plain_desc());
     int old = joined(server), queued, i;
     (void)state;
     queued = fake_peer_connect(PATH);
@@ -745,7 +718,7 @@ static void drain_empties_the_queue(void **state)
     int peers[CLIENTS], i;
     (void)state;
     desc.connections_max = 2;
-    server = serve(desc);
+    server = serve_with(desc);
     for (i = 0; i < CLIENTS; i++) {
         peers[i] = fake_peer_connect(PATH);
         say(peers[i], "queued");
@@ -764,7 +737,7 @@ static void drain_empties_the_queue(void **state)
 static void a_drain_does_not_spin_over_a_rest(void **state)
 {
     uds_echo_server_desc desc = plain_desc();
-    uds_echo_server *first = serve(desc), *second;
+    uds_echo_server *first = serve_with(desc), *second;
     int peer = joined(first), queued;
     (void)state;
     verdict = UDS_ECHO_LATER;
@@ -801,7 +774,7 @@ static void drain_has_a_deadline(void **state)
     int peer, i;
     (void)state;
     desc.drain_ms = 50;
-    server = serve(desc);
+    server = serve_with(desc);
     peer = joined(server);
     verdict = UDS_ECHO_LATER;
     say(peer, "never answered");
@@ -815,7 +788,7 @@ static void drain_has_a_deadline(void **state)
 
 static void now_beats_drain(void **state)
 {
-    uds_echo_server *server = serve(plain_desc());
+    uds_echo_server *server = serve_with(plain_desc());
     int peer = joined(server);
     (void)state;
     uds_echo_server_stop(server, UDS_ECHO_DRAIN);
@@ -839,7 +812,7 @@ static void a_step_touches_only_what_is_ready(void **state)
     fake.descriptors_max = 2000;
     fake.calls_max = 1000000;
     desc.connections_max = MANY;
-    server = serve(desc);
+    server = serve_with(desc);
     for (i = 0; i < MANY; i++) peers[i] = joined(server);
     for (i = 0; i < MANY; i += 7) say(peers[i], "m");
     before = fake_calls();
@@ -892,7 +865,7 @@ static void re_entrancy(void **state)
     desc.on_message = call_everything;
     desc.on_wake = count_wake;
     calls_back = 0;
-    server = serve(desc);
+    server = serve_with(desc);
     peer = joined(server);
     say(peer, "reply");
     settle(server);
@@ -905,7 +878,7 @@ static void re_entrancy(void **state)
 /* P41: in a forked child nothing is done that the parent would feel. */
 static void a_child_only_closes(void **state)
 {
-    uds_echo_server *server = serve(plain_desc());
+    uds_echo_server *server = serve_with(plain_desc());
     unsigned long unlinks = fake_calls_of(FAKE_unlinkat);
     int peer = joined(server);
     (void)state;
@@ -937,7 +910,7 @@ static uds_echo_server *serve_spinning(int spin_us)
     uds_echo_server_desc desc = plain_desc();
     desc.spin_us = spin_us;
     fake.calls_per_ms = 10;
-    return serve(desc);
+    return serve_with(desc);
 }
 
 /* To look into an empty queue costs as much as to accept: one that comes alone costs one call, a crowd one more. */
@@ -945,7 +918,7 @@ static void accepts_no_oftener_than_needed(void **state)
 {
     const fake_call accept_call = UDS_ECHO_HAVE_ACCEPT4 ? FAKE_accept4 : FAKE_accept;
     uds_echo_server_desc desc = plain_desc();
-    uds_echo_server *server = serve(desc);
+    uds_echo_server *server = serve_with(desc);
     int peers[6], i;
     (void)state;
     peers[0] = joined(server);

@@ -1,0 +1,177 @@
+/* Small parts: addresses, numbers, times, texts. */
+#include "harness.h"
+#include "served.h"
+
+static uds_echo_failure why;
+
+/* ---- small parts ------------------------------------------------------------------------------------------------- */
+
+/* What was taken out while events are handed over leaves a count that is too high: the search ends with the places. */
+static void the_search_ends_with_the_places(void **state)
+{
+#if !UDS_ECHO_HAVE_EPOLL
+    ue_poller p;
+    unsigned long long token;
+    assert_true(ue_poller_open(&p, 8));
+    assert_true(ue_poller_set(&p, 3, 1, 0, UE_IN));
+    p.fds[2].fd = 3; /* never in use so far */
+    p.fds[2].revents = POLLIN;
+    p.count = 1;
+    assert_false(ue_poller_next(&p, &token));
+    ue_poller_close(&p);
+#endif
+    (void)state;
+}
+
+static void long_addresses_need_the_folder(void **state)
+{
+    char path[200];
+    struct sockaddr_un address;
+    socklen_t size;
+    ue_place place;
+    (void)state;
+    memset(path, 'p', sizeof path);
+    path[0] = '/';
+    path[100] = '/';
+    path[sizeof path - 1] = '\0';
+    assert_int_equal(ue_place_split(&place, path, "", NULL), UDS_ECHO_OK);
+    assert_false(ue_address(&address, &size, &place, "")); /* no folder, no way round */
+    assert_int_equal(ue_probe(&place, ""), ENAMETOOLONG);
+    ue_fail(&why, UDS_ECHO_IN_USE, 0, "connect");
+    ue_incumbent(&place, &why);
+    assert_int_equal(why.pid, -1);
+    assert_int_equal(fake_calls_of(FAKE_socket), 0);
+}
+
+static void numbers_and_times(void **state)
+{
+    ue_file a = {1, 2}, b = {1, 3}, c = {2, 2};
+    char text[32];
+    ue_text t = {text, sizeof text, 0};
+    (void)state;
+    ue_put_number(&t, -1234567890l);
+    ue_put(&t, ' ');
+    ue_put_number(&t, 0);
+    assert_int_equal(ue_text_end(&t), 13);
+    assert_string_equal(text, "-1234567890 0");
+    assert_int_equal(ue_left(5, 5), 0);
+    assert_int_equal(ue_left(4, 5), 0);
+    assert_int_equal(ue_left(6, 5), 1);
+    assert_int_equal(ue_left(UE_NONE, 5), -1);
+    assert_int_equal(ue_left(5ll + INT_MAX, 5), INT_MAX);
+    assert_int_equal(ue_left(6ll + INT_MAX, 5), INT_MAX);
+    assert_int_equal(ue_left(5, UE_NO_CLOCK), 0);
+    assert_int_equal(ue_sooner(UE_NONE, UE_NONE), UE_NONE);
+    assert_int_equal(ue_sooner(UE_NONE, 3), 3);
+    assert_int_equal(ue_sooner(3, UE_NONE), 3);
+    assert_int_equal(ue_sooner(3, 4), 3);
+    assert_int_equal(ue_sooner(4, 3), 3);
+    assert_int_equal(ue_deadline(-1), UE_NONE);
+    assert_int_equal(ue_deadline(7), fake_now_ms() + 7);
+    fail_next(FAKE_clock_gettime, 0, 1, EINVAL);
+    assert_int_equal(ue_deadline(7), 0);
+    assert_true(ue_same_file(&a, &a));
+    assert_false(ue_same_file(&a, &b));
+    assert_false(ue_same_file(&a, &c));
+}
+
+/* Well-formed is what RFC 3629 says, and C1 controls are none. */
+static void well_formed_utf8(void **state)
+{
+    static const struct {
+        const char *bytes;
+        size_t length;
+    } cases[] = {{"\x41\x80", 0},         {"\xc1\xbf", 0},         {"\xc2\x9f", 0},         {"\xc2\xa0", 2},
+                 {"\xc3\x80", 2},         {"\xc3\x41", 0},         {"\xdf\xbf", 2},         {"\xe0\x9f\xbf", 0},
+                 {"\xe0\xa0\x80", 3},     {"\xe1\x80\x80", 3},     {"\xe1\x80\xc0", 0},     {"\xec\xbf\xbf", 3},
+                 {"\xed\x9f\xbf", 3},     {"\xed\xa0\x80", 0},     {"\xee\x80\x80", 3},     {"\xef\xbf\xbf", 3},
+                 {"\xf0\x8f\xbf\xbf", 0}, {"\xf0\x90\x80\x80", 4}, {"\xf1\x80\x80\x80", 4}, {"\xf1\x80\x80\x7f", 0},
+                 {"\xf4\x8f\xbf\xbf", 4}, {"\xf4\x90\x80\x80", 0}, {"\xf5\x80\x80\x80", 0}, {"\xff\x80\x80\x80", 0}};
+    size_t i;
+    (void)state;
+    for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        size_t size = strlen(cases[i].bytes);
+        assert_int_equal(ue_utf8((const unsigned char *)cases[i].bytes, size), cases[i].length);
+        if (cases[i].length) assert_int_equal(ue_utf8((const unsigned char *)cases[i].bytes, size - 1), 0);
+    }
+}
+
+static void explanations(void **state)
+{
+    uds_echo_failure failure;
+    char text[300], longest[400];
+    (void)state;
+    ue_fail(&failure, UDS_ECHO_OK, 0, "");
+    (void)uds_echo_explain(&failure, NULL, text, sizeof text);
+    assert_string_equal(text, "success");
+    ue_fail(&failure, UDS_ECHO_OK, 5, "call");
+    (void)uds_echo_explain(&failure, NULL, text, sizeof text);
+    assert_string_equal(text, "success");
+    ue_fail(&failure, UDS_ECHO_TIMEOUT, 0, "");
+    (void)uds_echo_explain(&failure, "p", text, sizeof text);
+    assert_string_equal(text, "\"p\": the time is up; call again, or allow more time");
+    ue_fail(&failure, UDS_ECHO_SYSTEM, 5, "read");
+    (void)uds_echo_explain(&failure, NULL, text, sizeof text);
+    assert_string_equal(text,
+                        "the system said no [read: errno 5]; look up the error number under the call that is named");
+    ue_fail(&failure, (uds_echo_error)-3, 0, "");
+    (void)uds_echo_explain(&failure, NULL, text, sizeof text);
+    assert_string_equal(text, "not an error of this library");
+    ue_fail(&failure, UDS_ECHO_ERROR_COUNT, 0, "");
+    (void)uds_echo_explain(&failure, NULL, text, sizeof text);
+    assert_string_equal(text, "not an error of this library");
+    memset(longest, 'a', sizeof longest);
+    longest[256] = '\0';
+    assert_int_equal(uds_echo_explain(NULL, longest, NULL, 0), 256 + 4 + 7);
+    longest[256] = 'a';
+    longest[257] = '\0';
+    assert_int_equal(uds_echo_explain(NULL, longest, NULL, 0), 64 + 3 + 128 + 4 + 7);
+    assert_int_equal(uds_echo_escape("a\n", 2, NULL, 7), 3);
+    assert_int_equal(uds_echo_escape("abc", 3, text, 1), 3);
+    assert_string_equal(text, "");
+    assert_int_equal(uds_echo_escape("\x1f \x7e\x7f", 4, text, sizeof text), 10);
+    assert_string_equal(text, "\\x1f ~\\x7f");
+}
+
+static void nothing_is_fine(void **state)
+{
+    uds_echo_server *server = serve(plain_desc());
+    uds_echo_stats stats;
+    uds_echo_peer peer = {1, 2, 3};
+    int id = joined(server);
+    (void)state;
+    memset(&stats, 1, sizeof stats);
+    uds_echo_server_stats(NULL, &stats);
+    assert_int_equal(stats.accepted, 0);
+    uds_echo_server_stats(server, NULL);
+    assert_int_equal(uds_echo_server_timeout(NULL), -1);
+    assert_int_equal(uds_echo_conn_id(NULL), 0);
+    assert_null(uds_echo_conn_user(NULL));
+    assert_null(uds_echo_conn_server(NULL));
+    uds_echo_conn_set_user(NULL, &peer);
+    assert_int_equal(uds_echo_conn_peer(&server->conns[0], NULL), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_conn_peer(NULL, &peer), UDS_ECHO_INVALID);
+    assert_int_equal(peer.pid, -1);
+    fail_next(FAKE_getsockopt, 0, 1, ENOBUFS);
+    peer.uid = 7;
+    assert_int_equal(uds_echo_conn_peer(&server->conns[0], &peer), UDS_ECHO_SYSTEM);
+    assert_int_equal(peer.uid, -1);
+    assert_int_equal(uds_echo_conn_peer(&server->conns[0], &peer), UDS_ECHO_OK);
+    assert_int_equal(peer.gid, 1000);
+    assert_int_equal(uds_echo_conn_send(&server->conns[0], NULL, 0), UDS_ECHO_OK);
+    fake_peer_close(id);
+    (void)uds_echo_server_close(server);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {TEST(the_search_ends_with_the_places),
+                                       TEST(long_addresses_need_the_folder),
+                                       TEST(numbers_and_times),
+                                       TEST(well_formed_utf8),
+                                       TEST(explanations),
+                                       TEST(nothing_is_fine)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

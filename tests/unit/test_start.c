@@ -1,0 +1,319 @@
+/* What a server is made of, and starts that meet what they did not expect. */
+#include "harness.h"
+#include "served.h"
+
+static uds_echo_failure why;
+
+/* ---- start ------------------------------------------------------------------------------------------------------- */
+
+static void descriptions(void **state)
+{
+    static const struct {
+        const char *field;
+        size_t offset;
+    } negative_ones[] = {{"desc.on_existing", offsetof(uds_echo_server_desc, on_existing)},
+                         {"desc.publish", offsetof(uds_echo_server_desc, publish)},
+                         {"desc.when_full", offsetof(uds_echo_server_desc, when_full)}};
+    uds_echo_server_desc desc;
+    uds_echo_server *server;
+    const int minus_two = -2;
+    size_t i;
+    int fd;
+    (void)state;
+    for (i = 0; i < sizeof negative_ones / sizeof negative_ones[0]; i++) {
+        desc = plain_desc();
+        memcpy((char *)&desc + negative_ones[i].offset, &minus_two, sizeof minus_two);
+        assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_INVALID);
+        assert_string_equal(why.call, negative_ones[i].field);
+    }
+    desc = plain_desc();
+    desc.pending_max = -2;
+    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_INVALID);
+    assert_string_equal(why.call, "desc.pending_max");
+    desc = plain_desc();
+    desc.message_max = (1l << 30) + 1;
+    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_INVALID);
+    assert_string_equal(why.call, "desc.message_max");
+    desc = plain_desc();
+    assert_int_equal(uds_echo_server_adopt(NULL, 3, &desc, &why), UDS_ECHO_INVALID);
+    assert_string_equal(why.call, "server");
+    assert_int_equal(uds_echo_server_adopt(&server, 3, NULL, &why), UDS_ECHO_INVALID);
+    assert_string_equal(why.call, "desc");
+    desc.path = NULL;
+    fd = ue_socket(SOCK_STREAM);
+    fail_next(FAKE_getsockopt, 0, 1, ENOTSOCK);
+    assert_int_equal(uds_echo_server_adopt(&server, fd, &desc, &why), UDS_ECHO_INVALID);
+    assert_string_equal(why.call, "listener");
+    fail_next(FAKE_getsockopt, 0, 1, ENOBUFS);
+    assert_int_equal(uds_echo_server_adopt(&server, fd, &desc, &why), UDS_ECHO_MEMORY);
+    assert_string_equal(why.call, "getsockopt");
+    ue_close(&fd);
+    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_INVALID);
+    assert_string_equal(why.call, "desc.path");
+}
+
+static uds_echo_error resolved(uds_echo_server *s, uds_echo_server_desc desc)
+{
+    memset(s, 0, sizeof *s);
+    s->desc = desc;
+    return ue_resolve(s, &why);
+}
+
+static void defaults(void **state)
+{
+    static uds_echo_server s;
+    uds_echo_server_desc desc;
+    (void)state;
+    memset(&desc, 0, sizeof desc);
+    assert_int_equal(resolved(&s, desc), UDS_ECHO_OK);
+    assert_int_equal(s.desc.mode, 0600);
+    assert_int_equal(s.desc.lock_ms, 1000);
+    assert_int_equal(s.desc.backlog, 4096);
+    assert_int_equal(s.conns_max, 1024);
+    assert_int_equal(s.message_max, 65536);
+    assert_int_equal(s.pending_max, (2 * 1024 + 1) * 65536);
+    assert_int_equal(s.desc.drain_ms, 5000);
+    assert_int_equal(s.desc.idle_ms, 0);
+    assert_int_equal(s.in_order, 0);
+    desc.mode = 0640;
+    desc.backlog = 7;
+    desc.lock_ms = desc.idle_ms = desc.drain_ms = -1;
+    desc.when_full = UDS_ECHO_EVICT;
+    desc.connections_max = -1;
+    desc.pending_max = -1;
+    assert_int_equal(resolved(&s, desc), UDS_ECHO_OK);
+    assert_int_equal(s.desc.mode, 0640);
+    assert_int_equal(s.desc.backlog, 7);
+    assert_int_equal(s.desc.lock_ms, 0);
+    assert_int_equal(s.desc.idle_ms, 0);
+    assert_int_equal(s.desc.drain_ms, -1);
+    assert_int_equal(s.conns_max, 64);
+    assert_int_equal(s.pending_max, (2 * 64 + 1) * 65536);
+    assert_int_equal(s.in_order, 1);
+    fake.descriptors_max = 2000000;
+    assert_int_equal(resolved(&s, desc), UDS_ECHO_OK);
+    assert_int_equal(s.conns_max, 1000000);
+    fake.descriptors_max = 0;
+    assert_int_equal(resolved(&s, desc), UDS_ECHO_OK);
+    assert_int_equal(s.conns_max, 1);
+    fail_next(FAKE_getrlimit, 0, 1, EPERM);
+    assert_int_equal(resolved(&s, desc), UDS_ECHO_DENIED);
+    assert_string_equal(why.call, "getrlimit");
+    fake.descriptors_max = 64;
+}
+
+/* With the description's own numbers a connection's buffer is what was asked for, and is left alone else. */
+/* As the manual says: one message_max without framing, three with it; and a descriptor to wait on with epoll. */
+static void what_a_server_is_made_of(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    size_t bytes[2];
+    int framed;
+    (void)state;
+    for (framed = 0; framed < 2; framed++) {
+        uds_echo_server *server;
+        desc.frame = framed ? lines : NULL;
+        server = open_server(&desc);
+        bytes[framed] = fake_live_bytes();
+        assert_int_equal(uds_echo_server_fd(server) >= 0, UDS_ECHO_HAVE_EPOLL);
+        (void)uds_echo_server_close(server);
+    }
+    assert_int_equal(bytes[1] - bytes[0], 2 * desc.message_max);
+}
+
+static void send_buffer_is_set(void **state)
+{
+    int asked;
+    (void)state;
+    for (asked = 0; asked < 2; asked++) {
+        uds_echo_server_desc desc = plain_desc();
+        uds_echo_server *server;
+        unsigned long before = fake_calls_of(FAKE_setsockopt);
+        int peer;
+        desc.send_buffer = asked ? 5000 : 0;
+        server = serve(desc);
+        peer = joined(server);
+        assert_int_equal(fake_calls_of(FAKE_setsockopt) - before, 1 + asked);
+        fake_peer_close(peer);
+        (void)uds_echo_server_close(server);
+    }
+}
+
+static void every_error_has_its_name(void **state)
+{
+    static const struct {
+        int os_error;
+        uds_echo_error error;
+    } cases[] = {{EACCES, UDS_ECHO_DENIED},        {EPERM, UDS_ECHO_DENIED},
+                 {EROFS, UDS_ECHO_DENIED},         {ENOENT, UDS_ECHO_NOT_FOUND},
+                 {ENOTDIR, UDS_ECHO_NOT_FOUND},    {ENAMETOOLONG, UDS_ECHO_PATH},
+                 {ECONNREFUSED, UDS_ECHO_REFUSED}, {EPROTOTYPE, UDS_ECHO_WRONG_TYPE},
+                 {ENOMEM, UDS_ECHO_MEMORY},        {ENOBUFS, UDS_ECHO_MEMORY},
+                 {EMFILE, UDS_ECHO_DESCRIPTORS},   {ENFILE, UDS_ECHO_DESCRIPTORS},
+                 {EPIPE, UDS_ECHO_RESET},          {ECONNRESET, UDS_ECHO_RESET},
+                 {EIO, UDS_ECHO_SYSTEM},           {0, UDS_ECHO_SYSTEM},
+                 {EAGAIN, UDS_ECHO_SYSTEM}};
+    size_t i;
+    (void)state;
+    for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(ue_error_of(cases[i].os_error), cases[i].error);
+        errno = cases[i].os_error;
+        assert_int_equal(ue_fail_os(&why, "call"), cases[i].error);
+        assert_int_equal(why.os_error, cases[i].os_error);
+        assert_string_equal(why.call, "call");
+        assert_int_equal(why.pid, -1);
+        assert_int_equal(why.uid, -1);
+    }
+    assert_true(ue_passing(EINTR));
+    assert_true(ue_passing(EAGAIN));
+    assert_false(ue_passing(EPIPE));
+}
+
+static void a_mode_that_cannot_be_widened(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    (void)state;
+    fake.umask = 077;
+    desc.mode = 0660;
+    fail_next(FAKE_fchmodat, 0, 1, EPERM);
+    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_DENIED);
+    assert_string_equal(why.call, "fchmodat");
+    assert_int_equal(fake_calls_of(FAKE_listen), 0); /* with a wrong mode nobody can ever connect */
+    assert_false(fake_exists(PATH));
+    assert_false(fake_exists(PATH "~0"));
+}
+
+static const char *litter_becomes;
+
+static int change_litter(void *user)
+{
+    (void)user;
+    if (!litter_becomes) return 0;
+    fake_remove(PATH "~0");
+    if (litter_becomes[0] == 'f') fake_put_file(PATH "~0");
+    if (litter_becomes[0] == 'l') (void)fake_put_live(PATH "~0", SOCK_STREAM, 1);
+    if (litter_becomes[0] == 's') {
+        fake_put_file("/w/takes the number");
+        fake_put_stale(PATH "~0");
+    }
+    litter_becomes = NULL;
+    return 0;
+}
+
+/* Litter that changes between the two looks is somebody's. */
+static void litter_that_lives(void **state)
+{
+    static const char *const kinds[] = {"file", "live", "stale, another one", "nothing"};
+    size_t i;
+    (void)state;
+    for (i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        uds_echo_server *server;
+        fake_reset();
+        fake_put_stale(PATH "~0");
+        litter_becomes = kinds[i];
+        fake.world = change_litter;
+        server = serve(plain_desc());
+        assert_int_equal(fake_exists(PATH "~0"), i < 3);
+        fake.world = NULL;
+        (void)uds_echo_server_close(server);
+        fake_finish();
+        assert_lawful();
+    }
+}
+
+static int replaced;
+
+static int another_stale(void *user)
+{
+    (void)user;
+    if (replaced++) return 0;
+    fake_remove(PATH);
+    fake_put_file("/w/takes the number");
+    fake_put_stale(PATH);
+    return 0;
+}
+
+/* Stale is believed when the same file is seen twice. */
+static void another_stale_file_is_looked_at_again(void **state)
+{
+    uds_echo_server *server;
+    unsigned long looks;
+    (void)state;
+    fake_put_stale(PATH);
+    replaced = 0;
+    fake.world = another_stale;
+    looks = fake_calls_of(FAKE_connect);
+    server = serve(plain_desc());
+    assert_true(replaced >= 2);
+    assert_true(fake_calls_of(FAKE_connect) - looks >= 3);
+    (void)uds_echo_server_close(server);
+}
+
+static int renames;
+
+static void steal_and_hold(fake_call what)
+{
+    if (what != FAKE_renameat2 || fake_fault_happened()) return;
+    if (renames++ == 0) {
+        fake_remove(PATH);
+        (void)fake_put_live(PATH, SOCK_STREAM, 1);
+    } else {
+        fake_fault(fake_calls(), EACCES, 0);
+    }
+}
+
+/* What came out of the exchange was another's, and putting it back fails: ours does not stay at the path. */
+static void not_even_put_back(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    (void)state;
+    if (!UDS_ECHO_HAVE_RENAMEAT2) return;
+    fake_put_stale(PATH);
+    renames = 0;
+    fake.before = steal_and_hold;
+    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_DENIED);
+    assert_string_equal(why.call, "rename");
+    assert_false(fake_exists(PATH));
+}
+
+/* The incumbent is named only where that can be found out; that it cannot changes nothing else. */
+static void an_incumbent_that_cannot_be_named(void **state)
+{
+    static const struct {
+        fake_call what;
+        int skips;
+    } cases[] = {{FAKE_socket, 1}, {FAKE_connect, 1}, {FAKE_getsockopt, 0}};
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    size_t i;
+    (void)state;
+    (void)fake_put_live(PATH, SOCK_STREAM, 1);
+    for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        fail_next(cases[i].what, cases[i].skips, 1, ENOMEM);
+        assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_IN_USE);
+        assert_int_equal(fail_times, 0);
+        assert_int_equal(why.pid, -1);
+        assert_int_equal(why.uid, -1);
+    }
+    fake.before = NULL;
+    assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_IN_USE);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {TEST(descriptions),
+                                       TEST(defaults),
+                                       TEST(what_a_server_is_made_of),
+                                       TEST(send_buffer_is_set),
+                                       TEST(every_error_has_its_name),
+                                       TEST(a_mode_that_cannot_be_widened),
+                                       TEST(litter_that_lives),
+                                       TEST(another_stale_file_is_looked_at_again),
+                                       TEST(not_even_put_back),
+                                       TEST(an_incumbent_that_cannot_be_named)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

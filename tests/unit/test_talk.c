@@ -1,0 +1,222 @@
+/* A client in trouble: peers that end, buffers that are full, calls that fail. */
+#include "harness.h"
+#include "served.h"
+
+static uds_echo_failure why;
+
+/* ---- the client -------------------------------------------------------------------------------------------------- */
+
+static int listener, peer_id;
+static const char *script;
+
+/* a accept, r read all, s say "0123456789", e half-close, c close, b say and read, C read and close, . nothing. */
+static int play(void *user)
+{
+    char bytes[512], what = *script;
+    (void)user;
+    if (!what) return 0;
+    script++;
+    if (what == 'a') peer_id = fake_peer_accept(listener);
+    if (what == 's' || what == 'b') (void)fake_peer_send(peer_id, "0123456789", 10);
+    if (what == 'r' || what == 'b' || what == 'C') (void)fake_peer_recv(peer_id, bytes, sizeof bytes);
+    if (what == 'e') (void)fake_peer_shutdown(peer_id, SHUT_WR);
+    if (what == 'c' || what == 'C') fake_peer_close(peer_id);
+    return what != '.';
+}
+
+static uds_echo_client connected(void)
+{
+    uds_echo_client_desc desc;
+    uds_echo_client client;
+    memset(&desc, 0, sizeof desc);
+    desc.path = PATH;
+    listener = fake_put_live(PATH, SOCK_STREAM, 1);
+    fake_set_mode(PATH, 0777);
+    assert_int_equal(uds_echo_client_open(&client, &desc, NULL), UDS_ECHO_OK);
+    peer_id = fake_peer_accept(listener);
+    fake.world = play;
+    script = "";
+    return client;
+}
+
+/* The peer has said all it will and is still listening: sending goes on to its end. */
+static void sending_after_the_peers_end(void **state)
+{
+    uds_echo_client client;
+    char out[100], in[10];
+    uds_echo_io io = {out, sizeof out, 0, in, sizeof in, 0};
+    (void)state;
+    memset(out, 'o', sizeof out);
+    fake.queue_bytes = 16;
+    client = connected();
+    script = "serrrrrrrr";
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 1000), UDS_ECHO_OK);
+    assert_int_equal(io.sent, 100);
+    assert_int_equal(io.got, 10);
+    uds_echo_client_close(&client);
+    fake_peer_close(peer_id);
+}
+
+/* Full, but sending still moves: that comes first, and FULL only when nothing can. */
+static void full_and_sending(void **state)
+{
+    uds_echo_client client;
+    char out[64];
+    uds_echo_io io = {out, sizeof out, 0, NULL, 0, 0};
+    (void)state;
+    memset(out, 'o', sizeof out);
+    fake.queue_bytes = 16;
+    client = connected();
+    script = "brrr";
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 1000), UDS_ECHO_FULL);
+    assert_int_equal(io.sent, 32);
+    uds_echo_client_close(&client);
+    fake_peer_close(peer_id);
+}
+
+/* It went away in mid-send: with the input full that is all there is to say; else what it said before is read first. */
+static void it_went_away(void **state)
+{
+    int full;
+    (void)state;
+    for (full = 0; full < 2; full++) {
+        uds_echo_client client;
+        char out[100], in[20];
+        uds_echo_io io = {out, sizeof out, 0, in, full ? 10 : 20, 0};
+        memset(out, 'o', sizeof out);
+        fake.queue_bytes = 16;
+        client = connected();
+        script = "sC";
+        assert_int_equal(uds_echo_client_exchange(&client, &io, 1000), full ? UDS_ECHO_RESET : UDS_ECHO_END);
+        assert_int_equal(io.got, 10);
+        uds_echo_client_close(&client);
+        fake_remove(PATH);
+        fake_peer_close(listener);
+    }
+}
+
+static void without_a_deadline(void **state)
+{
+    char reply[100];
+    uds_echo_client client;
+    uds_echo_client_desc desc;
+    uds_echo_io io = {"message", 7, 0, reply, 30, 0};
+    size_t n;
+    int i, waiting[5];
+    (void)state;
+    client = connected();
+    script = "sss";
+    assert_int_equal(uds_echo_client_exchange(&client, &io, -1), UDS_ECHO_OK);
+    uds_echo_client_close(&client);
+    fake_peer_close(peer_id);
+    script = "arsec";
+    assert_int_equal(uds_echo_call(PATH, "hello", 5, reply, sizeof reply, &n, -1, &why), UDS_ECHO_OK);
+    assert_int_equal(n, 10);
+    for (i = 0; i < 5; i++) waiting[i] = fake_peer_connect(PATH);
+    memset(&desc, 0, sizeof desc);
+    desc.path = PATH;
+    desc.timeout_ms = -1;
+    script = ".........................aaaaaa";
+    assert_int_equal(uds_echo_client_open(&client, &desc, NULL), UDS_ECHO_OK);
+    uds_echo_client_close(&client);
+    for (i = 0; i < 5; i++) fake_peer_close(waiting[i]);
+}
+
+static void clients_that_are_wrong(void **state)
+{
+    static const uds_echo_io bad[] = {
+        {"x", 1, 2, NULL, 0, 0}, {"x", 1, 0, NULL, 0, 1}, {NULL, 1, 0, NULL, 0, 0}, {"x", 1, 0, NULL, 1, 0}};
+    uds_echo_client client = connected(), closed = client;
+    uds_echo_client_desc desc;
+    uds_echo_io io = {"x", 1, 0, NULL, 0, 0};
+    char reply[4];
+    size_t i, n = 9;
+    (void)state;
+    for (i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        io = bad[i];
+        assert_int_equal(uds_echo_client_exchange(&client, &io, 0), UDS_ECHO_INVALID);
+    }
+    io = bad[0];
+    io.sent = 0;
+    closed.fd = -1;
+    assert_int_equal(uds_echo_client_exchange(&closed, &io, 0), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_client_exchange(&client, NULL, 0), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_client_finish(&closed), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_client_fd(NULL), -1);
+    assert_int_equal(uds_echo_client_fd(&client), client.fd);
+    assert_int_equal(uds_echo_call(PATH, NULL, 1, reply, 4, &n, 5, &why), UDS_ECHO_INVALID);
+    assert_string_equal(why.call, "msg");
+    assert_int_equal(n, 0);
+    assert_int_equal(uds_echo_call(PATH, "x", 1, NULL, 4, &n, 5, &why), UDS_ECHO_INVALID);
+    assert_string_equal(why.call, "reply");
+    assert_int_equal(uds_echo_call(PATH, "x", 1, reply, 4, &n, -2, &why), UDS_ECHO_INVALID);
+    assert_string_equal(why.call, "timeout_ms");
+    memset(&desc, 0, sizeof desc);
+    desc.path = PATH;
+    desc.trust = (uds_echo_trust)-1;
+    assert_int_equal(uds_echo_client_open(&closed, &desc, &why), UDS_ECHO_INVALID);
+    assert_string_equal(why.call, "desc.trust");
+    desc.trust = (uds_echo_trust)3;
+    assert_int_equal(uds_echo_client_open(&closed, &desc, &why), UDS_ECHO_INVALID);
+    desc.trust = UDS_ECHO_TRUST_UID;
+    desc.uid = 31;
+    assert_int_equal(uds_echo_client_open(&closed, &desc, NULL), UDS_ECHO_UNTRUSTED);
+    fail_next(FAKE_getsockopt, 0, 1, ENOBUFS);
+    assert_int_equal(uds_echo_client_open(&closed, &desc, &why), UDS_ECHO_MEMORY);
+    assert_string_equal(why.call, "getsockopt");
+    uds_echo_client_close(&client);
+    fake_peer_close(peer_id);
+}
+
+/* What fails in mid-talk is told by its own name, and want of memory with the system's number. */
+static void a_talk_that_fails(void **state)
+{
+    uds_echo_client client = connected();
+    char reply[8];
+    (void)state;
+    fail_next(FAKE_shutdown, 0, 1, ENOBUFS);
+    assert_int_equal(uds_echo_client_finish(&client), UDS_ECHO_MEMORY);
+    fail_next(FAKE_shutdown, 0, 1, ENOTCONN);
+    assert_int_equal(uds_echo_client_finish(&client), UDS_ECHO_RESET);
+    assert_int_equal(uds_echo_client_finish(&client), UDS_ECHO_OK);
+    uds_echo_client_close(&client);
+    fake_peer_close(peer_id);
+    fail_next(FAKE_send, 0, 1, ENOBUFS);
+    assert_int_equal(uds_echo_call(PATH, "x", 1, reply, sizeof reply, NULL, 1000, &why), UDS_ECHO_MEMORY);
+    assert_int_equal(why.os_error, ENOBUFS);
+    assert_string_equal(why.call, "exchange");
+}
+
+/* A path that fits no address is reached through its folder, and the folder is closed again. */
+static void a_long_way_to_the_server(void **state)
+{
+    char folder[120], path[130], reply[16];
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    size_t n;
+    (void)state;
+    memset(folder, 'd', sizeof folder);
+    memcpy(folder, "/w/", 3);
+    folder[sizeof folder - 1] = '\0';
+    fake_put_dir(folder);
+    (void)snprintf(path, sizeof path, "%s/sock", folder);
+    desc.path = path;
+    server = serve(desc);
+    fake.world = step_server;
+    fake.user = server;
+    assert_int_equal(uds_echo_call(path, "hello", 5, reply, sizeof reply, &n, 1000, &why), UDS_ECHO_OK);
+    assert_int_equal(n, 5);
+    fake.world = NULL;
+    (void)uds_echo_server_close(server);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(sending_after_the_peers_end), TEST(full_and_sending),       TEST(it_went_away),
+        TEST(without_a_deadline),          TEST(clients_that_are_wrong), TEST(a_talk_that_fails),
+        TEST(a_long_way_to_the_server)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
