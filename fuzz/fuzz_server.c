@@ -6,7 +6,7 @@
  */
 #include "fuzz.h"
 
-enum { CONFIG = 8, PEERS = 6, KEPT = 4096, DEBTS = 8, FAULTS = 512 };
+enum { CONFIG = 8, PEERS = 6, CROWD = 40, ACCEPTS_MAX = 32, KEPT = 4096, DEBTS = 8, FAULTS = 512 };
 
 /* The other side of a connection, and what the oracle knows of it. */
 typedef struct peer {
@@ -22,7 +22,7 @@ typedef struct peer {
 static peer peers[PEERS];
 static uds_echo_id ids[PEERS], debts[DEBTS];
 static unsigned long faults[FAULTS]; /* numbers of the calls that were to fail */
-static int fault_count, debt_count, next_peer;
+static int fault_count, debt_count, next_peer, crowds;
 static unsigned char seed;
 static uds_echo_server *server;
 
@@ -180,6 +180,18 @@ static void leave(peer *p)
     p->id = -1;
 }
 
+/* Strangers who call all at once and are gone again before anybody answers: once a run, for they take time. */
+static void crowd(void)
+{
+    int i;
+    if (crowds++) return;
+    fake.peer_pid = 1;
+    for (i = 0; i < CROWD; i++) {
+        int id = fake_peer_connect(PATH);
+        if (id >= 0) fake_peer_close(id);
+    }
+}
+
 /* ---- a run --------------------------------------------------------------------------------------------------------------- */
 
 static void lawful(void)
@@ -191,13 +203,25 @@ static void lawful(void)
     CHECK(stats.pending <= server->pending_max, "more is held than pending_max");
 }
 
+/* Law 5: however many there are, a step lets in no more than so many: 16, and as many again where the path just went. */
+static uds_echo_error step(void)
+{
+    uds_echo_stats before, now;
+    uds_echo_error error;
+    uds_echo_server_stats(server, &before);
+    error = uds_echo_server_step(server, 0);
+    uds_echo_server_stats(server, &now);
+    CHECK(now.accepted - before.accepted <= ACCEPTS_MAX, "a step that does nothing but accept");
+    return error;
+}
+
 static void act(unsigned char what, unsigned char with)
 {
     peer *p = &peers[with % PEERS];
     switch (what % 16) {
     case 0:
     case 1:
-    case 2: (void)uds_echo_server_step(server, 0); break;
+    case 2: (void)step(); break;
     case 3: dial(); break;
     case 4:
     case 5: speak(p, with % 61 + 1u); break;
@@ -209,6 +233,7 @@ static void act(unsigned char what, unsigned char with)
         break;
     case 9:
         if (with & 128) leave(p);
+        else if (with > 120) crowd();
         break;
     case 10: pay(with); break;
     case 11: push(uds_echo_server_find(server, ids[with % PEERS]), with % 64u); break;
@@ -272,7 +297,7 @@ static void finish(void)
             uds_echo_server_stop(server, UDS_ECHO_DRAIN);
         }
         while (debt_count) pay(0);
-        error = (int)uds_echo_server_step(server, 0);
+        error = (int)step();
         uds_echo_server_stats(server, &now);
         moved =
             now.accepted != before.accepted || now.bytes_in != before.bytes_in || now.connections != before.connections;
@@ -319,7 +344,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(ids, 0, sizeof ids);
     memset(peers, 0, sizeof peers);
     for (i = 0; i < PEERS; i++) peers[i].id = -1;
-    fault_count = debt_count = next_peer = 0;
+    fault_count = debt_count = next_peer = crowds = 0;
     seed = data[6];
     desc = describe(data);
     if (uds_echo_server_open(&server, &desc, NULL)) abort();

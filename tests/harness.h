@@ -44,6 +44,7 @@ MAY_BE_UNUSED static int teardown(void **state)
     (void)state;
     fake_finish();
     assert_lawful();
+    fake_reset();
     return 0;
 }
 
