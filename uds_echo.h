@@ -9,18 +9,22 @@ DO THIS
        #include "uds_echo.h"
 
    and a plain #include "uds_echo.h" wherever else you need it. It uses nothing but the system: no library to link,
-   no build step. C99 and later, C++11 and later. Linux.
+   no build step. C99 and later, C++11 and later. Linux. With -std=c99 and the like it comes before every header of
+   libc, or behind a #define of _GNU_SOURCE that does.
 
 A SERVER IN ONE CALL
-       uds_echo_server_desc desc = {0};          // zero means default, everywhere
+       uds_echo_server_desc desc = {0};          // zero means default, in every description; C++: = {}
        desc.path = "/run/app/echo.sock";
        uds_echo_failure why;
        if (uds_echo_serve(&desc, &why)) { ... }  // returns when it was stopped, or could not start
 
    A failure explains itself: uds_echo_explain(&why, desc.path, text, sizeof text) writes a sentence that names the
-   cause and what to do about it. To stop a server, keep the pointer that desc.on_ready gets and call
-   uds_echo_server_stop() from any thread or from a signal handler; in desc.on_end set your pointer to NULL, for the
-   server is freed next (stopping NULL does nothing).
+   cause and what to do about it.
+
+   To stop a server, keep the pointer that desc.on_ready gets until desc.on_end, which sets it to NULL, for the server
+   is freed next; hand it to uds_echo_server_stop(). A signal handler also sets a flag, and on_ready asks for that: the
+   signal may come first. (Other threads block the signal, so that it cannot run beside on_end.) Other threads stop and
+   wake while they hold a mutex that on_ready and on_end take, too.
 
 A CLIENT IN ONE CALL
        char reply[4096];
@@ -88,9 +92,9 @@ LATENCY
 
 THREADS, SIGNALS, FORK
    A server belongs to one thread at a time. uds_echo_server_stop() and uds_echo_server_wake() may be called from any
-   thread and from a signal handler; nothing else may. No function installs a signal handler or needs SIGPIPE ignored.
-   N cores are N servers on N threads that share a listener (desc.share_with). A client belongs to one thread at a time;
-   any number of servers and clients may live in a process.
+   thread and from a signal handler, until on_end; nothing else may. No function installs a signal handler or needs
+   SIGPIPE ignored. N cores are N servers on N threads that share a listener (desc.share_with). A client belongs to one
+   thread at a time; any number of servers and clients may live in a process.
    After fork() the child owns nothing: there stop and wake do nothing, run and step return UDS_ECHO_FORKED, and
    uds_echo_server_close() only closes the child's copies of the descriptors. Call it there soon, since a copy keeps a
    connection open; exec() closes all of them. A child that was forked in a callback must exec() or _exit().
@@ -128,14 +132,14 @@ LICENCE
 #define UDS_ECHO_ERRORS(X)                                                                                             \
     X(OK, "success", "nothing to do")                                                                                  \
     X(INVALID, "an argument is missing or out of range", "correct the one that is named")                              \
-    X(PATH, "the path is empty or too long", "use a shorter one")                                                      \
+    X(PATH, "the path is empty, ends in a slash or is too long", "correct it, or use a shorter one")                   \
     X(NOT_FOUND, "there is no such file or folder", "start the server, or create the folder")                          \
     X(DENIED, "permission was denied", "check owner and mode of the socket and of its folder")                         \
     X(NOT_SOCKET, "something that is not a socket is there", "it was left alone: remove it, or choose another path")   \
     X(IN_USE, "a live server is there", "stop it, or choose another path")                                             \
     X(EXISTS, "a stale socket is there", "remove it, or let on_existing be UDS_ECHO_RECOVER")                          \
     X(BUSY, "others are starting there, or hold the folder's lock", "try again, or use a folder of your own")          \
-    X(REFUSED, "nobody listens there", "start the server")                                                             \
+    X(REFUSED, "nobody listens there, or it is no socket", "start the server")                                         \
     X(WRONG_TYPE, "the socket there is of another type", "connect with that type, or choose another path")             \
     X(UNTRUSTED, "the server runs as another user than required", "find out who took the path before you go on")       \
     X(MEMORY, "memory ran out", "free some, or lower the limits")                                                      \
@@ -144,7 +148,7 @@ LICENCE
     X(UNSUPPORTED, "this system cannot do that", "see PLATFORMS in uds_echo.h")                                        \
     X(REENTRANT, "called from one of this server's own callbacks", "call it after the callback returned")              \
     X(FORKED, "this process is not the one that opened the server", "open a new server after fork()")                  \
-    X(STOPPED, "the server was stopped", "nothing to do")                                                              \
+    X(STOPPED, "the server was stopped", "nothing to do; to share, take one that runs")                                \
     X(TIMEOUT, "the time is up", "call again, or allow more time")                                                     \
     X(END, "the peer ended before everything was said", "use what came; look at the peer for the reason")              \
     X(RESET, "the peer went away", "use what came; connect again")                                                     \
@@ -195,25 +199,25 @@ typedef struct uds_echo_message {
 typedef enum uds_echo_verdict {
     UDS_ECHO_REPLY,  /* the message, as it now is, is the answer: doing nothing is echo */
     UDS_ECHO_SILENT, /* no answer */
-    UDS_ECHO_LATER,  /* one answer is owed: the next uds_echo_conn_send() pays it. Until then this connection is neither
-                        read nor handled further, half-close and drain wait for it, and it keeps its place even if
-                        the peer left */
+    UDS_ECHO_LATER,  /* one answer is owed: the next uds_echo_conn_send() pays it, so push nothing else meanwhile. Until
+                        then this connection is neither read nor handled further, half-close and drain wait for it,
+                        and it keeps its place even if the peer left */
     UDS_ECHO_CLOSE   /* REPLY, then end the connection so that the peer can read all of it; size 0: without a word */
 } uds_echo_verdict;
 
 /* What to do about a socket file that nobody is bound to. Anything else at the path always refuses the start. */
 typedef enum uds_echo_existing { UDS_ECHO_RECOVER, UDS_ECHO_REFUSE } uds_echo_existing;
 
-/* How the path comes to be. ATOMIC: it appears when connections are accepted. DIRECT: bind() in place, then listen().
-   */
+/* How the path comes to be. ATOMIC: it appears when connections are accepted. DIRECT: bind() in place, then listen. */
 typedef enum uds_echo_publish { UDS_ECHO_ATOMIC, UDS_ECHO_DIRECT } uds_echo_publish;
 
 /* At connections_max. REST: leave new ones queued in the kernel until one ends. EVICT: cut the idlest with
    UDS_ECHO_EVICTED. */
 typedef enum uds_echo_full { UDS_ECHO_REST, UDS_ECHO_EVICT } uds_echo_full;
 
-/* DRAIN: accept what is queued (unless others hold the listener too: it is left to them), answer what was received,
-   then end. NOW: cut everything. The stronger of two wins. */
+/* DRAIN: accept what is queued, answer what was received, then end. A queue that others may hold too, for the listener
+   is shared or adopted, is left to them; if nobody does, its end resets it. NOW: cut everything. The stronger of two
+   wins. */
 typedef enum uds_echo_stop { UDS_ECHO_DRAIN, UDS_ECHO_NOW } uds_echo_stop;
 
 /* For on_log: NOTE is for the curious, PROBLEM wants somebody's attention. */
@@ -229,9 +233,9 @@ typedef struct uds_echo_server_desc {
     uds_echo_publish publish;      /* 0: UDS_ECHO_ATOMIC */
     int lock_ms;                 /* wait for the folder's lock, which replacing a stale file needs; 0: 1,000; -1: not */
     int backlog;                 /* queued by the kernel, see listen(2); 0: 4,096; net.core.somaxconn caps it */
-    uds_echo_server *share_with; /* accept from its listener, path NULL; open all that share before one of them runs.
-                                    One that holds an eighth more than its share leaves a new connection to the others
-                                    for 1 ms */
+    uds_echo_server *share_with; /* accept from its listener: path is NULL, and all above is its. Open all that share
+                                    before one of them runs; stop each; the path goes with the last. One that holds an
+                                    eighth more than its share leaves a new connection to the others for 1 ms */
 
     /* Limits. */
     int connections_max;     /* 0: 1,024; -1: as many as RLIMIT_NOFILE allows, at most 1,000,000 */
@@ -242,14 +246,15 @@ typedef struct uds_echo_server_desc {
                                 nothing more is read from anybody: set it lower only together with idle_ms */
     int send_buffer;         /* SO_SNDBUF of each connection in bytes, see socket(7); 0: the system's */
     int idle_ms;             /* cut a connection when no byte moved so long, unless an answer is owed; 0 or -1: never */
-    int drain_ms;            /* DRAIN cuts what is left after this long; 0: 5,000; -1: never */
+    int drain_ms;            /* DRAIN cuts what is left after this long (UDS_ECHO_STOPPED); 0: 5,000; -1: never */
     int spin_us;             /* busy-poll: ask for events so many microseconds before sleeping, see LATENCY; at most
                                 1,000,000; 0 or -1: none */
 
     /* What to do. All run on the server's thread, inside open, step, run or close. From within, call for this server
        only conn_*, find, stop, wake, stats, fd and timeout; the others return UDS_ECHO_REENTRANT. */
-    /* The length of the first whole message; 0, or more than size: it is not whole yet. NULL: chunks as they come. A
-       message longer than message_max ends the connection with UDS_ECHO_TOO_LONG. It may call nothing of this file. */
+    /* The length in bytes of the first message, from bytes[0] on; 0, or more than size: it is not whole yet. More than
+       message_max ends the connection with UDS_ECHO_TOO_LONG at once, whatever has come: say so, too, of what can never
+       be a message. NULL: chunks as they come. It may call nothing of this file. */
     size_t (*frame)(const unsigned char *bytes, size_t size, void *user);
     uds_echo_verdict (*on_message)(uds_echo_conn *conn, uds_echo_message *message, void *user); /* NULL: echo */
     void (*on_ready)(uds_echo_server *server, void *user); /* once, when the path can be connected to */
@@ -296,9 +301,10 @@ UDS_ECHO_DEF uds_echo_error uds_echo_server_open(uds_echo_server **server, const
                                                  uds_echo_failure *failure);
 
 /* The same over a listening socket that somebody else made (socket activation); desc->path and share_with are NULL.
-   It is verified to be a listening AF_UNIX stream socket and made nonblocking and close-on-exec. On success the server
-   owns the descriptor and closes it at the end; it never unlinks, re-modes, re-listens or shuts it down, so that other
-   holders go on. On failure it is still the caller's. Does not block.
+   It is verified to be a listening AF_UNIX stream socket and made nonblocking, which all who hold it will see
+   (fcntl(2)), and close-on-exec. On success the server owns the descriptor and closes it at the end; it never unlinks,
+   re-modes, re-listens or shuts it down, so that other holders go on. On failure it is still the caller's. Does not
+   block.
    UDS_ECHO_INVALID, WRONG_TYPE, MEMORY, DESCRIPTORS, SYSTEM. */
 UDS_ECHO_DEF uds_echo_error uds_echo_server_adopt(uds_echo_server **server, int listener,
                                                   const uds_echo_server_desc *desc, uds_echo_failure *failure);
@@ -354,7 +360,8 @@ UDS_ECHO_DEF void uds_echo_conn_close(uds_echo_conn *conn);
 
 UDS_ECHO_DEF uds_echo_id uds_echo_conn_id(const uds_echo_conn *conn);
 
-/* A pointer of yours for each connection, NULL at first; on_close is the place to free what it points to. */
+/* A pointer of yours for each connection, NULL at first; on_close is the place to free what it points to. (It is not
+   called for what on_open refuses.) */
 UDS_ECHO_DEF void uds_echo_conn_set_user(uds_echo_conn *conn, void *user);
 UDS_ECHO_DEF void *uds_echo_conn_user(const uds_echo_conn *conn);
 
@@ -381,8 +388,9 @@ typedef struct uds_echo_client_desc {
     int spin_us;          /* busy-poll before each wait of an exchange, see LATENCY; at most 1,000,000; 0 or -1: none */
 } uds_echo_client_desc;
 
-/* A client. Yours to place; set by uds_echo_client_open(), not to be changed by hand. */
+/* A client. Yours to place; set by uds_echo_client_open(), not to be changed by hand. Zeroed: one that is not open. */
 typedef struct uds_echo_client {
+    int is_open;
     int fd;
     int finished; /* half-closed by us */
     int ended;    /* 1: the peer's end was read; 2: it went away */
@@ -400,9 +408,10 @@ typedef struct uds_echo_io {
 } uds_echo_io;
 
 /* Connects, sends size bytes of msg, half-closes, reads the answer to its end into reply; *got (NULL is fine) is how
-   much came, also on failure. timeout_ms is for all of it; -1: no limit. Blocks for that long at most. Needs no
-   SIGPIPE care. Those of uds_echo_client_open(), and UDS_ECHO_TIMEOUT, TRUNCATED (the answer is longer than
-   capacity), END (the peer stopped reading before it had all of msg), RESET. */
+   much came, also on failure. timeout_ms is for all of it; -1: no limit; 0 waits for nothing. Blocks for that long at
+   most. Needs no SIGPIPE care. UDS_ECHO_OK: all was sent, and the peer ended in order; one that threw the message away
+   may look like that too, so look at the answer. Those of uds_echo_client_open(), and UDS_ECHO_TIMEOUT, TRUNCATED (the
+   answer is longer than capacity), END (the peer stopped reading before it had all of msg), RESET. */
 UDS_ECHO_DEF uds_echo_error uds_echo_call(const char *path, const void *msg, size_t size, void *reply, size_t capacity,
                                           size_t *got, int timeout_ms, uds_echo_failure *failure);
 
@@ -413,9 +422,9 @@ UDS_ECHO_DEF uds_echo_error uds_echo_client_open(uds_echo_client *client, const 
 
 /* Sends out[sent .. out_size) and receives in[got .. in_size) at the same time, so that neither side can wait for the
    other. out NULL: only receive. in NULL: only send. Blocks at most timeout_ms (0: not at all; -1: no limit).
-   UDS_ECHO_OK: both are complete. END: the peer ended first; in[0 .. got) is what came. FULL: in is full (or NULL),
-   more has come, and the socket takes no more now: make room, for the peer may wait for that. TIMEOUT: call again.
-   RESET: the peer went away; what came is kept.
+   UDS_ECHO_OK: all is sent and in is full. END: the peer ended first; in[0 .. got) is what came. FULL: in is full (or
+   NULL), more has come, and the socket takes no more now: make room, for the peer may wait for that. TIMEOUT: call
+   again. RESET: the peer went away; what came is kept.
    INVALID: NULL, or sent or got past the size. MEMORY, SYSTEM: the reason is in errno. */
 UDS_ECHO_DEF uds_echo_error uds_echo_client_exchange(uds_echo_client *client, uds_echo_io *io, int timeout_ms);
 
@@ -423,10 +432,10 @@ UDS_ECHO_DEF uds_echo_error uds_echo_client_exchange(uds_echo_client *client, ud
    INVALID, RESET, SYSTEM. */
 UDS_ECHO_DEF uds_echo_error uds_echo_client_finish(uds_echo_client *client);
 
-/* The nonblocking descriptor, for your own loop; -1: not open. */
+/* The nonblocking descriptor, for your own loop: POLLIN, and POLLOUT while sent < out_size. -1: not open. */
 UDS_ECHO_DEF int uds_echo_client_fd(const uds_echo_client *client);
 
-/* Closes. NULL, one that failed to open, and one that is closed are fine. */
+/* Closes. NULL, a zeroed one, one that failed to open, and one that is closed are fine. */
 UDS_ECHO_DEF void uds_echo_client_close(uds_echo_client *client);
 
 /* Writes the sentence that explains a failure, with path (NULL: none; a long one shortened) in it, escaped, ended by
@@ -1547,6 +1556,7 @@ static int ue_count(int *count, int change)
    the poller to the function of the state. */
 enum { UE_FREE, UE_READING, UE_SENDING, UE_WAITING, UE_STARVED, UE_DISCARDING };
 enum { UE_READS = 16, UE_ACCEPTS = 16 }; /* of one connection, of one listener, at most so many a step */
+enum { UE_LARGE = 65536 };               /* a read of so many bytes is the last of its step: it pays for a wait */
 enum { UE_REST_MS = 100 };               /* until accepting is tried again after want of descriptors or memory */
 enum { UE_GRACE_MS = 2 };                /* accepting goes on so long after the path is gone */
 enum { UE_RETIRE_MS = 200 };             /* a drain tries so long to get the lock for taking it away */
@@ -1995,7 +2005,8 @@ static void ue_conn_read(uds_echo_conn *c)
         } else if (used < (size_t)n && !c->closing && !ue_keep_in(c, bytes + used, (size_t)n - used)) {
             ue_break(c, UDS_ECHO_MEMORY);
         }
-    } while ((size_t)n == s->message_max - have && ++reads < UE_READS && ue_takes_input(c) && ue_has_room(s));
+    } while ((size_t)n == s->message_max - have && n < UE_LARGE && ++reads < UE_READS && ue_takes_input(c) &&
+             ue_has_room(s));
     ue_conn_settle(c);
 }
 
@@ -2765,6 +2776,7 @@ UDS_ECHO_DEF uds_echo_error uds_echo_client_open(uds_echo_client *client, const 
     if (!error) error = ue_trust(client->fd, desc, failure);
     ue_close(&place.dir);
     if (error) ue_close(&client->fd);
+    client->is_open = !error;
     return error;
 }
 
@@ -2869,7 +2881,7 @@ static uds_echo_error ue_talk_run(ue_talk *t, int timeout_ms)
 UDS_ECHO_DEF uds_echo_error uds_echo_client_exchange(uds_echo_client *client, uds_echo_io *io, int timeout_ms)
 {
     ue_talk t;
-    if (!client || client->fd < 0 || !io || timeout_ms < -1) return UDS_ECHO_INVALID;
+    if (!client || !client->is_open || !io || timeout_ms < -1) return UDS_ECHO_INVALID;
     if (io->sent > io->out_size || io->got > io->in_size) return UDS_ECHO_INVALID;
     if ((!io->out && io->out_size) || (!io->in && io->in_size)) return UDS_ECHO_INVALID;
     if (client->finished && io->sent < io->out_size) return UDS_ECHO_INVALID;
@@ -2881,7 +2893,7 @@ UDS_ECHO_DEF uds_echo_error uds_echo_client_exchange(uds_echo_client *client, ud
 
 UDS_ECHO_DEF uds_echo_error uds_echo_client_finish(uds_echo_client *client)
 {
-    if (!client || client->fd < 0) return UDS_ECHO_INVALID;
+    if (!client || !client->is_open) return UDS_ECHO_INVALID;
     if (client->finished) return UDS_ECHO_OK;
     if (UDS_ECHO_SYS(shutdown)(client->fd, SHUT_WR)) return errno == ENOTCONN ? UDS_ECHO_RESET : ue_error_of(errno);
     client->finished = 1;
@@ -2890,12 +2902,14 @@ UDS_ECHO_DEF uds_echo_error uds_echo_client_finish(uds_echo_client *client)
 
 UDS_ECHO_DEF int uds_echo_client_fd(const uds_echo_client *client)
 {
-    return client ? client->fd : -1;
+    return client && client->is_open ? client->fd : -1;
 }
 
 UDS_ECHO_DEF void uds_echo_client_close(uds_echo_client *client)
 {
-    if (client) ue_close(&client->fd);
+    if (!client || !client->is_open) return;
+    client->is_open = 0;
+    ue_close(&client->fd);
 }
 
 UDS_ECHO_DEF uds_echo_error uds_echo_call(const char *path, const void *msg, size_t size, void *reply, size_t capacity,

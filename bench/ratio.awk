@@ -1,5 +1,6 @@
 # ratio.awk: from the figures that compare.sh keeps, the ratio of one server to another: the median over the rounds that
-# both have, the least, the greatest, and how many rounds these were. Prints nothing where there is none.
+# both have, the least, the greatest, how many rounds these were, and the two between which the median of endlessly many
+# would lie with 99 % confidence (the signs of the differences are binomial). Prints nothing where there is no round.
 #
 #     awk -v work=c64 -v ours=ours -v theirs=floor -v what=rate -f bench/ratio.awk raw.tsv
 
@@ -15,5 +16,9 @@ END {
         for (j = n++; j > 0 && list[j] > x; j--) list[j + 1] = list[j]
         list[j + 1] = x
     }
-    if (n) printf "%.3f %.3f %.3f %d\n", n % 2 ? list[(n + 1) / 2] : (list[n / 2] + list[n / 2 + 1]) / 2, list[1], list[n], n
+    if (!n) exit
+    median = n % 2 ? list[(n + 1) / 2] : (list[n / 2] + list[n / 2 + 1]) / 2
+    low = int((n + 1) / 2 - 2.576 * sqrt(n) / 2)
+    if (low < 1) low = 1
+    printf "%.3f %.3f %.3f %d %.3f %.3f\n", median, list[1], list[n], n, list[low], list[n + 1 - low]
 }

@@ -138,7 +138,9 @@ static void clients_that_are_wrong(void **state)
     }
     io = bad[0];
     io.sent = 0;
-    closed.fd = -1;
+    memset(&closed, 0, sizeof closed); /* its descriptor is 0, which is not its own */
+    uds_echo_client_close(&closed);
+    assert_int_equal(uds_echo_client_fd(&closed), -1);
     assert_int_equal(uds_echo_client_exchange(&closed, &io, 0), UDS_ECHO_INVALID);
     assert_int_equal(uds_echo_client_exchange(&client, NULL, 0), UDS_ECHO_INVALID);
     assert_int_equal(uds_echo_client_finish(&closed), UDS_ECHO_INVALID);

@@ -361,6 +361,32 @@ static void a_step_is_bounded(void **state)
     (void)uds_echo_server_close(server);
 }
 
+/* What fills a large buffer is one read of the step: the others are looked at before more of it. */
+static void a_large_read_is_the_last(void **state)
+{
+    static char flood[2 * 65536];
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    long sizes[] = {65536, 65535};
+    int peer, i;
+    (void)state;
+    memset(flood, 'f', sizeof flood);
+    fake.queue_bytes = sizeof flood;
+    for (i = 0; i < 2; i++) {
+        desc.message_max = sizes[i];
+        server = serve(desc);
+        peer = joined(server);
+        assert_int_equal(fake_peer_send(peer, flood, sizeof flood), sizeof flood);
+        assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
+        assert_int_equal(stats_of(server).bytes_in, i == 0 ? 65536 : sizeof flood);
+        settle(server);
+        assert_int_equal(stats_of(server).bytes_out, sizeof flood);
+        fake_peer_close(peer);
+        settle(server);
+        closed_for(server, UDS_ECHO_RESET);
+    }
+}
+
 /* A connection that is being discarded is listed, shut and resumed like any other, and stays what it is. */
 static void discarding_is_left_alone(void **state)
 {
@@ -882,6 +908,7 @@ int main(void)
                                        TEST(a_push_that_breaks),
                                        TEST(a_negative_verdict),
                                        TEST(a_step_is_bounded),
+                                       TEST(a_large_read_is_the_last),
                                        TEST(discarding_is_left_alone),
                                        TEST(discarding_is_interrupted),
                                        TEST(what_cannot_be_watched_is_closed),
