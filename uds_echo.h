@@ -235,7 +235,8 @@ typedef struct uds_echo_server_desc {
     int backlog;                 /* queued by the kernel, see listen(2); 0: 4,096; net.core.somaxconn caps it */
     uds_echo_server *share_with; /* accept from its listener: path is NULL, and all above is its. Open all that share
                                     before one of them runs; stop each; the path goes with the last. One that holds an
-                                    eighth more than its share leaves a new connection to the others for 1 ms */
+                                    eighth more than its share leaves new ones to the others for 1 ms at a time: give
+                                    all the same connections_max */
 
     /* Limits. */
     int connections_max;     /* 0: 1,024; -1: as many as RLIMIT_NOFILE allows, at most 1,000,000 */
@@ -294,9 +295,11 @@ UDS_ECHO_DEF uds_echo_error uds_echo_serve(const uds_echo_server_desc *desc, uds
 
 /* Opens a server that listens on desc->path, or on the listener of desc->share_with; *server is NULL on failure.
    A stale socket file is replaced; a live server, and anything that is not a socket, is left alone.
-   Blocks at most lock_ms, and only over a stale file whose folder somebody else has locked.
+   Blocks only over a stale file whose folder somebody else has locked, or where others have all of the temporary names:
+   lock_ms, and some 10 ms of looking twice.
    UDS_ECHO_INVALID (failure->call names the field), PATH, NOT_FOUND, DENIED, NOT_SOCKET, IN_USE, EXISTS, BUSY, MEMORY,
-   DESCRIPTORS, SYSTEM; for share_with STOPPED, and UNSUPPORTED where the compiler has no atomics. */
+   DESCRIPTORS, SYSTEM, UNSUPPORTED (the file system knows no modes); for share_with STOPPED, FORKED, and UNSUPPORTED
+   where the compiler has no atomics. */
 UDS_ECHO_DEF uds_echo_error uds_echo_server_open(uds_echo_server **server, const uds_echo_server_desc *desc,
                                                  uds_echo_failure *failure);
 
@@ -505,8 +508,7 @@ UDS_ECHO_DEF size_t uds_echo_escape(const void *bytes, size_t size, char *text, 
 #ifndef UDS_ECHO_HAVE_ACCEPT4
 #define UDS_ECHO_HAVE_ACCEPT4 1
 #endif
-/* renameat2(2): in glibc since 2.28. 0: link(2) for a fresh path, rename(2) under the folder's lock over a stale one.
-   */
+/* renameat2(2): in glibc since 2.28. 0: link(2) to a fresh path, rename(2) under the folder's lock over a stale one. */
 #ifndef UDS_ECHO_HAVE_RENAMEAT2
 #ifdef __GLIBC_PREREQ
 #define UDS_ECHO_HAVE_RENAMEAT2 __GLIBC_PREREQ(2, 28)
@@ -534,6 +536,11 @@ UDS_ECHO_DEF size_t uds_echo_escape(const void *bytes, size_t size, char *text, 
 #include <sys/eventfd.h>
 #endif
 #define UE_EPOLLEXCLUSIVE (1u << 28) /* epoll_ctl(2), since Linux 4.5 */
+#ifdef POLLRDHUP
+#define UE_POLLRDHUP POLLRDHUP
+#else
+#define UE_POLLRDHUP 0x2000 /* poll(2), since Linux 2.6.17; declared only with _GNU_SOURCE */
+#endif
 #ifdef O_PATH
 #define UE_O_PATH O_PATH
 #else
@@ -1101,6 +1108,7 @@ typedef struct ue_claim {
     ue_file file;           /* its file, by lstat: fstat of a socket tells another inode */
     char suffix[3];         /* of the name it has now; "": the published one */
     int locked, lock_error; /* errno where it could not be had */
+    int was_wider;          /* once already its mode was not what bind(2) makes */
 } ue_claim;
 
 enum { UE_SEEN_NOTHING, UE_SEEN_STALE };
@@ -1238,7 +1246,7 @@ static void ue_unstage(ue_claim *k)
 
 /* The file's mode is right from its first moment: bind(2) takes the socket's own mode less the umask, so it can only be
    narrower, and is widened before anything can connect. What is no socket, or wider, is not what bind(2) made: somebody
-   put it in its place, and it is left alone. */
+   put it in its place, and it is left alone. Wider twice: the file system knows no modes. */
 static uds_echo_error ue_stage_file(ue_claim *k)
 {
     char name[UE_NAME_MAX + 3];
@@ -1247,9 +1255,11 @@ static uds_echo_error ue_stage_file(ue_claim *k)
     int os_error;
     ue_name(name, &k->place, k->suffix);
     os_error = ue_lstat(k->place.dir, name, &st);
-    if (!os_error && (!S_ISSOCK(st.st_mode) || st.st_mode & 0777 & ~mode)) os_error = ENOENT;
+    if (!os_error && !S_ISSOCK(st.st_mode)) os_error = ENOENT;
     if (os_error == ENOENT) return ue_fail(k->failure, UDS_ECHO_WOULD_BLOCK, os_error, "fstatat");
     if (os_error) return ue_fail(k->failure, ue_error_of(os_error), os_error, "fstatat");
+    if (st.st_mode & 0777 & ~mode)
+        return ue_fail(k->failure, k->was_wider++ ? UDS_ECHO_UNSUPPORTED : UDS_ECHO_WOULD_BLOCK, 0, "fstatat");
     k->file.dev = st.st_dev;
     k->file.ino = st.st_ino;
     if ((st.st_mode & 0777) == mode) return UDS_ECHO_OK;
@@ -1406,10 +1416,12 @@ static uds_echo_error ue_claim_once(ue_claim *k, const ue_file *stale)
     return stale ? ue_publish_over(k, stale) : ue_publish_fresh(k);
 }
 
-/* EBADF: the folder may be searched but not read, so there is no lock to be had. */
+/* With the lock it is the names that others have. EBADF: the folder may be searched but not read, so there is no lock
+   to be had. */
 static uds_echo_error ue_busy(const ue_claim *k)
 {
     int os_error = k->lock_error;
+    if (k->locked) return ue_fail(k->failure, UDS_ECHO_BUSY, EEXIST, "bind");
     return ue_fail(k->failure, os_error == EBADF ? UDS_ECHO_DENIED : UDS_ECHO_BUSY, os_error, "flock");
 }
 
@@ -1597,7 +1609,7 @@ struct uds_echo_server {
     int phase, inside, how; /* inside: a call of ours is running; how: the strongest stop that was asked for */
     int listening, resting; /* it is watched; accepting waits for a place, or for rest_until */
     int adopted;
-    int told, stepped_back;      /* sharing: the connections it told of; it left the last report to the others */
+    int told;                    /* sharing: the connections that the others know of */
     unsigned long long again_at; /* the wait behind the one that last reported the listener */
     long long now, rest_until, retire_until, grace_until, drain_until;
 
@@ -2133,8 +2145,8 @@ static uds_echo_error ue_resolve(uds_echo_server *s, uds_echo_failure *failure)
     if (!d->connections_max) d->connections_max = 1024;
     if (d->connections_max < 0) {
         if (UDS_ECHO_SYS(getrlimit)(RLIMIT_NOFILE, &limit)) return ue_fail_os(failure, "getrlimit");
-        d->connections_max = limit.rlim_cur < 1000000 ? (int)limit.rlim_cur : 1000000;
-        if (!d->connections_max) d->connections_max = 1;
+        d->connections_max = limit.rlim_cur < 1000000 ? (int)limit.rlim_cur - UE_PLACE_CONN : 1000000;
+        if (d->connections_max < 1) d->connections_max = 1; /* poll(2) takes no more places than descriptors */
     }
     s->conns_max = (unsigned)d->connections_max;
     s->message_max = (size_t)d->message_max;
@@ -2232,12 +2244,18 @@ static void ue_cut(uds_echo_conn *c, uds_echo_error why)
     ue_conn_close(c);
 }
 
+/* No place is free, and none is made. */
+static int ue_is_full(const uds_echo_server *s)
+{
+    return s->stats.connections >= s->conns_max && s->desc.when_full == UDS_ECHO_REST;
+}
+
 /* accept(2), at most so many. 1: the queue is empty; 0: there may be more. */
 static int ue_accept_some(uds_echo_server *s, int most)
 {
     int fd, os_error;
     for (; most > 0; most--) {
-        if (s->stats.connections >= s->conns_max && s->desc.when_full == UDS_ECHO_REST) return ue_rest(s, UE_NONE), 0;
+        if (ue_is_full(s)) return ue_rest(s, UE_NONE), 0;
         fd = ue_accept(s->listener->fd);
         os_error = errno;
         if (fd >= 0) {
@@ -2245,37 +2263,57 @@ static int ue_accept_some(uds_echo_server *s, int most)
             ue_conn_open(s, fd);
         } else if (os_error == EAGAIN || os_error == EWOULDBLOCK || (os_error == EINVAL && s->phase == UE_EMPTYING)) {
             return 1;
-        } else if (os_error != EINTR && os_error != ECONNABORTED && os_error != EPROTO && os_error != EPERM) {
+        } else if (os_error != EINTR && os_error != ECONNABORTED && os_error != EPROTO) {
             return ue_rest_for_want(s, os_error), 0;
         }
     }
     return 0;
 }
 
-/* Sharing: who is awake would take all that is queued while the others are still being woken. So one that holds more
-   than its share, and an eighth, leaves the next to them for a moment, once. */
-static int ue_step_back(uds_echo_server *s)
+/* Holds more than its share of what all have, and an eighth; tells the others what it has. */
+static int ue_over_share(uds_echo_server *s)
 {
     long long sharers = ue_count(&s->listener->refs, 0), mine = (long long)s->stats.connections;
     long long all = ue_count(&s->listener->held, (int)mine - s->told);
     s->told = (int)mine;
-    s->stepped_back = !s->stepped_back && mine * sharers > all + all / 8 + sharers;
-    if (s->stepped_back) ue_rest(s, s->now + 1);
-    return s->stepped_back;
+    return mine * sharers > all + all / 8 + sharers;
+}
+
+/* An exclusive wake-up wakes one of those who share, the one that has watched the listener longest (epoll_ctl(2)). So
+   who was woken takes one, or nobody does, and only then goes to the end of the line. Who is full stays out of it; and
+   for a moment who holds more than its share: it would take all that is queued while the others are being woken. */
+static void ue_stand_in_line(uds_echo_server *s)
+{
+    int over = ue_over_share(s);
+    if (ue_is_full(s)) {
+        ue_rest(s, UE_NONE);
+    } else if (over) {
+        ue_rest(s, s->now + 1);
+    } else {
+        ue_unlisten(s);
+        if (!ue_listen(s)) ue_rest_for_want(s, errno);
+    }
+}
+
+/* Another holder shut it: then it is reported for ever, and accept(2) says EAGAIN for ever. */
+static int ue_is_shut(int fd)
+{
+    struct pollfd p;
+    p.fd = fd;
+    p.events = UE_POLLRDHUP;
+    p.revents = 0;
+    return UDS_ECHO_SYS(poll)(&p, 1, 0) > 0;
 }
 
 /* To find the queue empty costs nearly as much as to accept. So one is taken, and more only where the queue was ready
-   at the wait before, too. Who shares takes one and goes to the end of the line: of several epoll sets an exclusive
-   wake-up goes to the one that has watched the listener longest (epoll_ctl(2)). */
+   at the wait before, too. */
 static void ue_accept_ready(uds_echo_server *s)
 {
     int shared = ue_count(&s->listener->refs, 0) > 1, again = s->stats.waits == s->again_at;
     s->again_at = s->stats.waits + 1;
-    if (shared && ue_step_back(s)) return;
-    (void)ue_accept_some(s, again && !shared ? UE_ACCEPTS : 1);
-    if (!shared || !s->listening) return;
-    ue_unlisten(s);
-    if (!ue_listen(s)) ue_rest_for_want(s, errno);
+    if (ue_accept_some(s, again && !shared ? UE_ACCEPTS : 1) && s->adopted && ue_is_shut(s->listener->fd))
+        ue_rest_for_want(s, EINVAL);
+    if (shared && s->listening) ue_stand_in_line(s);
 }
 
 static void ue_shut_all_input(uds_echo_server *s)
@@ -2502,6 +2540,8 @@ UDS_ECHO_DEF uds_echo_error uds_echo_server_open(uds_echo_server **server, const
     error = ue_check(desc, 1, failure);
     if (!error && desc->share_with && !UDS_ECHO_HAVE_ATOMIC)
         error = ue_fail(failure, UDS_ECHO_UNSUPPORTED, 0, "desc.share_with");
+    if (!error && desc->share_with && desc->share_with->pid != (long)UDS_ECHO_SYS(getpid)())
+        error = ue_fail(failure, UDS_ECHO_FORKED, 0, "desc.share_with");
     if (!error && desc->share_with && desc->share_with->phase != UE_SERVING)
         error = ue_fail(failure, UDS_ECHO_STOPPED, 0, "desc.share_with");
     if (!error) error = ue_server_new(&s, desc, failure);

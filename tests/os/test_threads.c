@@ -151,6 +151,35 @@ static void servers_that_share_share_evenly(void **state)
     os_at_most("largest share of a crowd, over the mean", share, 1.5);
 }
 
+/* Who is full is not woken for what it cannot take: all that come are served by those who have room. */
+static void a_sharer_that_is_full_holds_up_nobody(void **state)
+{
+    enum { PEERS = 12 };
+    uds_echo_server *servers[2];
+    uds_echo_server_desc desc;
+    uds_echo_stats stats;
+    pthread_t threads[2];
+    int fds[PEERS], i, served = 0;
+    (void)state;
+    memset(&desc, 0, sizeof desc);
+    servers[0] = os_open(&desc);
+    desc.share_with = servers[0];
+    desc.connections_max = 1;
+    servers[1] = os_open(&desc);
+    for (i = 0; i < 2; i++) threads[i] = os_thread(os_run_thread, servers[i]);
+    for (i = 0; i < PEERS; i++) {
+        fds[i] = os_connect();
+        served += os_ping(fds[i]);
+    }
+    for (i = 0; i < 2; i++) uds_echo_server_stop(servers[i], UDS_ECHO_NOW);
+    for (i = 0; i < 2; i++) assert_int_equal(os_join(threads[i]), UDS_ECHO_OK);
+    uds_echo_server_stats(servers[1], &stats);
+    for (i = 0; i < 2; i++) assert_int_equal(uds_echo_server_close(servers[i]), UDS_ECHO_OK);
+    for (i = 0; i < PEERS; i++) (void)close(fds[i]);
+    os_exactly("round trips beside a sharer that is full", served, PEERS);
+    os_exactly("connections of the one that was full", (double)stats.accepted, 1);
+}
+
 /* Each thread ends and frees its own server; whoever is last retires the path, exactly once. */
 static void *run_and_close(void *argument)
 {
@@ -382,9 +411,13 @@ static void signals_on_the_servers_thread(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        OS_TEST(servers_that_share_serve_all),       OS_TEST(servers_that_share_share_evenly),
-        OS_TEST(sharers_close_at_the_same_time),     OS_TEST(many_stop_and_wake_one),
-        OS_TEST(pushes_of_other_threads_all_arrive), OS_TEST(signals_on_the_servers_thread),
+        OS_TEST(servers_that_share_serve_all),
+        OS_TEST(servers_that_share_share_evenly),
+        OS_TEST(a_sharer_that_is_full_holds_up_nobody),
+        OS_TEST(sharers_close_at_the_same_time),
+        OS_TEST(many_stop_and_wake_one),
+        OS_TEST(pushes_of_other_threads_all_arrive),
+        OS_TEST(signals_on_the_servers_thread),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -878,7 +878,8 @@ static void re_entrancy(void **state)
 /* P41: in a forked child nothing is done that the parent would feel. */
 static void a_child_only_closes(void **state)
 {
-    uds_echo_server *server = serve_with(plain_desc());
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *other, *server = serve_with(desc);
     unsigned long unlinks = fake_calls_of(FAKE_unlinkat);
     int peer = joined(server);
     (void)state;
@@ -889,6 +890,12 @@ static void a_child_only_closes(void **state)
     assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_FORKED);
     assert_int_equal(uds_echo_server_run(server), UDS_ECHO_FORKED);
     assert_int_equal(fake_calls_of(FAKE_write), 0);
+    desc.path = NULL;
+    desc.share_with = server;
+    assert_int_equal(uds_echo_server_open(&other, &desc, NULL),
+                     UDS_ECHO_HAVE_ATOMIC ? UDS_ECHO_FORKED : UDS_ECHO_UNSUPPORTED);
+    desc.mode = -1;
+    assert_int_equal(uds_echo_server_open(&other, &desc, NULL), UDS_ECHO_INVALID);
     assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
     assert_int_equal(fake_calls_of(FAKE_unlinkat), unlinks);
     assert_int_equal(fake_calls_of(FAKE_epoll_del), 0);
