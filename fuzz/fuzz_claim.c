@@ -78,11 +78,12 @@ static void die(spot *s)
 
 /* Somebody who is faster, or death. Between a probe and the unlink or the rename that follows it stands only the folder's
    lock, as the manual says under LIMITS, and rivals do not ask for it. So there they come too late, or where the file is
-   looked at once more, with one of another number. */
+   looked at once more, with one of another number. Without renameat2() the probe itself is followed by a rename. */
 static void before(fake_call what)
 {
     const int probed = what == FAKE_close || what == FAKE_fstatat;
-    const int too_late = what == FAKE_unlinkat || what == FAKE_renameat || (what == FAKE_close && fake.no_renameat2);
+    const int asks = what == FAKE_socket || what == FAKE_connect || what == FAKE_close || what == FAKE_renameat2;
+    const int too_late = what == FAKE_unlinkat || what == FAKE_renameat || (asks && fake.no_renameat2);
     if (rival_at && !too_late && rival_at-- == 1) {
         spot *s = &spots[rival_what % SPOTS % 3]; /* where it matters most */
         meddled = 1;
