@@ -7,8 +7,6 @@
 
 #include <setjmp.h>
 
-#define NUMBER_HOLDER "/w/holder" /* a freed inode number is the next file's */
-
 enum { SPOTS = 12 };
 enum {
     NOTHING,
@@ -76,6 +74,17 @@ static void die(spot *s)
     s->kind = STALE;
 }
 
+/* The lowest number that is free is the next file's. Files that hold all of them up to this one, or let go of them. */
+static void hold_numbers(unsigned long number, int hold)
+{
+    char name[] = "/w/holder-a";
+    for (; name[10] <= 'z'; name[10]++) {
+        if (!hold) fake_remove(name);
+        else if (!fake_exists(name)) fake_put_file(name);
+        if (hold && fake_inode(name) >= number) return;
+    }
+}
+
 /* Somebody who is faster, or death. Between a probe and the unlink or the rename that follows it stands only the folder's
    lock, as the manual says under LIMITS, and rivals do not ask for it. So there they come too late, or where the file is
    looked at once more, with one of another number. Without renameat2() the probe itself is followed by a rename. */
@@ -86,12 +95,14 @@ static void before(fake_call what)
     const int too_late = what == FAKE_unlinkat || what == FAKE_renameat || (asks && fake.no_renameat2);
     if (rival_at && !too_late && rival_at-- == 1) {
         spot *s = &spots[rival_what % SPOTS % 3]; /* where it matters most */
+        unsigned long number;
         meddled = 1;
+        number = fake_inode(s->path);
         if (rival_what & 128) put(s, NOTHING);
-        if (probed) fake_put_file(NUMBER_HOLDER);
+        if (probed) hold_numbers(number, 1);
         if (rival_what & 64) die(s);
         put(s, rival_what >> 3 & 7);
-        if (probed) fake_remove(NUMBER_HOLDER);
+        if (probed) hold_numbers(number, 0);
     }
     if (crash_at && --crash_at == 0) longjmp(death, 1);
 }
