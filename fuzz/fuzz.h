@@ -49,9 +49,10 @@ MAY_BE_UNUSED static void fuzz_finish(void)
     fuzz_lawful();
 }
 
-/* Faults, and what they excuse: only what did happen, and only what cannot be tried again. */
+/* Faults, and what they excuse: only what did happen, and fatal is only what cannot be tried again. */
 MAY_BE_UNUSED static unsigned long fuzz_fault_at;
 MAY_BE_UNUSED static int fuzz_fault_which, fuzz_fatal[FAKE_CALL_COUNT], fuzz_fatal_any;
+MAY_BE_UNUSED static int fuzz_hit[FAKE_CALL_COUNT], fuzz_hits; /* fatal or not */
 
 MAY_BE_UNUSED static void fuzz_fault_settle(void)
 {
@@ -60,10 +61,18 @@ MAY_BE_UNUSED static void fuzz_fault_settle(void)
     if (what != FAKE_CALL_COUNT && fake_fault_happened()) {
         while (fake_errors_of(what)[count]) count++;
         os_error = fake_errors_of(what)[fuzz_fault_which % count];
+        fuzz_hit[what] = 1;
+        fuzz_hits++;
         if (os_error != EINTR && os_error != EAGAIN) fuzz_fatal[what] = fuzz_fatal_any = 1;
     }
     fake_fault(0, 0, 0);
     fuzz_fault_at = 0;
+}
+
+/* The same, but one that is still to come stays armed. */
+MAY_BE_UNUSED static void fuzz_fault_note(void)
+{
+    if (fuzz_fault_at && fake_fault_happened()) fuzz_fault_settle();
 }
 
 /* The call that comes after so many others fails. One fault at a time is armed. */
@@ -80,7 +89,8 @@ MAY_BE_UNUSED static void fuzz_begin(void)
 {
     fake_reset();
     memset(fuzz_fatal, 0, sizeof fuzz_fatal);
-    fuzz_fatal_any = 0;
+    memset(fuzz_hit, 0, sizeof fuzz_hit);
+    fuzz_fatal_any = fuzz_hits = 0;
     fuzz_fault_at = 0;
 }
 

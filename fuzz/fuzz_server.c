@@ -2,11 +2,11 @@
    input decides.
 
    Input: CONFIG bytes that set sizes and limits, then a script, two bytes an action. An exhausted script ends the run: no
-   more faults, the peers half-close and read, the server drains; then everything that is owed must have arrived.
+   more faults, the peers half-close, or do not, and read, the server drains; then everything that is owed must have arrived.
  */
 #include "fuzz.h"
 
-enum { CONFIG = 8, PEERS = 6, CROWD = 40, ACCEPTS_MAX = 32, KEPT = 4096, DEBTS = 8, FAULTS = 512 };
+enum { CONFIG = 8, PEERS = 6, CROWD = 40, ACCEPTS_MAX = 32, READS_MAX = 16, KEPT = 4096, DEBTS = 8 };
 
 /* The other side of a connection, and what the oracle knows of it. */
 typedef struct peer {
@@ -15,15 +15,22 @@ typedef struct peer {
     unsigned char sent[KEPT];     /* what our kernel took from it */
     unsigned char answered[KEPT]; /* what the handler and pushes answered */
     size_t sent_size, handed, answered_size, got;
-    int known, welcome, closed; /* closed: on_close was called */
+    int called, known, welcome, closed; /* its connect() worked; on_open was called; it let it in; on_close was called */
+    int owed, ended;                    /* LATER; we end it: CLOSE, conn_close(), refused */
+    int faithless;                      /* the handler broke its contract */
+    int broken;                         /* a part of an answer may be lost: conn_send() said so */
     uds_echo_error why;
 } peer;
 
 static peer peers[PEERS];
 static uds_echo_id ids[PEERS], debts[DEBTS];
-static unsigned long faults[FAULTS]; /* numbers of the calls that were to fail */
-static int fault_count, debt_count, next_peer, crowds;
-static unsigned char seed;
+static int debt_count, next_peer, crowds;
+static int asked;          /* the strongest uds_echo_stop that was asked for; -1: none */
+static long long asked_at; /* the first time */
+static int woken, woke;    /* a wake is on its way; on_wake was called */
+static int prompt;         /* nobody is slow any more: a drain needs no deadline */
+static int in_child;
+static unsigned char seed, manner;
 static uds_echo_server *server;
 
 /* The peer of a connection is known by the pid that it had when it connected. */
@@ -32,9 +39,65 @@ static peer *peer_of(const uds_echo_conn *conn)
     return (peer *)uds_echo_conn_user(conn);
 }
 
+static uds_echo_conn *conn_of(const peer *p)
+{
+    return uds_echo_server_find(server, ids[p - peers]);
+}
+
+/* ---- what the process does to its server -------------------------------------------------------------------------------- */
+
+/* From a signal handler, as it were: errno is somebody else's. The kernel never refuses to ring. */
+static void ring_stop(uds_echo_stop how)
+{
+    fuzz_fault_settle();
+    errno = EDOM;
+    uds_echo_server_stop(server, how);
+    CHECK(errno == EDOM, "stop changes errno");
+    if (asked < 0) asked_at = fake_now_ms();
+    if ((int)how > asked) asked = (int)how;
+}
+
+static void ring_wake(void)
+{
+    fuzz_fault_settle();
+    errno = EDOM;
+    uds_echo_server_wake(server);
+    CHECK(errno == EDOM, "wake changes errno");
+    woken = 1;
+}
+
+/* A child of fork() has the pointer, and may do no more with it than close it. */
+static void as_child(void)
+{
+    fuzz_fault_settle();
+    fake.pid++;
+    uds_echo_server_stop(server, UDS_ECHO_NOW);
+    uds_echo_server_wake(server);
+    CHECK(uds_echo_server_step(server, 0) == UDS_ECHO_FORKED, "a step in a child");
+    CHECK(uds_echo_server_run(server) == UDS_ECHO_FORKED, "a run in a child");
+    fake.pid--;
+}
+
+static void close_as_child(void)
+{
+    const int there = fake_exists(PATH);
+    in_child = 1; /* no callback is for the child */
+    fake.pid++;
+    CHECK(uds_echo_server_close(server) == UDS_ECHO_OK, "close in a child");
+    CHECK(fake_exists(PATH) == there, "a child takes its parent's path away");
+}
+
+static void end(uds_echo_conn *conn)
+{
+    if (!conn) return;
+    uds_echo_conn_close(conn);
+    if (peer_of(conn)) peer_of(conn)->ended = 1;
+    CHECK(uds_echo_conn_send(conn, "x", 1) == UDS_ECHO_GONE, "a send on a connection that is to end");
+}
+
 static void answered(peer *p, const void *bytes, size_t size)
 {
-    if (!p || p->answered_size + size > KEPT) return;
+    if (p->answered_size + size > KEPT) return;
     memcpy(p->answered + p->answered_size, bytes, size);
     p->answered_size += size;
 }
@@ -43,71 +106,28 @@ static void push(uds_echo_conn *conn, size_t size)
 {
     unsigned char bytes[64];
     peer *p = conn ? peer_of(conn) : NULL;
-    if (!conn || !p || p->answered_size + size > KEPT) return;
+    if (!p || p->answered_size + size > KEPT) return;
     memset(bytes, 'A' + seed++ % 26, sizeof bytes);
     switch (uds_echo_conn_send(conn, bytes, size)) {
-    case UDS_ECHO_WOULD_BLOCK:
-    case UDS_ECHO_GONE:
-    case UDS_ECHO_TOO_LONG:
-    case UDS_ECHO_INVALID: break;
-    default: answered(p, bytes, size); /* or it broke on the way, and a part of it may arrive */
+    case UDS_ECHO_WOULD_BLOCK: CHECK(!p->owed, "no room for an answer that is owed"); break;
+    case UDS_ECHO_TOO_LONG: CHECK(size > server->message_max, "too long, and it is not"); break;
+    case UDS_ECHO_GONE: CHECK(!conn_of(p), "a connection that is found takes nothing"); break;
+    case UDS_ECHO_OK:
+        answered(p, bytes, size);
+        p->owed = 0;
+        break;
+    default: /* it broke on the way, and a part of it may arrive */
+        answered(p, bytes, size);
+        p->owed = 0;
+        p->broken = 1;
     }
 }
 
-static int on_open(uds_echo_conn *conn, void *user)
+static void push_to_all(const peer *but)
 {
-    uds_echo_peer who;
-    peer *p;
-    (void)user;
-    if (uds_echo_conn_peer(conn, &who) || who.pid < 1000 || who.pid >= 1000 + PEERS) return 1;
-    p = &peers[who.pid - 1000];
-    uds_echo_conn_set_user(conn, p);
-    ids[p - peers] = uds_echo_conn_id(conn);
-    p->known = 1;
-    if (seed % 7 == 3) push(conn, 3);
-    if (seed++ % 11 == 5) return 1;
-    p->welcome = 1;
-    return 0;
-}
-
-static void on_close(uds_echo_conn *conn, uds_echo_error why, void *user)
-{
-    peer *p = peer_of(conn);
-    (void)user;
-    CHECK(p && p->welcome && !p->closed, "on_close not once for each welcome");
-    if (!p) return;
-    p->closed = 1;
-    p->why = why;
-    CHECK(uds_echo_conn_send(conn, "x", 1) == UDS_ECHO_GONE, "a send on a connection that is closed");
-    if (seed++ % 5 == 0) uds_echo_conn_close(conn);
-    if (seed % 9 == 0) push(uds_echo_server_find(server, ids[seed % PEERS]), 5);
-}
-
-static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *m, void *user)
-{
-    peer *p = peer_of(conn);
-    uds_echo_verdict verdict;
-    (void)user;
-    CHECK(m->capacity == server->message_max && m->size > 0 && m->size <= m->capacity, "a message of a wrong size");
-    CHECK(p && p->handed + m->size <= p->sent_size && !memcmp(p->sent + p->handed, m->data, m->size),
-          "the handler got what was not sent, or not in order");
-    if (!p) return UDS_ECHO_CLOSE;
-    p->handed += m->size;
-    seed = (unsigned char)(seed * 5 + m->data[0] + 1);
-    if (seed % 13 == 1) push(conn, seed % 40);
-    if (seed % 13 == 2) push(uds_echo_server_find(server, ids[seed % PEERS]), seed % 40);
-    if (seed % 31 == 3) uds_echo_conn_close(uds_echo_server_find(server, ids[seed % PEERS]));
-    if (seed % 37 == 4) uds_echo_server_wake(server);
-    CHECK(uds_echo_server_step(server, 0) == UDS_ECHO_REENTRANT, "a step inside a callback");
-    verdict = seed % 16 < 11 ? UDS_ECHO_REPLY : (uds_echo_verdict)(seed % 4);
-    if (verdict == UDS_ECHO_LATER && debt_count == DEBTS) verdict = UDS_ECHO_SILENT;
-    if (verdict == UDS_ECHO_LATER) debts[debt_count++] = uds_echo_conn_id(conn);
-    if (seed % 8 == 6) m->size = seed % (m->capacity + 1); /* whatever the bytes are, they are the answer */
-    if (verdict == UDS_ECHO_REPLY || verdict == UDS_ECHO_CLOSE) {
-        /* an answer may be in the making while an earlier one failed: it is answered, and lost with a named error */
-        answered(p, m->data, m->size);
-    }
-    return verdict;
+    int i;
+    for (i = 0; i < PEERS; i++)
+        if (&peers[i] != but) push(conn_of(&peers[i]), server->message_max);
 }
 
 static void pay(int which)
@@ -118,13 +138,163 @@ static void pay(int which)
     conn = uds_echo_server_find(server, debts[which]);
     debts[which] = debts[--debt_count];
     if (!conn) return;
-    push(conn, seed++ % 3 ? seed % 20 : 0);
-    if (conn->owed) (void)uds_echo_conn_send(conn, NULL, 0);
+    if (peer_of(conn)->owed) push(conn, seed++ % 3 ? seed % 20 : 0);
+    if (peer_of(conn)->owed) push(conn, 0);
+}
+
+/* ---- handlers ------------------------------------------------------------------------------------------------------------ */
+
+static int on_open(uds_echo_conn *conn, void *user)
+{
+    uds_echo_peer who;
+    peer *p;
+    (void)user;
+    CHECK(!in_child, "a callback in a child");
+    if (uds_echo_conn_peer(conn, &who) || who.pid < 1000 || who.pid >= 1000 + PEERS) return 1;
+    p = &peers[who.pid - 1000];
+    CHECK(p->called && !p->known, "a connection that nobody made, or made once");
+    uds_echo_conn_set_user(conn, p);
+    ids[p - peers] = uds_echo_conn_id(conn);
+    p->known = 1;
+    if (seed % 7 == 3) push(conn, 3);
+    if (seed++ % 11 == 5 || manner == 10) return p->ended = 1;
+    p->welcome = 1;
+    return 0;
+}
+
+/* 1: no byte moved so long. What is thrown away at the end does not count as moving. */
+static int is_idle(const uds_echo_conn *conn)
+{
+    long long moved;
+    (void)fake_moved(conn->fd, &moved);
+    return conn->state == UE_DISCARDING || fake_now_ms() - moved >= server->desc.idle_ms;
+}
+
+/* 1: and on no other connection for longer. */
+static int is_idlest(const uds_echo_conn *conn)
+{
+    long long ms;
+    const unsigned long moved = fake_moved(conn->fd, &ms);
+    unsigned i;
+    if (conn->state == UE_DISCARDING) return 1;
+    for (i = 0; i < server->conns_used; i++)
+        if (server->conns[i].state != UE_FREE && fake_moved(server->conns[i].fd, &ms) < moved) return 0;
+    return 1;
+}
+
+/* What on_close is told is true. */
+static void check_reason(const peer *p, const uds_echo_conn *conn, uds_echo_error why)
+{
+    const uds_echo_server_desc *d = &server->desc;
+    const int over = p->half_closed || p->id < 0 || asked >= 0;
+    const int late = asked >= 0 && !prompt && fake_now_ms() - asked_at >= d->drain_ms;
+    fuzz_fault_note();
+    switch (why) {
+    case UDS_ECHO_OK:
+        CHECK(p->ended || over, "an end that nobody asked for");
+        CHECK(p->ended || p->handed == p->sent_size, "an orderly end, and not all was handled");
+        break;
+    case UDS_ECHO_END: CHECK(d->frame && over && p->handed < p->sent_size, "no message is cut short"); break;
+    case UDS_ECHO_RESET: CHECK(p->id < 0 || fuzz_fatal_any, "a reset of one who is there"); break;
+    case UDS_ECHO_HANDLER: CHECK(p->faithless, "the handler kept its contract"); break;
+    case UDS_ECHO_IDLE:
+        CHECK(d->idle_ms && !p->owed, "cut as idle, and an answer is owed");
+        CHECK(is_idle(conn) || fuzz_fatal[FAKE_clock_gettime], "cut as idle too soon");
+        break;
+    case UDS_ECHO_EVICTED: /* with idle_ms who is owed an answer is no longer among the idle */
+        CHECK(d->when_full == UDS_ECHO_EVICT && (d->idle_ms || is_idlest(conn)), "evicted, and another was idler");
+        break;
+    case UDS_ECHO_STOPPED:
+        CHECK(asked == UDS_ECHO_NOW || late || fuzz_fatal[FAKE_clock_gettime], "cut, and nobody asked for it");
+        break;
+    default: CHECK(fuzz_fatal_any, "an end that nothing explains");
+    }
+}
+
+static void on_close(uds_echo_conn *conn, uds_echo_error why, void *user)
+{
+    peer *p = peer_of(conn);
+    (void)user;
+    CHECK(!in_child, "a callback in a child");
+    CHECK(p && p->welcome && !p->closed, "on_close not once for each welcome");
+    if (!p) return;
+    p->closed = 1;
+    p->why = why;
+    check_reason(p, conn, why);
+    CHECK(uds_echo_conn_send(conn, "x", 1) == UDS_ECHO_GONE, "a send on a connection that is closed");
+    if (seed++ % 5 == 0) end(conn);
+    /* who is let in for one that is evicted has been accepted by now, and is behind in the order all the same */
+    if (seed % 9 == 0 && why != UDS_ECHO_EVICTED) push(uds_echo_server_find(server, ids[seed % PEERS]), 5);
+}
+
+static uds_echo_verdict by_chance(uds_echo_conn *conn, uds_echo_message *m)
+{
+    seed = (unsigned char)(seed * 5 + m->data[0] + 1);
+    if (seed % 13 == 1) push(conn, seed % 40);
+    if (seed % 13 == 2) push(uds_echo_server_find(server, ids[seed % PEERS]), seed % 40);
+    if (seed % 31 == 3) end(uds_echo_server_find(server, ids[seed % PEERS]));
+    if (seed % 37 == 4) ring_wake();
+    if (seed % 8 == 6) m->size = seed % (m->capacity + 1); /* whatever the bytes are, they are the answer */
+    return seed % 16 < 11 ? UDS_ECHO_REPLY : (uds_echo_verdict)(seed % 4);
+}
+
+/* As the input says; 0 and what is not told: by chance. */
+static uds_echo_verdict by_manner(uds_echo_conn *conn, uds_echo_message *m)
+{
+    const size_t most = m->capacity;
+    switch (manner) {
+    case 1: return UDS_ECHO_REPLY;
+    case 2: return UDS_ECHO_SILENT;
+    case 3: return UDS_ECHO_LATER;
+    case 4: return UDS_ECHO_CLOSE;
+    case 5: m->size = most; return UDS_ECHO_REPLY;
+    case 6: push(conn, most); return UDS_ECHO_REPLY;
+    case 7:
+        push_to_all(peer_of(conn));
+        push(conn, most);
+        m->size = most;
+        return UDS_ECHO_REPLY;
+    case 8: push(conn, most); return UDS_ECHO_LATER;
+    case 9: end(conn); return UDS_ECHO_REPLY;
+    case 11: m->size = most + 1; return UDS_ECHO_REPLY;
+    case 12: ring_stop(UDS_ECHO_DRAIN); return UDS_ECHO_REPLY;
+    case 13: end(uds_echo_server_find(server, ids[m->data[0] % PEERS])); return UDS_ECHO_REPLY;
+    case 14: return (uds_echo_verdict)4;
+    case 15: m->size = most; return UDS_ECHO_CLOSE;
+    default: return by_chance(conn, m);
+    }
+}
+
+static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *m, void *user)
+{
+    peer *p = peer_of(conn);
+    uds_echo_verdict verdict;
+    (void)user;
+    CHECK(!in_child, "a callback in a child");
+    CHECK(m->capacity == server->message_max && m->size > 0 && m->size <= m->capacity, "a message of a wrong size");
+    CHECK(p && p->welcome && !p->closed && !p->ended && !p->owed, "a message that was not to be handled now");
+    CHECK(p && p->handed + m->size <= p->sent_size && !memcmp(p->sent + p->handed, m->data, m->size),
+          "the handler got what was not sent, or not in order");
+    if (!p) return UDS_ECHO_CLOSE;
+    p->handed += m->size;
+    CHECK(uds_echo_server_step(server, 0) == UDS_ECHO_REENTRANT, "a step inside a callback");
+    verdict = by_manner(conn, m);
+    if (verdict == UDS_ECHO_LATER && debt_count == DEBTS) verdict = UDS_ECHO_SILENT;
+    if (verdict == UDS_ECHO_LATER) debts[debt_count++] = uds_echo_conn_id(conn);
+    if (m->size > m->capacity || verdict > UDS_ECHO_CLOSE) p->faithless = 1;
+    /* an answer may be in the making while an earlier one failed: it is answered, and lost with a named error */
+    else if (verdict == UDS_ECHO_REPLY || verdict == UDS_ECHO_CLOSE) answered(p, m->data, m->size);
+    p->owed |= verdict == UDS_ECHO_LATER;
+    p->ended |= verdict == UDS_ECHO_CLOSE || p->faithless;
+    return verdict;
 }
 
 static void on_wake(uds_echo_server *s, void *user)
 {
     (void)s, (void)user;
+    CHECK(!in_child, "a callback in a child");
+    woke = 1;
+    woken = 0;
     pay(seed);
 }
 
@@ -144,20 +314,46 @@ static void dial(void)
     if (next_peer == PEERS) return;
     fake.peer_pid = 1000 + next_peer;
     p->id = fake_peer_connect(PATH);
-    if (p->id >= 0) next_peer++;
+    p->called = p->id >= 0;
+    next_peer += p->called;
+}
+
+static unsigned char byte_of(const peer *p, size_t at)
+{
+    return (unsigned char)(at * 37 + (size_t)(p - peers) * 11 + seed);
+}
+
+static void sent(peer *p, const unsigned char *bytes, long n)
+{
+    if (n <= 0) return;
+    memcpy(p->sent + p->sent_size, bytes, (size_t)n);
+    p->sent_size += (size_t)n;
 }
 
 static void speak(peer *p, size_t size)
 {
     unsigned char bytes[64];
     size_t i;
-    long n;
     if (p->id < 0 || p->half_closed || p->sent_size + size > KEPT) return;
-    for (i = 0; i < size; i++) bytes[i] = (unsigned char)((p->sent_size + i) * 37 + (size_t)(p - peers) * 11 + seed);
-    n = fake_peer_send(p->id, bytes, size);
-    if (n <= 0) return;
-    memcpy(p->sent + p->sent_size, bytes, (size_t)n);
-    p->sent_size += (size_t)n;
+    for (i = 0; i < size; i++) bytes[i] = byte_of(p, p->sent_size + i);
+    sent(p, bytes, fake_peer_send(p->id, bytes, size));
+}
+
+/* With MSG_OOB: a byte of the stream like any other. */
+static void urge(peer *p)
+{
+    const unsigned char byte = byte_of(p, p->sent_size);
+    if (p->id < 0 || p->half_closed || p->sent_size == KEPT) return;
+    sent(p, &byte, fake_peer_send_urgent(p->id, byte));
+}
+
+/* Who is not cut reads to the end of the stream, whatever it left unsaid. */
+static void check_reset(const peer *p)
+{
+    const int cut = asked == UDS_ECHO_NOW || (asked >= 0 && !prompt) || server->desc.idle_ms ||
+                    server->desc.when_full == UDS_ECHO_EVICT || fuzz_fatal_any;
+    CHECK(!p->closed || p->why || fuzz_fatal_any, "an orderly end that resets the peer");
+    CHECK(!p->known || p->welcome || cut, "who is refused is reset");
 }
 
 /* 1: something came. What comes is the next of what was answered. */
@@ -167,11 +363,19 @@ static int listen_to(peer *p, size_t size)
     long n;
     if (p->id < 0) return 0;
     n = fake_peer_recv(p->id, bytes, size);
+    if (n < 0 && errno == ECONNRESET) check_reset(p);
     if (n <= 0) return 0;
     CHECK(p->got + (size_t)n <= p->answered_size || p->answered_size + 64 > KEPT, "more came than was answered");
     CHECK(p->answered_size + 64 > KEPT || !memcmp(p->answered + p->got, bytes, (size_t)n), "not what was answered");
     p->got += (size_t)n;
     return 1;
+}
+
+static void half_close(peer *p)
+{
+    if (p->id < 0) return;
+    (void)fake_peer_shutdown(p->id, SHUT_WR);
+    p->half_closed = 1;
 }
 
 static void leave(peer *p)
@@ -194,25 +398,88 @@ static void crowd(void)
 
 /* ---- a run --------------------------------------------------------------------------------------------------------------- */
 
+/* An id leads to its own connection until that is to end, and nobody makes us hold more than two messages. */
+static void check_peer(const peer *p)
+{
+    const uds_echo_conn *conn = p->known ? conn_of(p) : NULL;
+    CHECK(!conn || uds_echo_conn_user(conn) == p, "an id that leads to another connection");
+    CHECK(!conn || !(p->closed || p->ended), "an id that leads to a connection that is to end");
+    if (p->id < 0 || p->closed || p->broken || fuzz_fatal_any || p->answered_size + 64 > KEPT) return;
+    CHECK(p->answered_size - p->got - fake_peer_pending(p->id) <= 2 * server->message_max, "too much is held for one");
+}
+
 static void lawful(void)
 {
     uds_echo_stats stats;
+    int i;
     fuzz_lawful();
-    if (!server) return;
     uds_echo_server_stats(server, &stats);
-    CHECK(stats.pending <= server->pending_max, "more is held than pending_max");
+    CHECK(stats.pending_peak <= server->pending_max, "more was held than pending_max");
+    CHECK(stats.connections <= server->conns_max, "more connections than connections_max");
+    for (i = 0; i < PEERS; i++) check_peer(&peers[i]);
 }
 
-/* Law 5: however many there are, a step lets in no more than so many: 16, and as many again where the path just went. */
-static uds_echo_error step(void)
+/* Law 5: however many there are, a step lets in no more than so many, 16, and as many again where the path just went; and
+   reads of each no more than 16 times. */
+static void check_share(const uds_echo_stats *before, const uds_echo_stats *now)
 {
+    const unsigned long long accepted = now->accepted - before->accepted;
+    CHECK(accepted <= ACCEPTS_MAX, "a step that does nothing but accept");
+    CHECK(now->bytes_in - before->bytes_in <= (before->connections + accepted) * READS_MAX * server->message_max,
+          "a step that does nothing but read");
+}
+
+/* Law 8: what rang is heard by the next step whose wait and read are let through. */
+static void check_bells(uds_echo_error error, int asked_before, int woken_before, int faulted)
+{
+    CHECK(error != UDS_ECHO_STOPPED || asked >= 0, "it stopped, and nobody asked");
+    CHECK(error == UDS_ECHO_STOPPED || asked_before != UDS_ECHO_NOW || faulted, "a stop that is lost");
+    if (!woken_before || woke) return;
+    CHECK(faulted, "a wake that is lost");
+    woken = 1;
+}
+
+static uds_echo_error step(int timeout_ms)
+{
+    const int asked_before = asked, woken_before = woken && server->phase != UE_STOPPED;
+    const long long began = fake_now_ms();
     uds_echo_stats before, now;
     uds_echo_error error;
+    int faulted, due;
+    fuzz_fault_note();
+    faulted = fuzz_hits;
+    due = uds_echo_server_timeout(server);
+    woken = woke = 0;
     uds_echo_server_stats(server, &before);
-    error = uds_echo_server_step(server, 0);
+    error = uds_echo_server_step(server, timeout_ms);
     uds_echo_server_stats(server, &now);
-    CHECK(now.accepted - before.accepted <= ACCEPTS_MAX, "a step that does nothing but accept");
+    fuzz_fault_note();
+    faulted = fuzz_hits - faulted;
+    CHECK(error == UDS_ECHO_OK || error == UDS_ECHO_STOPPED || fuzz_fatal[FAKE_poll], "a step");
+    CHECK(due < 0 || fake_now_ms() - began <= due || faulted, "it slept past what is due");
+    check_share(&before, &now);
+    check_bells(error, asked_before, woken_before, faulted);
     return error;
+}
+
+/* What does not happen often: the actions of which a script needs few. */
+static void act_rarely(peer *p, unsigned what, unsigned how)
+{
+    switch (what) {
+    case 0: manner = (unsigned char)how; break;
+    case 1: ring_stop(UDS_ECHO_DRAIN); break;
+    case 2: ring_stop(UDS_ECHO_NOW); break;
+    case 3:
+        for (how %= 4; how + 1; how--) ring_wake();
+        break;
+    case 4:
+        if (how == 15) crowd();
+        else (void)step((int)how * 20);
+        break;
+    case 5: as_child(); break;
+    case 6: urge(p); break;
+    default: push_to_all(NULL);
+    }
 }
 
 static void act(unsigned char what, unsigned char with)
@@ -221,35 +488,30 @@ static void act(unsigned char what, unsigned char with)
     switch (what % 16) {
     case 0:
     case 1:
-    case 2: (void)step(); break;
+    case 2: (void)step(0); break;
     case 3: dial(); break;
     case 4:
     case 5: speak(p, with % 61 + 1u); break;
     case 6:
     case 7: (void)listen_to(p, with % 64 + 1u); break;
-    case 8:
-        if (p->id >= 0) (void)fake_peer_shutdown(p->id, SHUT_WR);
-        p->half_closed = 1;
-        break;
+    case 8: half_close(p); break;
     case 9:
         if (with & 128) leave(p);
-        else if (with > 120) crowd();
+        else act_rarely(p, with & 7, with >> 3);
         break;
     case 10: pay(with); break;
-    case 11: push(uds_echo_server_find(server, ids[with % PEERS]), with % 64u); break;
-    case 12: uds_echo_conn_close(with & 64 ? uds_echo_server_find(server, ids[with % PEERS]) : NULL); break;
+    case 11: push(conn_of(p), with % 64u); break;
+    case 12: end(with & 64 ? conn_of(p) : NULL); break;
     case 13:
         fake_sleep(with * 8);
-        if (with & 1) uds_echo_server_wake(server);
+        if (with & 1) ring_wake();
         break;
     case 14:
-        if (with == 255) uds_echo_server_stop(server, UDS_ECHO_DRAIN);
-        if (with == 254) uds_echo_server_stop(server, UDS_ECHO_NOW);
+        if (with == 255) ring_stop(UDS_ECHO_DRAIN);
+        if (with == 254) ring_stop(UDS_ECHO_NOW);
         fake.descriptors_max = with & 1 ? 64 : fake_open_descriptors() + (with >> 6);
         break;
-    default: /* one of the next calls fails */
-        fake_fault_any(fake_calls() + with % 16 + 1, with >> 4);
-        if (fault_count < FAULTS) faults[fault_count++] = fake_calls() + with % 16 + 1;
+    default: fuzz_fault(with % 16, with >> 4);
     }
     lawful();
 }
@@ -273,44 +535,63 @@ static uds_echo_server_desc describe(const uint8_t *config)
     return desc;
 }
 
+/* Whoever called was let in, if no call failed that costs one before it is known. */
+static void everybody_is_known(void)
+{
+    int i;
+    if (fuzz_fatal[FAKE_setsockopt] || fuzz_fatal[FAKE_getsockopt]) return;
+    if (fuzz_fatal[FAKE_accept] || fuzz_fatal[FAKE_accept4]) return;
+    for (i = 0; i < PEERS; i++) CHECK(peers[i].id < 0 || peers[i].known, "somebody is queued for ever");
+}
+
 /* All peers half-closed, read all, and nobody owes them anything: whoever was welcome must have been seen off. */
 static void nobody_is_forgotten(void)
 {
     int i;
     for (i = 0; i < PEERS; i++) CHECK(!peers[i].welcome || peers[i].closed, "a connection that nobody looks after");
+    everybody_is_known();
+}
+
+/* How it all ends. */
+enum { IN_CHILD = 4, HASTY = 8, PATIENT = 16 }; /* HASTY: it drains at once; PATIENT: who half-closes nothing, and stays */
+
+/* Whoever does nothing only asks the clock, and waits. */
+static unsigned long calls_of_work(void)
+{
+    return fake_calls() - fake_calls_of(FAKE_clock_gettime) - fake_calls_of(FAKE_epoll_wait) - fake_calls_of(FAKE_poll);
 }
 
 /* No more faults and no more malice: what is owed must arrive, in a bounded number of steps. */
-static void finish(void)
+static void finish(unsigned char how)
 {
     enum { QUIET = 12 };
-    uds_echo_stats before, now;
+    unsigned long before;
     int i, round, quiet = 0, moved, error = UDS_ECHO_OK;
-    fake_fault(0, 0, 0);
+    fuzz_fault_settle();
     fake.descriptors_max = 64;
-    memset(&before, 0, sizeof before);
-    for (i = 0; i < PEERS; i++)
-        if (peers[i].id >= 0) (void)fake_peer_shutdown(peers[i].id, SHUT_WR);
+    prompt = asked < 0;
+    for (i = 0; i < PEERS && !(how & PATIENT); i++) half_close(&peers[i]);
+    if (how & HASTY) ring_stop(UDS_ECHO_DRAIN);
     for (round = 0; round < 3000 && (quiet < QUIET || error == UDS_ECHO_OK); round++) {
         if (quiet == QUIET) {
-            nobody_is_forgotten();
-            uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+            if (!(how & PATIENT) && asked < 0) nobody_is_forgotten();
+            if (how & IN_CHILD) return;
+            ring_stop(UDS_ECHO_DRAIN);
         }
         while (debt_count) pay(0);
-        error = (int)step();
-        uds_echo_server_stats(server, &now);
-        moved =
-            now.accepted != before.accepted || now.bytes_in != before.bytes_in || now.connections != before.connections;
-        before = now;
+        before = calls_of_work();
+        error = (int)step(0);
+        moved = debt_count + (calls_of_work() != before);
         for (i = 0; i < PEERS; i++) moved += listen_to(&peers[i], 64);
         quiet = moved ? 0 : quiet + 1;
-        fake_sleep(quiet > QUIET ? 100 : 1); /* long enough for any rest or grace, and a drain has its deadline */
+        fake_sleep(moved ? 0 : quiet > QUIET ? 100 : 10); /* before a drain longer than any rest, and it has its deadline */
         lawful();
     }
     CHECK(error == UDS_ECHO_STOPPED, "a drain that does not end");
+    if (asked == UDS_ECHO_DRAIN && prompt) everybody_is_known();
 }
 
-/* At an orderly end all was handed over and all of what was answered arrived. */
+/* At an orderly end all of what was answered arrived. */
 static void settle_accounts(void)
 {
     int i;
@@ -322,39 +603,41 @@ static void settle_accounts(void)
     }
 }
 
-/* Only a retire that could not lock, look or unlink may leave the path. */
-static int excused(void)
+static void begin(const uint8_t *data)
 {
+    uds_echo_server_desc desc = describe(data);
     int i;
-    for (i = 0; i < fault_count; i++) {
-        fake_call what = fake_call_at(faults[i]);
-        if (what == FAKE_flock || what == FAKE_fstatat || what == FAKE_unlinkat) return 1;
-    }
-    return 0;
-}
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
-{
-    uds_echo_server_desc desc;
-    size_t i;
-    if (size < CONFIG || size > 2048) return 0;
-    fake_reset();
-    fake.queue_bytes = data[5] % 128 + 1u;
+    fuzz_begin();
+    fake.queue_bytes = (data[5] % 128 + 1u) * (data[5] & 128 ? 16 : 1);
     fake.calls_max = 1000000;
     memset(ids, 0, sizeof ids);
     memset(peers, 0, sizeof peers);
     for (i = 0; i < PEERS; i++) peers[i].id = -1;
-    fault_count = debt_count = next_peer = crowds = 0;
+    debt_count = next_peer = crowds = woken = woke = prompt = in_child = 0;
+    asked = -1;
     seed = data[6];
-    desc = describe(data);
+    manner = data[7] % 16;
     if (uds_echo_server_open(&server, &desc, NULL)) abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    size_t i;
+    int excused;
+    if (size < CONFIG || size > 2048) return 0;
+    begin(data);
     for (i = CONFIG; i + 1 < size; i += 2) act(data[i], data[i + 1]);
-    finish();
-    settle_accounts();
-    CHECK(uds_echo_server_close(server) == UDS_ECHO_OK, "close");
-    server = NULL;
+    finish(data[4]);
+    if (data[4] & IN_CHILD) {
+        close_as_child();
+    } else {
+        settle_accounts();
+        CHECK(uds_echo_server_close(server) == UDS_ECHO_OK, "close");
+    }
     for (i = 0; i < PEERS; i++) leave(&peers[i]);
     fuzz_finish();
-    CHECK(!fake_exists(PATH) || excused(), "the path is left behind");
+    /* only a retire that could not lock, look or unlink may leave the path */
+    excused = in_child || fuzz_hit[FAKE_flock] || fuzz_hit[FAKE_fstatat] || fuzz_hit[FAKE_unlinkat];
+    CHECK(!fake_exists(PATH) || excused, "the path is left behind");
     return 0;
 }

@@ -31,6 +31,8 @@ typedef struct descriptor {
     int repeats;               /* so often in a row */
     unsigned long touched;     /* since which wait */
     int watch;                 /* the first of its watches + 1 */
+    unsigned long moved;       /* by which call a byte last moved, or it was accepted */
+    long long moved_ms;
     uint64_t count;
 } descriptor;
 
@@ -41,6 +43,8 @@ typedef struct sock {
     unsigned char *bytes;
     size_t from, size, room; /* received and unread: a ring */
     size_t flight;           /* the last so many of them have not arrived yet */
+    size_t urgent;           /* which of them was sent with MSG_OOB, from 1; 0: none */
+    int urgent_inline;       /* SO_OOBINLINE */
     int no_in, no_out, reset;
     int inode; /* bound to; -1 */
     int send_buffer;
@@ -339,6 +343,18 @@ static descriptor *get(int fd)
     return &fds[fd];
 }
 
+static void moved(int fd)
+{
+    fds[fd].moved = calls;
+    fds[fd].moved_ms = now_ms;
+}
+
+unsigned long fake_moved(int fd, long long *ms)
+{
+    *ms = fds[fd].moved_ms;
+    return fds[fd].moved;
+}
+
 static sock *get_sock(int fd)
 {
     descriptor *d = get(fd);
@@ -469,11 +485,34 @@ static long put_bytes(sock *s, const unsigned char *bytes, size_t size)
     return (long)n;
 }
 
+static void drop_bytes(sock *s, size_t n)
+{
+    s->from = (s->from + n) % s->room;
+    s->size -= n;
+    s->urgent = s->urgent > n ? s->urgent - n : 0;
+}
+
+/* The last byte that this one sent. */
+static void make_urgent(const sock *s)
+{
+    socks[s->peer].urgent = socks[s->peer].size;
+}
+
+/* unix(7): the urgent byte is not part of the stream, unless SO_OOBINLINE says so. */
+static void skip_urgent(sock *s)
+{
+    if (s->size > s->flight) drop_bytes(s, 1);
+}
+
 static long take_bytes(sock *s, unsigned char *bytes, size_t size, int peek)
 {
-    size_t here = s->size - s->flight, n = here < size ? here : size, i;
+    size_t here, n, i;
     sock *from = s->peer >= 0 ? &socks[s->peer] : NULL;
     if (!s->connected) return fail(EINVAL);
+    if (s->urgent == 1 && !s->urgent_inline) skip_urgent(s);
+    here = s->size - s->flight;
+    n = here < size ? here : size;
+    if (s->urgent > 1 && n >= s->urgent) n = s->urgent - 1; /* one recv stops before it */
     if (!here && s->reset) { /* told once, and MSG_PEEK is a telling */
         s->reset = 0;
         return fail(ECONNRESET);
@@ -481,8 +520,7 @@ static long take_bytes(sock *s, unsigned char *bytes, size_t size, int peek)
     if (!here) return s->no_in ? 0 : fail(EAGAIN);
     for (i = 0; i < n; i++) bytes[i] = s->bytes[(s->from + i) % s->room];
     if (peek) return (long)n;
-    s->from = (s->from + n) % s->room;
-    s->size -= n;
+    drop_bytes(s, n);
     if (from && writable(from)) wake(from, EPOLLOUT);
     return (long)n;
 }
@@ -696,6 +734,12 @@ static int put(const char *path, file_kind what, unsigned mode)
     return node;
 }
 
+static int inode_at(const char *path)
+{
+    spot at;
+    return locate_as_test(path, &at) ? -1 : node_at(&at);
+}
+
 void fake_put_file(const char *path)
 {
     (void)put(path, F_FILE, 0644);
@@ -734,18 +778,22 @@ int fake_put_live(const char *path, int type, int listening)
     return s;
 }
 
+int fake_find_late(const char *path)
+{
+    int node = inode_at(path), s = new_sock(SOCK_STREAM);
+    inodes[node].sock = s;
+    socks[s].inode = node;
+    socks[s].listening = 1;
+    socks[s].backlog = 4;
+    return s;
+}
+
 int fake_peer_listen(const char *path, unsigned mode, int backlog)
 {
     int s = fake_put_live(path, SOCK_STREAM, 1);
     fake_set_mode(path, mode);
     socks[s].backlog = backlog < QUEUE - 1 ? backlog : QUEUE - 1;
     return s;
-}
-
-static int inode_at(const char *path)
-{
-    spot at;
-    return locate_as_test(path, &at) ? -1 : node_at(&at);
 }
 
 /* The nth name that a socket made by this process still has, without its folder; "" past the last. */
@@ -799,6 +847,12 @@ void fake_set_mode(const char *path, unsigned mode)
     if (node >= 0) inodes[node].mode = mode;
 }
 
+void fake_set_owner(const char *path, long uid)
+{
+    int node = inode_at(path);
+    if (node >= 0) inodes[node].uid = uid;
+}
+
 /* ---- peers ------------------------------------------------------------------------------------------------------------ */
 
 /* The socket that is bound to a path; -1 with the errno of connect(2). */
@@ -828,6 +882,13 @@ int fake_peer_connect(const char *path)
 long fake_peer_send(int peer, const void *bytes, size_t size)
 {
     return put_bytes(&socks[peer], (const unsigned char *)bytes, size);
+}
+
+long fake_peer_send_urgent(int peer, unsigned char byte)
+{
+    long n = put_bytes(&socks[peer], &byte, 1);
+    if (n > 0) make_urgent(&socks[peer]);
+    return n;
 }
 
 long fake_peer_recv(int peer, void *bytes, size_t size)
@@ -964,6 +1025,7 @@ static int accept_some(fake_call what, int fd, int flags)
     }
     n = fake_peer_accept(fds[fd].index);
     socks[n].fd = new_fd(K_SOCKET, n, !!(flags & SOCK_CLOEXEC), !!(flags & SOCK_NONBLOCK));
+    moved(socks[n].fd);
     return done(socks[n].fd);
 }
 
@@ -1016,6 +1078,7 @@ ssize_t fake_recv(int fd, void *bytes, size_t size, int flags)
     if (fds[fd].ended) complain_fd("recv after the end", fd);
     if (fds[fd].broken_in) complain_fd("recv after a fatal error", fd);
     n = take_bytes(s, (unsigned char *)bytes, size, flags & MSG_PEEK);
+    if (n > 0) moved(fd);
     if (n < 0 && errno == EAGAIN && !fds[fd].nonblock) complain_fd("recv would block", fd);
     if (n < 0 && errno != EAGAIN) fds[fd].broken_in = 1;
     if (n == 0 && size) fds[fd].ended = 1;
@@ -1038,6 +1101,8 @@ ssize_t fake_send(int fd, const void *bytes, size_t size, int flags)
     if (!size) complain_fd("send of length 0", fd);
     if (fds[fd].broken_out) complain_fd("send after a fatal error", fd);
     n = put_bytes(s, (const unsigned char *)bytes, size);
+    if (n > 0) moved(fd);
+    if (n > 0 && flags & MSG_OOB) make_urgent(s);
     if (n < 0 && errno == EAGAIN && !fds[fd].nonblock) complain_fd("send would block", fd);
     if (n < 0 && errno != EAGAIN) fds[fd].broken_out = 1;
     mix(n);
@@ -1088,6 +1153,7 @@ int fake_setsockopt(int fd, int level, int option, const void *value, socklen_t 
     if (size < sizeof number) return fail(EINVAL);
     if (level != SOL_SOCKET) return fail(ENOPROTOOPT);
     memcpy(&number, value, sizeof number);
+    if (option == SO_OOBINLINE) s->urgent_inline = number != 0;
     if (option == SO_SNDBUF) /* socket(7): doubled, and never below a floor */
         s->send_buffer = number > SEND_BUFFER             ? 2 * SEND_BUFFER
                          : 2 * number < SEND_BUFFER_LEAST ? SEND_BUFFER_LEAST

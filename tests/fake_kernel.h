@@ -137,6 +137,8 @@ long fake_live_blocks(void);
 size_t fake_live_bytes(void);
 size_t fake_peak_bytes(void);
 int fake_touched(void);    /* descriptors on which a call was made since the last wait began */
+/* The number of the call by which a byte last moved through this descriptor, or it was accepted; and when that was. */
+unsigned long fake_moved(int fd, long long *ms);
 void fake_interrupt(void); /* for the world: a signal came, the wait it is asked in ends with EINTR */
 
 /* Files. Paths are absolute, or relative to the working directory "/w", which exists. */
@@ -146,6 +148,8 @@ void fake_put_fifo(const char *path);
 void fake_put_link(const char *path, const char *target);
 void fake_put_stale(const char *path);                        /* a socket file that nobody is bound to */
 int fake_put_live(const char *path, int type, int listening); /* somebody else's; a peer id */
+/* The stale socket at path was one whose server had bound it and could not yet be found: it can be, from now on. A peer id. */
+int fake_find_late(const char *path);
 void fake_remove(const char *path);
 const char *fake_left_behind(int n); /* names of sockets the process bound that are still there; "" past the last */
 int fake_exists(const char *path);   /* without following a link */
@@ -154,12 +158,14 @@ int fake_is_ours(const char *path);         /* a socket is there that the proces
 unsigned fake_mode(const char *path);
 int fake_locked(const char *folder); /* by the process */
 void fake_set_mode(const char *path, unsigned mode);
+void fake_set_owner(const char *path, long uid);
 
 /* Peers: the other ends of connections, and other people's listeners. -1 with errno where the real call would fail. */
 int fake_peer_connect(const char *path);
 int fake_peer_listen(const char *path, unsigned mode, int backlog);
 long fake_peer_send(int peer, const void *bytes, size_t size);
-long fake_peer_recv(int peer, void *bytes, size_t size); /* 0: end of stream */
+long fake_peer_send_urgent(int peer, unsigned char byte); /* with MSG_OOB */
+long fake_peer_recv(int peer, void *bytes, size_t size);  /* 0: end of stream */
 int fake_peer_shutdown(int peer, int how);
 void fake_peer_close(int peer);
 int fake_peer_accept(int listener);

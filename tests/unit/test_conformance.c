@@ -1093,6 +1093,24 @@ static void peek_takes_nothing(void)
     expect_text(b, "abc");
 }
 
+/* Linux 5.15 has MSG_OOB on these sockets, if it was built with it. */
+static void urgent_byte(void)
+{
+    int a, b, on = 1;
+    pair(&a, &b);
+    send_text(a, "a");
+    if (k->send(a, "X", 1, MSG_OOB | MSG_NOSIGNAL) < 0 && errno == EOPNOTSUPP && k->is_real) return;
+    send_text(a, "b");
+    expect_text(b, "a"); /* one recv stops before it, */
+    expect_text(b, "b"); /* and it is not part of the stream, */
+    WORKS(k->setsockopt(b, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on));
+    send_text(a, "a");
+    GIVES(k->send(a, "X", 1, MSG_OOB | MSG_NOSIGNAL), 1);
+    send_text(a, "b");
+    expect_text(b, "a");
+    expect_text(b, "Xb"); /* unless it is asked for */
+}
+
 static void half_close(void)
 {
     int a, b;
@@ -1934,7 +1952,8 @@ static void trace_hash(void)
     X(drained_listener) X(closing_a_listener_resets_the_queued) X(client_that_left_before_accept)                      \
     X(only_a_listener_accepts) X(only_a_bound_stream_listens) X(flags_of_what_is_accepted)                             \
     X(no_descriptor_for_accept) X(options) X(send_buffer) X(credentials) X(bytes_come_in_order) X(peek_takes_nothing)  \
-    X(half_close) X(shut_for_reading_keeps_what_is_queued) X(shut_both_ways) X(both_half_close) X(peer_closed)         \
+    X(urgent_byte) X(half_close) X(shut_for_reading_keeps_what_is_queued) X(shut_both_ways) X(both_half_close)         \
+    X(peer_closed)                                                                                                     \
     X(peer_closed_with_unread_input) X(reset_is_told_once) X(shut_for_reading_does_not_hide_a_reset) X(full_window)    \
     X(writable_late) X(window_that_closes_on_a_full_writer) X(unconnected) X(connect_twice) X(bound_client)            \
     X(epoll_repeats_by_level) X(epoll_tells_an_edge_once) X(epoll_edge_of_a_window) X(epoll_edge_that_is_gone)         \
