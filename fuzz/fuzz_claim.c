@@ -26,12 +26,13 @@ typedef struct spot {
     int kind; /* what the world put there; NOTHING: nothing, or not foreign */
     unsigned long inode;
     int peer;
+    int late; /* STALE, but its server has bound it, and can be found as soon as time passes */
+    int shut; /* somebody else's, who lets nobody connect: nobody can know what it is */
 } spot;
 
-static spot spots[SPOTS] = {{"/w/sock", 0, 0, 0},   {"/w/sock~0", 0, 0, 0}, {"/w/sock~1", 0, 0, 0},
-                            {"/w/sock~2", 0, 0, 0}, {"/w/sock~3", 0, 0, 0}, {"/w/sock~4", 0, 0, 0},
-                            {"/w/sock~5", 0, 0, 0}, {"/w/sock~6", 0, 0, 0}, {"/w/sock~7", 0, 0, 0},
-                            {"/w/sock~8", 0, 0, 0}, {"/w/sock~9", 0, 0, 0}, {"/w/other", 0, 0, 0}};
+static const char *const paths[SPOTS] = {"/w/sock",   "/w/sock~0", "/w/sock~1", "/w/sock~2", "/w/sock~3", "/w/sock~4",
+                                         "/w/sock~5", "/w/sock~6", "/w/sock~7", "/w/sock~8", "/w/sock~9", "/w/other"};
+static spot spots[SPOTS];
 static uds_echo_server *server;
 static uds_echo_server_desc desc;
 static int rival_at, rival_what, crash_at, meddled, crashed;
@@ -46,6 +47,7 @@ static void take_away(spot *s)
     if (s->peer >= 0) fake_peer_close(s->peer);
     s->kind = NOTHING;
     s->peer = -1;
+    s->late = s->shut = 0;
 }
 
 static void put(spot *s, int kind)
@@ -63,6 +65,31 @@ static void put(spot *s, int kind)
     }
     s->kind = kind;
     s->inode = fake_inode(s->path);
+}
+
+/* What only the path itself meets: a successor that took our file away, somebody who is about to listen, and somebody who
+   lets nobody in. */
+static void put_at_path(int kind, unsigned how)
+{
+    spot *s = &spots[0];
+    if (how & 1 && kind != NOTHING && fake_is_ours(s->path)) fake_remove(s->path);
+    put(s, kind);
+    if (fake_inode(s->path) != s->inode || fake_is_ours(s->path) || s->kind != kind) return;
+    if (how & 2 && kind == STALE) s->late = 1;
+    if (how & 4 && kind >= STALE) {
+        fake_set_owner(s->path, 1);
+        fake_set_mode(s->path, 0700);
+        s->shut = fake.uid != 0;
+    }
+}
+
+static void be_found(spot *s)
+{
+    if (!s->late || s->kind != STALE || fake_inode(s->path) != s->inode || fake_is_ours(s->path)) return;
+    s->peer = fake_find_late(s->path);
+    s->kind = LIVE;
+    s->late = 0;
+    meddled = 1;
 }
 
 /* A live server whose process dies leaves its file. */
@@ -98,12 +125,14 @@ static void before(fake_call what)
         unsigned long number;
         meddled = 1;
         number = fake_inode(s->path);
+        if (rival_what & 128 && what == FAKE_fstatat && fake_is_ours(s->path)) fake_remove(s->path);
         if (rival_what & 128) put(s, NOTHING);
         if (probed) hold_numbers(number, 1);
         if (rival_what & 64) die(s);
         put(s, rival_what >> 3 & 7);
         if (probed) hold_numbers(number, 0);
     }
+    if (what == FAKE_poll) be_found(&spots[0]); /* the header sleeps a moment */
     if (crash_at && --crash_at == 0) longjmp(death, 1);
 }
 
@@ -114,8 +143,8 @@ static void nothing_foreign_is_gone(void)
     for (i = 0; i < SPOTS; i++) {
         spot *s = &spots[i];
         if (s->kind == NOTHING) continue;
-        if (fake_inode(s->path) == s->inode) continue;
-        if (s->kind == STALE && (i > 0 || desc.on_existing == UDS_ECHO_RECOVER) && s != &spots[SPOTS - 1]) {
+        if (fake_inode(s->path) == s->inode && !fake_is_ours(s->path)) continue;
+        if (s->kind == STALE && !s->late && !s->shut && (i > 0 || desc.on_existing == UDS_ECHO_RECOVER) && s != &spots[SPOTS - 1]) {
             s->kind = NOTHING; /* replaced or swept up */
             continue;
         }
@@ -141,7 +170,9 @@ static int may_write(void)
 /* What a start must say when nobody meddles and nothing fails. */
 static uds_echo_error expected(void)
 {
-    switch (kind_at(&spots[0])) {
+    const int kind = kind_at(&spots[0]);
+    if (spots[0].shut && kind >= STALE) return UDS_ECHO_DENIED;
+    switch (kind) {
     case PLAIN:
     case FOLDER:
     case FIFO:
@@ -165,7 +196,7 @@ static int has_name(void)
     const int sweeps = !fake.foreign_lock && can_lock && may_write();
     for (i = 1; i <= 10; i++)
         if (kind_at(&spots[i]) == NOTHING || (kind_at(&spots[i]) == STALE && sweeps)) return 1;
-    return desc.publish == UDS_ECHO_DIRECT && kind_at(&spots[0]) != STALE;
+    return desc.publish == UDS_ECHO_DIRECT && (kind_at(&spots[0]) != STALE || fake.no_renameat2);
 }
 
 static void check_start(uds_echo_error error, uds_echo_error wanted, int undisturbed, int had_name)
@@ -176,13 +207,20 @@ static void check_start(uds_echo_error error, uds_echo_error wanted, int undistu
     if (undisturbed && had_name) CHECK(error == wanted, "not the answer that what is there asks for");
     if (undisturbed && !had_name && wanted == UDS_ECHO_OK) CHECK(error != UDS_ECHO_OK, "staged where there is no name");
     if (error || !undisturbed) return;
-    CHECK(fake_mode(PATH) == (unsigned)desc.mode, "the mode of the file");
-    if (!(desc.mode & 0200) && fake.uid) return;
+    CHECK(fake_mode(PATH) == (unsigned)(desc.mode ? desc.mode : 0600), "the mode of the file");
     fuzz_fault_settle(); /* one that was meant for the start and did not happen is not for the step */
     peer = fake_peer_connect(PATH);
     CHECK(peer >= 0, "the path does not lead to the server");
     fake_peer_close(peer);
     CHECK(uds_echo_server_step(server, 0) == UDS_ECHO_OK, "a step");
+}
+
+/* What ran out has a name. */
+static void check_name(const uds_echo_failure *why)
+{
+    const int e = why->os_error;
+    CHECK((e != EMFILE && e != ENFILE) || why->error == UDS_ECHO_DESCRIPTORS, "no descriptors, and it says otherwise");
+    CHECK((e != ENOMEM && e != ENOBUFS) || why->error == UDS_ECHO_MEMORY, "no memory, and it says otherwise");
 }
 
 static void start(unsigned char how)
@@ -194,10 +232,10 @@ static void start(unsigned char how)
     fuzz_fatal_any = meddled = 0;
     memset(&desc, 0, sizeof desc);
     desc.path = PATH;
-    desc.mode = how & 1 ? 0666 : 0600;
+    desc.mode = how & 1 ? 0666 : how & 16 ? 0600 : 0;
     desc.on_existing = how & 2 ? UDS_ECHO_REFUSE : UDS_ECHO_RECOVER;
     desc.publish = how & 4 ? UDS_ECHO_DIRECT : UDS_ECHO_ATOMIC;
-    desc.lock_ms = how & 8 ? -1 : 20;
+    desc.lock_ms = how & 8 ? -1 : 5;
     desc.message_max = 8;
     desc.connections_max = 2;
     nothing_foreign_is_gone();
@@ -212,17 +250,20 @@ static void start(unsigned char how)
     if (fuzz_fault_at && fake_call_at(fuzz_fault_at) == FAKE_open)
         can_lock = 0; /* it opened the folder the other way */
     CHECK(why.error == error && why.call, "the failure is not filled in");
+    check_name(&why);
     check_start(error, wanted, undisturbed, had_name);
     nothing_foreign_is_gone();
 }
 
 static void stop(void)
 {
+    const int ours = fake_is_ours(PATH);
     int undisturbed;
     if (!server) return;
     meddled = 0;
     (void)uds_echo_server_close(server);
     server = NULL;
+    CHECK(!ours || !fake.foreign_lock || meddled || fake_exists(PATH), "the path is removed without the lock");
     undisturbed = !meddled && !fake.foreign_lock && can_lock && fake_mode("/w") == 0755;
     undisturbed = undisturbed && !(fuzz_fault_at && fake_fault_happened());
     CHECK(!undisturbed || spots[0].kind != NOTHING || !fake_exists(PATH), "the path is left behind");
@@ -246,7 +287,10 @@ static void act(unsigned char what, unsigned char with)
     case 1: start(with); break;
     case 2: stop(); break;
     case 3:
-    case 4: put(&spots[with & 128 ? 0 : with / KINDS % SPOTS], with % KINDS); break;
+    case 4:
+        if (with & 128) put_at_path(with % KINDS, with / KINDS & 15);
+        else put(&spots[with / KINDS % SPOTS], with % KINDS);
+        break;
     case 5: die(&spots[with % SPOTS]); break;
     case 6:
         fake.foreign_lock = with & 1;
@@ -259,7 +303,7 @@ static void act(unsigned char what, unsigned char with)
         rival_what = what / 10 * 8 + with / 64;
         break;
     case 8: crash_at = with % 64 + 1; break;
-    default: fuzz_fault(with & 63, with >> 6);
+    default: fuzz_fault(with & 63, (with >> 6) + what / 10 * 4);
     }
     fuzz_lawful();
 }
@@ -291,7 +335,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     server = NULL;
     memset(&desc, 0, sizeof desc);
     rival_at = crash_at = meddled = crashed = 0;
-    for (n = 0; n < SPOTS; n++) spots[n].kind = NOTHING, spots[n].peer = -1;
+    memset(spots, 0, sizeof spots);
+    for (n = 0; n < SPOTS; n++) {
+        spots[n].path = paths[n];
+        spots[n].peer = -1;
+    }
     for (i = 0; i + 1 < size; i += 2) {
         if (setjmp(death)) bury();
         else act(data[i], data[i + 1]);

@@ -2,26 +2,31 @@
    half-closes, resets, and while the client waits calls fail and signals come.
 
    Input: the client's calls, four bytes each, until one says no more; the rest is what the world does whenever the client waits
-   and nothing is ready, a byte an action. Where that is used up, the world is kind: it accepts, reads all, and half-closes. */
+   and nothing is ready, a byte an action. Where that is used up, the world is kind: it accepts, reads all, and half-closes; or
+   stubborn: it echoes, and reads no more until its echo is read. */
 #include "fuzz.h"
 
-enum { CALLS = 6, BUFFER = 512, KEPT = 8192 };
+enum { CALLS = 6, BUFFER = 512, KEPT = 8192, BACKLOG = 1, STRANGERS = BACKLOG + 1 }; /* so many fill the queue */
 
 static fuzz_input script;
 static int listener, peer, peer_shut, trust_uid, given_up; /* given_up: the system failed it */
+static int reset; /* a recv of this connection was made to fail */
 static size_t heard, said;                                 /* by the server that is played */
 static size_t given, taken; /* by the client: bytes the socket took, bytes it handed to us */
 static long long slept;     /* time that passed while the world, not the wait, went on */
 static uds_echo_client client;
+static uds_echo_io io;                 /* of the exchange that is going on */
+static int exchanging, stubborn, strangers; /* strangers: in front of the client in the queue */
 
-static void hear(size_t size)
+static size_t hear(size_t size)
 {
     unsigned char bytes[256], expected[256];
     long n = peer < 0 ? -1 : fake_peer_recv(peer, bytes, size);
-    if (n <= 0) return;
+    if (n <= 0) return 0;
     fuzz_pattern(expected, (size_t)n, heard, 1);
     CHECK(!memcmp(bytes, expected, (size_t)n), "the server got what was not sent, or not in order");
     heard += (size_t)n;
+    return (size_t)n;
 }
 
 static void say(size_t size)
@@ -45,35 +50,63 @@ static void begin_anew(void)
 {
     hang_up();
     while ((peer = fake_peer_accept(listener)) >= 0) hang_up();
+    strangers = 0;
     heard = said = given = taken = 0;
-    peer_shut = given_up = 0;
+    peer_shut = given_up = reset = 0;
+}
+
+/* The queue is full from now on, and whoever is next has to wait. */
+static void fill_queue(void)
+{
+    while (strangers < STRANGERS && fake_peer_connect(PATH) >= 0) strangers++;
 }
 
 static void let_in(void)
 {
-    if (peer < 0) peer = fake_peer_accept(listener);
+    if (peer >= 0) return;
+    peer = fake_peer_accept(listener);
+    if (!strangers) return;
+    strangers--;
+    hang_up();
 }
 
-/* 1: something happened. Kind at the end: then whoever waits for ever gets an end. */
+/* Whoever waits for ever gets an end. */
+static int be_kind(void)
+{
+    (void)hear(256);
+    if (!peer_shut) (void)fake_peer_shutdown(peer, SHUT_WR);
+    peer_shut = 1;
+    return 1;
+}
+
+static int be_stubborn(void)
+{
+    size_t size;
+    if (taken + io.got < said) return 0;
+    size = hear(16);
+    if (!size) return be_kind();
+    say(size);
+    return 1;
+}
+
+/* 1: something happened. */
 static int world(void *user)
 {
     const int done = !script.left;
     const unsigned char what = fuzz_byte(&script);
     (void)user;
     if (done) {
+        const int waited = strangers;
         let_in();
-        if (peer < 0) return 0;
-        hear(256);
-        if (!peer_shut) (void)fake_peer_shutdown(peer, SHUT_WR);
-        peer_shut = 1;
-        return 1;
+        if (peer < 0) return waited;
+        return stubborn && exchanging ? be_stubborn() : be_kind();
     }
     switch (what & 7) {
     case 0: let_in(); break;
     case 1:
     case 2: say((size_t)(what >> 3) * 4 + 1); break;
     case 3:
-    case 4: hear((size_t)(what >> 3) * 4 + 1); break;
+    case 4: (void)hear((size_t)(what >> 3) * 4 + 1); break;
     case 5:
         if (peer >= 0) (void)fake_peer_shutdown(peer, what >> 3 & 3 ? SHUT_WR : SHUT_RDWR);
         peer_shut = peer >= 0;
@@ -120,6 +153,7 @@ static void open_client(const uint8_t *how)
     uds_echo_client_desc desc;
     uds_echo_failure why;
     uds_echo_error error;
+    if (how[1] & 2) fill_queue();
     memset(&desc, 0, sizeof desc);
     desc.path = how[1] & 1 ? "/w/other" : PATH;
     desc.timeout_ms = how[2] & 7 ? how[2] : 0;
@@ -132,9 +166,16 @@ static void open_client(const uint8_t *how)
     CHECK(error != UDS_ECHO_OK || !desc.trust || desc.uid == trust_uid, "somebody untrusted is trusted");
 }
 
+/* What came before the end is not lost with it. */
+static void check_end(uds_echo_error error, size_t got, size_t room, size_t there)
+{
+    reset |= fuzz_fatal[FAKE_recv];
+    if (error != UDS_ECHO_END && error != UDS_ECHO_RESET) return;
+    CHECK(got == room || got == there || reset, "it ended, and what was said before is lost");
+}
+
 static void exchange(const uint8_t *how)
 {
-    uds_echo_io io;
     uds_echo_error error;
     unsigned char *out, *in, expected[BUFFER];
     const size_t out_size = (size_t)how[1] * 2, in_size = (size_t)how[2] * 2;
@@ -150,13 +191,16 @@ static void exchange(const uint8_t *how)
     io.out_size = out_size;
     io.in = in;
     io.in_size = in_size;
+    exchanging = 1;
     error = uds_echo_client_exchange(&client, &io, timeout_ms);
+    exchanging = 0;
     judge(error, talk_errors, 4);
     given_up = error && !is_one_of(error, talk_errors, 4);
     check_time(began, timeout_ms, 0);
     CHECK(io.sent <= out_size && io.got <= in_size, "sent or got past the size");
     CHECK(error != UDS_ECHO_OK || (io.sent == out_size && io.got == in_size), "OK, and something is missing");
     CHECK(error != UDS_ECHO_FULL || io.got == in_size, "FULL, and there is room");
+    check_end(error, io.got, in_size, said - taken);
     fuzz_pattern(expected, io.got, taken, 2);
     CHECK(taken + io.got <= said && !memcmp(in, expected, io.got), "it got what was not said, or not in order");
     given += io.sent;
@@ -177,6 +221,7 @@ static void call(const uint8_t *how)
     size_t got = 999;
     uds_echo_client_close(&client);
     begin_anew();
+    if (how[3] & 2) fill_queue();
     fuzz_pattern(message, size, 0, 1);
     error = uds_echo_call(PATH, message, size, reply, capacity, &got, timeout_ms, &why);
     CHECK(error == why.error && why.call, "the failure is not filled in");
@@ -184,6 +229,7 @@ static void call(const uint8_t *how)
           is_one_of(error, open_errors, 6) ? 6 : 5);
     check_time(began, timeout_ms, 16); /* connecting looks at the clock every 16 ms */
     CHECK(error != UDS_ECHO_FULL, "a call that is full");
+    check_end(error, got, capacity, said);
     CHECK(got <= capacity && got <= said, "it got more than was said");
     fuzz_pattern(expected, got, 0, 2);
     CHECK(!memcmp(reply, expected, got), "it got what was not said, or not in order");
@@ -224,9 +270,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     script.left = size;
     fake.queue_bytes = fuzz_byte(&script) % 128 + 1u;
     trust_uid = (int)fake.uid;
-    listener = fake_peer_listen(PATH, 0777, 1);
+    listener = fake_peer_listen(PATH, 0777, BACKLOG);
     peer = client.fd = -1;
-    calls = fuzz_byte(&script) % CALLS + 1;
+    memset(&io, 0, sizeof io);
+    begin_anew();
+    exchanging = 0;
+    calls = fuzz_byte(&script);
+    stubborn = calls >> 7;
+    calls = calls % CALLS + 1;
     for (i = 0; i < calls; i++)
         for (k = 0; k < 4; k++) how[i][k] = fuzz_byte(&script);
     fake.world = world;
@@ -237,7 +288,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uds_echo_client_close(&client);
     while (peer >= 0 && heard < given) { /* what the socket took is there to be read */
         const size_t before = heard;
-        hear(256);
+        (void)hear(256);
         if (heard == before) break;
     }
     hang_up();
