@@ -1320,6 +1320,12 @@ static int ue_rename(int dir, const char *from, const char *to, unsigned int how
 }
 #endif
 
+/* Puts somebody's file back where it was; once more where that failed. */
+static int ue_rename_back(int dir, const char *from, const char *to, unsigned int how)
+{
+    return ue_rename(dir, from, to, how) ? ue_rename(dir, from, to, how) : 0;
+}
+
 static int ue_no_such_rename(int os_error)
 {
     return os_error == ENOSYS || os_error == EINVAL;
@@ -1374,7 +1380,7 @@ static uds_echo_error ue_publish_over(ue_claim *k, const ue_file *stale)
         return UDS_ECHO_OK;
     }
     if (!os_error) {
-        os_error = ue_rename(dir, staged, name, UE_RENAME_EXCHANGE);
+        os_error = ue_rename_back(dir, staged, name, UE_RENAME_EXCHANGE);
         if (os_error) k->suffix[0] = '\0'; /* ours stayed at the path, and is taken away from there */
         else os_error = ENOENT;
     }
@@ -1397,7 +1403,7 @@ static int ue_set_aside(const ue_claim *k, const ue_file *stale)
     }
     if (ue_no_such_rename(os_error)) os_error = ue_remove(dir, name, stale);
     else if (!os_error && ue_still_stale(k, suffix, stale)) os_error = ue_remove(dir, aside, stale);
-    else if (!os_error) os_error = ue_rename(dir, aside, name, UE_RENAME_NOREPLACE);
+    else if (!os_error) os_error = ue_rename_back(dir, aside, name, UE_RENAME_NOREPLACE);
     return os_error == ENOENT ? 0 : os_error;
 }
 

@@ -51,6 +51,7 @@ typedef struct sock {
     char name[109]; /* bound to, as it was then */
     unsigned mode;
     int fd;                            /* -1: not the process's */
+    int held;                          /* by another process as well */
     long pid, uid, gid;                /* who made it, for the other side's SO_PEERCRED */
     long peer_pid, peer_uid, peer_gid; /* SO_PEERCRED */
 } sock;
@@ -1232,7 +1233,8 @@ static void release(int fd)
         if (watches[i].epoll == fd) drop_watch(i);
     for (i = 0; d->kind == K_DIR && i < inodes_used; i++)
         if (locks[i] == fd + 1) locks[i] = 0;
-    if (d->kind == K_SOCKET) close_sock(d->index);
+    if (d->kind == K_SOCKET && !socks[d->index].held) close_sock(d->index);
+    else if (d->kind == K_SOCKET) socks[d->index].fd = -1;
     if (d->kind == K_PIPE_IN || d->kind == K_PIPE_OUT) close_pipe_end(fd);
     d->kind = K_NONE;
 }
@@ -1896,6 +1898,11 @@ int fake_clock_gettime(clockid_t clock, struct timespec *t)
     t->tv_sec = (time_t)(now_ms / 1000);
     t->tv_nsec = (long)(now_ms % 1000) * 1000000;
     return 0;
+}
+
+void fake_hold(int fd)
+{
+    socks[fds[fd].index].held = 1;
 }
 
 long long fake_now_ms(void)

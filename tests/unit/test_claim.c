@@ -328,6 +328,35 @@ static void stolen_between_look_and_act(void **state)
     }
 }
 
+static void steal_and_fail_to_give_back(fake_call what)
+{
+    if (what == FAKE_renameat2 && fake_calls_of(what) == 2) fake_fault(fake_calls(), ENOSPC, 0);
+    steal_now(what);
+}
+
+/* A file that is not the one that was probed goes back to its name, also where that fails at first. */
+static void put_back_at_the_second_try(void **state)
+{
+    int direct;
+    (void)state;
+    for (direct = 0; direct < (UDS_ECHO_HAVE_RENAMEAT2 ? 2 : 0); direct++) {
+        uds_echo_server_desc desc = plain_desc();
+        uds_echo_server *server;
+        fake_reset();
+        fake_put_stale(PATH);
+        stolen = 0;
+        steal_before = FAKE_renameat2;
+        fake.before = steal_and_fail_to_give_back;
+        desc.publish = direct ? UDS_ECHO_DIRECT : UDS_ECHO_ATOMIC;
+        assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_IN_USE);
+        assert_int_equal(fake_fault_happened(), 1);
+        assert_int_equal(fake_inode(PATH), stolen);
+        no_litter();
+        fake_finish();
+        assert_lawful();
+    }
+}
+
 /* Without an exchange of names a last look comes before the file that looked stale is renamed over. */
 static void taken_before_it_is_renamed_over(void **state)
 {
@@ -1059,6 +1088,7 @@ int main(void)
                                        TEST(lock_is_waited_for),
                                        TEST(stolen_between_looks),
                                        TEST(stolen_between_look_and_act),
+                                       TEST(put_back_at_the_second_try),
                                        TEST(taken_before_it_is_renamed_over),
                                        TEST(what_a_rename_frees_is_anothers),
                                        TEST(overtaken_while_publishing),

@@ -1,0 +1,228 @@
+/* fuzz_share.c - servers that accept from one listener, on a path or given by somebody else who holds it, too. They are
+   stepped in any order or not at all, fill up, come and go; calls fail. Whoever calls is let in by somebody who has a place,
+   the listener goes with the last, and not at all where it is another's.
+
+   Input: CONFIG bytes of sizes, then two bytes an action. In the end one server runs alone. */
+#include "fuzz.h"
+
+enum { CONFIG = 2, SERVERS = 3, PEERS = 24 };
+
+static uds_echo_server *servers[SERVERS];
+static unsigned long long accepted; /* by those that are closed */
+static int asked[SERVERS];          /* it was told to stop */
+static int peers[PEERS], next_peer, is_given, is_shut;
+static unsigned char places; /* two bits of connections_max for each */
+
+static uds_echo_stats stats_of(const uds_echo_server *server)
+{
+    uds_echo_stats stats;
+    uds_echo_server_stats(server, &stats);
+    return stats;
+}
+
+static int serves(int k)
+{
+    return servers[k] && servers[k]->phase == UE_SERVING;
+}
+
+static int count_serving(void)
+{
+    int k, count = 0;
+    for (k = 0; k < SERVERS; k++) count += serves(k);
+    return count;
+}
+
+/* Who called and has not been accepted yet, though it may have left. */
+static unsigned long long queued(void)
+{
+    unsigned long long count = (unsigned long long)next_peer - accepted;
+    int k;
+    for (k = 0; k < SERVERS; k++) count -= stats_of(servers[k]).accepted;
+    return count;
+}
+
+static int is_full(int k)
+{
+    return stats_of(servers[k]).connections >= servers[k]->conns_max;
+}
+
+/* ---- laws ---------------------------------------------------------------------------------------------------------------- */
+
+/* What each tells the others adds up. */
+static void check_counts(void)
+{
+    int k, held = 0;
+    for (k = 0; k < SERVERS; k++) held += serves(k) ? servers[k]->told : 0;
+    for (k = 0; k < SERVERS; k++) CHECK(!serves(k) || servers[k]->listener->held == held, "who left is still counted");
+}
+
+static void lawful(void)
+{
+    fuzz_lawful();
+    check_counts();
+    CHECK(fake_exists(PATH) || is_given || !count_serving(), "the path is gone, and somebody serves it");
+}
+
+/* ---- actions ------------------------------------------------------------------------------------------------------------- */
+
+/* An exclusive wake-up wakes one, so who has it takes somebody; and is no longer in line for the next when it is full. */
+static uds_echo_error step(int k, int timeout_ms)
+{
+    const int ready = serves(k) && servers[k]->listening && !is_full(k) && queued() && !asked[k];
+    const unsigned long long before = stats_of(servers[k]).accepted;
+    uds_echo_error error;
+    int faults, took;
+    if (!servers[k]) return UDS_ECHO_STOPPED;
+    fuzz_fault_note();
+    faults = fuzz_hits;
+    error = uds_echo_server_step(servers[k], timeout_ms);
+    fuzz_fault_note();
+    took = stats_of(servers[k]).accepted > before;
+    CHECK(error == UDS_ECHO_OK || fuzz_fatal[FAKE_poll] || asked[k], "it stopped, and nobody asked");
+    CHECK(!ready || took || faults != fuzz_hits, "who is woken takes nobody");
+    if (took && serves(k) && is_full(k) && count_serving() > 1)
+        CHECK(!servers[k]->listening, "one that is full watches the listener");
+    return error;
+}
+
+static void start(int k)
+{
+    uds_echo_server_desc desc;
+    uds_echo_error error;
+    int with = 0;
+    if (servers[k]) return;
+    while (with < SERVERS && !servers[with]) with++;
+    memset(&desc, 0, sizeof desc);
+    desc.message_max = 8;
+    desc.connections_max = (places >> 2 * k & 3) * 3 + 1;
+    desc.drain_ms = 50;
+    asked[k] = 0;
+    if (with == SERVERS) return; /* only the first has a listener of its own */
+    desc.share_with = servers[with];
+    error = uds_echo_server_open(&servers[k], &desc, NULL);
+    fuzz_fault_note();
+    CHECK((error == UDS_ECHO_OK) == (servers[k] != NULL), "success without a server, or a server without success");
+    CHECK(!error || error == UDS_ECHO_STOPPED || fuzz_fatal_any, "it cannot share, and nothing failed");
+}
+
+static void stop(int k, uds_echo_stop how)
+{
+    fuzz_fault_settle(); /* the kernel never refuses to ring */
+    uds_echo_server_stop(servers[k], how);
+    asked[k] = 1;
+}
+
+static void close_server(int k)
+{
+    const unsigned long long had = stats_of(servers[k]).accepted;
+    CHECK(uds_echo_server_close(servers[k]) == UDS_ECHO_OK, "close");
+    accepted += had;
+    servers[k] = NULL;
+    if (!count_serving()) is_shut = 1;
+}
+
+static void leave(int n)
+{
+    if (peers[n] >= 0) fake_peer_close(peers[n]);
+    peers[n] = -1;
+}
+
+static void act(unsigned char what, unsigned char with)
+{
+    const int k = with % SERVERS;
+    switch (what % 8) {
+    case 0:
+    case 1:
+    case 2: (void)step(k, with >> 7); break;
+    case 3:
+        if (next_peer < PEERS && !is_shut) peers[next_peer] = fake_peer_connect(PATH);
+        next_peer += next_peer < PEERS && peers[next_peer] >= 0;
+        break;
+    case 4:
+        if (with & 128) leave(with % PEERS);
+        else fake_sleep(with >> 2);
+        break;
+    case 5:
+        if (with & 64 && servers[k] && with & 16) close_server(k);
+        else if (with & 64) stop(k, with & 128 ? UDS_ECHO_NOW : UDS_ECHO_DRAIN);
+        break;
+    case 6: start(k); break;
+    default: fuzz_fault(with & 15, with >> 4);
+    }
+    lawful();
+}
+
+/* ---- a run --------------------------------------------------------------------------------------------------------------- */
+
+/* Nothing fails any more, the others do not come back, and this one lets in whom it can: a moment for each. */
+static void run_alone(int k)
+{
+    int round;
+    if (!serves(k) || asked[k]) return;
+    for (round = 0; round < 400 && queued() && !is_full(k); round++) (void)step(k, 1);
+    CHECK(is_full(k) || !queued(), "somebody waits, and there is a place");
+}
+
+static void end_all(void)
+{
+    int k, round, stopped = 0;
+    for (k = 0; k < SERVERS; k++)
+        if (servers[k]) stop(k, UDS_ECHO_DRAIN);
+    for (round = 0; round < 400 && stopped < SERVERS; round++) {
+        for (k = stopped = 0; k < SERVERS; k++) stopped += step(k, 0) == UDS_ECHO_STOPPED;
+        fake_sleep(5);
+        lawful();
+    }
+    for (k = 0; k < SERVERS; k++) {
+        CHECK(!servers[k] || uds_echo_server_step(servers[k], 0) == UDS_ECHO_STOPPED, "a drain that does not end");
+        if (servers[k]) close_server(k);
+    }
+}
+
+/* As socket activation gives one: blocking, and not close-on-exec before now; somebody else has it, too. */
+static void begin(uds_echo_server_desc *desc)
+{
+    int fd;
+    if (!is_given) {
+        desc->path = PATH;
+        if (uds_echo_server_open(&servers[0], desc, NULL)) abort();
+        return;
+    }
+    fd = fuzz_listener(PATH, PEERS);
+    if (fake_fcntl(fd, F_SETFL, 0)) abort();
+    fake_hold(fd);
+    if (uds_echo_server_adopt(&servers[0], fd, desc, NULL)) abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    uds_echo_server_desc desc;
+    size_t i;
+    int n;
+    if (size < CONFIG || size > 512) return 0;
+    fuzz_begin();
+    memset(servers, 0, sizeof servers);
+    memset(asked, 0, sizeof asked);
+    for (n = 0; n < PEERS; n++) peers[n] = -1;
+    next_peer = is_shut = 0;
+    accepted = 0;
+    is_given = data[0] & 1;
+    places = data[1];
+    memset(&desc, 0, sizeof desc);
+    desc.message_max = 8;
+    desc.connections_max = (places & 3) * 3 + 1;
+    desc.drain_ms = 50;
+    begin(&desc);
+    if (UDS_ECHO_HAVE_ATOMIC)
+        for (n = 1; n < SERVERS; n++) start(n);
+    for (i = CONFIG; i + 1 < size; i += 2) act(data[i], data[i + 1]);
+    fuzz_fault_settle();
+    run_alone(data[0] / 2 % SERVERS);
+    end_all();
+    CHECK(!is_given || fake_peer_connect(PATH) >= 0 || errno == EAGAIN, "a listener of somebody else's is shut");
+    for (n = 0; n < PEERS; n++) leave(n);
+    fuzz_finish();
+    CHECK(is_given || !fake_exists(PATH) || fuzz_hit[FAKE_flock] || fuzz_hit[FAKE_fstatat] || fuzz_hit[FAKE_unlinkat],
+          "the path is left behind");
+    return 0;
+}
