@@ -44,6 +44,27 @@ server_word() { # two bytes an action: what, with
     drain) bytes 14 255 ;;
     now) bytes 14 254 ;;
     fail) bytes 15 "$2" ;;
+    manner) bytes 9 $((8 * $2)) ;; # what handlers do from now on: the switch in by_manner()
+    wake) bytes 9 3 ;;
+    wait) bytes 9 $((4 + 8 * $2)) ;; # so many times 20 ms
+    child) bytes 9 5 ;;
+    urge) bytes 9 6 ;;
+    push-all) bytes 9 7 ;;
+    *) unknown "$1" ;;
+    esac
+}
+
+share_word() { # two bytes an action: what, with
+    case $1 in
+    step) bytes 0 "$2" ;; # with % 3: who
+    dial) bytes 3 0 ;;
+    leave) bytes 4 $((128 + $2)) ;;
+    sleep) bytes 4 "$2" ;;
+    drain) bytes 5 $((64 + $2)) ;; # 2 is the first
+    now) bytes 5 $((192 + $2)) ;;
+    close) bytes 5 $((80 + $2)) ;; # 1 is the first
+    start) bytes 6 "$2" ;;
+    fail) bytes 7 "$2" ;;
     *) unknown "$1" ;;
     esac
 }
@@ -132,6 +153,9 @@ claim_word() { # two bytes an action: what, with
     rival) bytes "$((7 + 10 * 18))" "$2" ;;
     crash) bytes 8 "$2" ;;
     fail) bytes 9 "$2" ;;
+    late) bytes 3 $((128 + 16 + 5)) ;;
+    shut) bytes 3 $((128 + 32 + 6)) ;;
+    successor) bytes 3 $((128 + 8 + 6)) ;;
     *) unknown "$1" ;;
     esac
 }
@@ -184,6 +208,12 @@ seed server echo 40 3 0 0 0 100 0 0 dial step say:6 step hear:60
 seed server full-window 8 1 1 0 0 4 0 0 dial step say:60 step step say:60 step hear:6 step hear:60 step
 seed server evicted 40 65 0 1 0 100 1 0 dial dial dial step say:2 step sleep:20 step
 seed server drain 40 3 0 0 2 100 4 0 dial dial step say:0 say:1 drain step step hear:0 hear:1
+seed server late-and-idle 20 3 0 9 0 0 0 3 dial step say:12 step wait:15 wait:15 pay:0 step
+seed server long-queue 8 0 0 0 8 255 0 2 dial dial say:60 say:60 say:60 step step step
+seed server patient-and-urgent 40 1 0 0 16 0 0 1 dial dial say:6 step urge step say:7 wake step hear:60
+seed server small-pool 0 67 1 0 0 0 0 7 dial dial dial step say:6 say:7 say:8 step step push-all hear:60 step
+seed server in-a-child 40 3 0 0 4 0 0 8 dial step say:6 step child child step
+seed server one-after-another 40 0 0 0 24 64 0 1 dial dial dial step say:0 say:1 say:2 step drain step step
 seed server framed-and-failing 20 2 33 0 1 30 9 0 dial step say:60 fail:5 step half-close:0 step pay:0 step
 seed server pushed-and-closed 20 3 0 0 0 9 2 0 dial step push:40 push:40 close:64 step hear:60 leave:0 step
 
@@ -212,6 +242,8 @@ seed claim stale at-path:5 start:0 stop at-path:5 start:4 stop at-path:5 start:2
 seed claim refused at-path:1 start:0 at-path:0 at-path:4 start:0 at-path:0 at-path:6 start:0 die:0 start:0
 seed claim crash crash:25 start:0 crash:40 start:0 start:0 stop
 seed claim crash-late at-path:5 crash:60 start:0 at-path:5 start:0 stop
+seed claim at-the-path late:0 start:0 stop shut:0 start:0 start:0 stop
+seed claim succeeded start:0 successor:0 stop start:0
 seed claim rival at-path:5 rival:70 start:0 stop rival:130 start:0 stop
 seed claim odd-folders locked at-path:5 start:0 no-exchange start:0 stop search-only start:0 stop fail:9 start:0
 
@@ -224,6 +256,11 @@ bytes 0 3 47 119 47 115 0 120 >"$to/address/nul"
 
 seed api serve open dial step say step run close
 seed api ask ask call open call step ask close close
+
+seed share turns 0 255 dial dial step:0 step:1 step:2 step:0 leave:0 step:0 close:1 dial step:1
+seed share full 0 0 dial dial dial dial step:0 step:1 step:2 step:0 leave:0 step:0
+seed share given 1 85 dial dial step:0 drain:2 step:0 dial step:1 start:0 now:1 step:0
+seed share alone 2 63 dial dial dial dial dial dial dial step:0 step:0 step:0 close:1
 
 seed frame lengths 100 0 20 4 step say:9 step byte byte text:"$(printf '\003abc\001')"
 seed frame lines 100 1 20 5 step say:3 step byte say:9 step text:one text:two text:three

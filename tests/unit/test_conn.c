@@ -78,6 +78,24 @@ static void slow_reader_waits_alone(void **state)
     (void)uds_echo_server_close(server);
 }
 
+/* P28: sent with MSG_OOB, before the connection was accepted and after. */
+static void an_urgent_byte_is_one_of_the_stream(void **state)
+{
+    uds_echo_server *server = serve_with(plain_desc());
+    int peer = fake_peer_connect(PATH);
+    (void)state;
+    say(peer, "a");
+    assert_int_equal(fake_peer_send_urgent(peer, 'b'), 1);
+    say(peer, "c");
+    settle(server);
+    assert_int_equal(fake_peer_send_urgent(peer, 'd'), 1);
+    say(peer, "e");
+    settle(server);
+    assert_string_equal(heard(peer), "abcde");
+    fake_peer_close(peer);
+    (void)uds_echo_server_close(server);
+}
+
 /* However much it sends without reading, what waits for it is never more than one message. */
 static void a_flood_waits_in_the_kernel(void **state)
 {
@@ -1105,6 +1123,7 @@ int main(void)
     const struct CMUnitTest tests[] = {TEST(open_read_answer_half_close),
                                        TEST(slow_reader_waits_alone),
                                        TEST(a_flood_waits_in_the_kernel),
+                                       TEST(an_urgent_byte_is_one_of_the_stream),
                                        TEST(slow_reader_half_closes),
                                        TEST(reader_goes_away_with_an_answer_waiting),
                                        TEST(later_is_waited_for),
