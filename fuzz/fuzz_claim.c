@@ -37,6 +37,7 @@ static uds_echo_server *server;
 static uds_echo_server_desc desc;
 static int rival_at, rival_what, crash_at, meddled, crashed;
 static int can_lock; /* the folder could be read when it was opened */
+static fake_call last; /* the call before */
 static jmp_buf death;
 
 /* Only what was put there by the world itself is taken away by it: the number alone may be ours by now. */
@@ -119,19 +120,21 @@ static void before(fake_call what)
 {
     const int probed = what == FAKE_close || what == FAKE_fstatat;
     const int asks = what == FAKE_socket || what == FAKE_connect || what == FAKE_close || what == FAKE_renameat2;
+    const int unseen = what == FAKE_fstatat && last == FAKE_bind; /* what bind(2) made is looked at only now */
     const int too_late = what == FAKE_unlinkat || what == FAKE_renameat || (asks && fake.no_renameat2);
     if (rival_at && !too_late && rival_at-- == 1) {
         spot *s = &spots[rival_what % SPOTS % 3]; /* where it matters most */
         unsigned long number;
         meddled = 1;
         number = fake_inode(s->path);
-        if (rival_what & 128 && what == FAKE_fstatat && fake_is_ours(s->path)) fake_remove(s->path);
+        if (rival_what & 128 && unseen && fake_is_ours(s->path)) fake_remove(s->path);
         if (rival_what & 128) put(s, NOTHING);
         if (probed) hold_numbers(number, 1);
         if (rival_what & 64) die(s);
         put(s, rival_what >> 3 & 7);
         if (probed) hold_numbers(number, 0);
     }
+    last = what;
     if (what == FAKE_poll) be_found(&spots[0]); /* the header sleeps a moment */
     if (crash_at && --crash_at == 0) longjmp(death, 1);
 }
@@ -335,6 +338,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     server = NULL;
     memset(&desc, 0, sizeof desc);
     rival_at = crash_at = meddled = crashed = 0;
+    last = FAKE_CALL_COUNT;
     memset(spots, 0, sizeof spots);
     for (n = 0; n < SPOTS; n++) {
         spots[n].path = paths[n];
