@@ -21,6 +21,13 @@
 #define MAY_BE_UNUSED
 #endif
 
+/* What only judges is not explored: in a function with this in front an engine counts nothing, and is the faster for it. */
+#if defined(__clang__)
+#define ORACLE __attribute__((no_sanitize("coverage"), noinline)) MAY_BE_UNUSED
+#else
+#define ORACLE MAY_BE_UNUSED
+#endif
+
 #define PATH "/w/sock"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -28,14 +35,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* Not assert(): a build without assertions would find nothing. */
 #define CHECK(holds, what) ((holds) ? (void)0 : fuzz_broken(what))
 
-MAY_BE_UNUSED static void fuzz_broken(const char *what)
+ORACLE static void fuzz_broken(const char *what)
 {
     (void)fprintf(stderr, "oracle: %s (call %lu)\n", what, fake_calls());
     abort();
 }
 
 /* The laws that the fake kernel itself watches over: call it after every step. */
-MAY_BE_UNUSED static void fuzz_lawful(void)
+ORACLE static void fuzz_lawful(void)
 {
     if (!fake_violations()) return;
     (void)fprintf(stderr, "fake kernel: %s\n", fake_violation(0));
@@ -43,7 +50,7 @@ MAY_BE_UNUSED static void fuzz_lawful(void)
 }
 
 /* The process ends: nothing may be open or allocated. */
-MAY_BE_UNUSED static void fuzz_finish(void)
+ORACLE static void fuzz_finish(void)
 {
     fake_finish();
     fuzz_lawful();
@@ -54,7 +61,7 @@ MAY_BE_UNUSED static unsigned long fuzz_fault_at;
 MAY_BE_UNUSED static int fuzz_fault_which, fuzz_fatal[FAKE_CALL_COUNT], fuzz_fatal_any;
 MAY_BE_UNUSED static int fuzz_hit[FAKE_CALL_COUNT], fuzz_hits; /* fatal or not */
 
-MAY_BE_UNUSED static void fuzz_fault_settle(void)
+ORACLE static void fuzz_fault_settle(void)
 {
     fake_call what = fuzz_fault_at ? fake_call_at(fuzz_fault_at) : FAKE_CALL_COUNT;
     int count = 0, os_error;
@@ -70,13 +77,13 @@ MAY_BE_UNUSED static void fuzz_fault_settle(void)
 }
 
 /* The same, but one that is still to come stays armed. */
-MAY_BE_UNUSED static void fuzz_fault_note(void)
+ORACLE static void fuzz_fault_note(void)
 {
     if (fuzz_fault_at && fake_fault_happened()) fuzz_fault_settle();
 }
 
 /* The call that comes after so many others fails. One fault at a time is armed. */
-MAY_BE_UNUSED static void fuzz_fault(unsigned after, int which)
+ORACLE static void fuzz_fault(unsigned after, int which)
 {
     fuzz_fault_settle();
     fuzz_fault_at = fake_calls() + after + 1;
@@ -85,7 +92,7 @@ MAY_BE_UNUSED static void fuzz_fault(unsigned after, int which)
 }
 
 /* Before each run. */
-MAY_BE_UNUSED static void fuzz_begin(void)
+ORACLE static void fuzz_begin(void)
 {
     fake_reset();
     memset(fuzz_fatal, 0, sizeof fuzz_fatal);
@@ -121,7 +128,7 @@ MAY_BE_UNUSED static int fuzz_listener(const char *path, int backlog)
 }
 
 /* What goes through connections: every offset of every stream looks different. */
-MAY_BE_UNUSED static void fuzz_pattern(unsigned char *bytes, size_t size, size_t offset, unsigned stream)
+ORACLE static void fuzz_pattern(unsigned char *bytes, size_t size, size_t offset, unsigned stream)
 {
     size_t i;
     for (i = 0; i < size; i++) bytes[i] = (unsigned char)((offset + i) * 37 + (offset + i) / 256 + stream * 11 + 1);

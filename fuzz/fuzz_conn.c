@@ -26,7 +26,7 @@ static void on_close(uds_echo_conn *conn, uds_echo_error error, void *user)
     why = error;
 }
 
-static void say(size_t size)
+ORACLE static void say(size_t size)
 {
     unsigned char bytes[64];
     long n;
@@ -39,7 +39,7 @@ static void say(size_t size)
 }
 
 /* What comes back is at every moment a prefix of what was sent. 1: something came. */
-static int hear(size_t size)
+ORACLE static int hear(size_t size)
 {
     unsigned char bytes[64];
     long n = fake_peer_recv(peer, bytes, size);
@@ -72,7 +72,7 @@ static void act(uds_echo_server *server, unsigned char what)
     }
 }
 
-static void lawful(const uds_echo_server *server)
+ORACLE static void lawful(const uds_echo_server *server)
 {
     uds_echo_stats stats;
     fuzz_lawful();
@@ -82,7 +82,7 @@ static void lawful(const uds_echo_server *server)
 }
 
 /* No more faults: an orderly end brings everything back, in steps that are linear in the bytes. */
-static void finish(uds_echo_server *server)
+ORACLE static void finish(uds_echo_server *server)
 {
     uds_echo_stats stats;
     size_t rounds = 0;

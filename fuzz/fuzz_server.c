@@ -34,12 +34,12 @@ static unsigned char seed, manner;
 static uds_echo_server *server;
 
 /* The peer of a connection is known by the pid that it had when it connected. */
-static peer *peer_of(const uds_echo_conn *conn)
+ORACLE static peer *peer_of(const uds_echo_conn *conn)
 {
     return (peer *)uds_echo_conn_user(conn);
 }
 
-static uds_echo_conn *conn_of(const peer *p)
+ORACLE static uds_echo_conn *conn_of(const peer *p)
 {
     return uds_echo_server_find(server, ids[p - peers]);
 }
@@ -95,7 +95,7 @@ static void end(uds_echo_conn *conn)
     CHECK(uds_echo_conn_send(conn, "x", 1) == UDS_ECHO_GONE, "a send on a connection that is to end");
 }
 
-static void answered(peer *p, const void *bytes, size_t size)
+ORACLE static void answered(peer *p, const void *bytes, size_t size)
 {
     if (p->answered_size + size > KEPT) return;
     memcpy(p->answered + p->answered_size, bytes, size);
@@ -163,7 +163,7 @@ static int on_open(uds_echo_conn *conn, void *user)
 }
 
 /* 1: no byte moved so long. What is thrown away at the end does not count as moving. */
-static int is_idle(const uds_echo_conn *conn)
+ORACLE static int is_idle(const uds_echo_conn *conn)
 {
     long long moved;
     (void)fake_moved(conn->fd, &moved);
@@ -171,7 +171,7 @@ static int is_idle(const uds_echo_conn *conn)
 }
 
 /* 1: and on no other connection for longer. */
-static int is_idlest(const uds_echo_conn *conn)
+ORACLE static int is_idlest(const uds_echo_conn *conn)
 {
     long long ms;
     const unsigned long moved = fake_moved(conn->fd, &ms);
@@ -183,7 +183,7 @@ static int is_idlest(const uds_echo_conn *conn)
 }
 
 /* What on_close is told is true. */
-static void check_reason(const peer *p, const uds_echo_conn *conn, uds_echo_error why)
+ORACLE static void check_reason(const peer *p, const uds_echo_conn *conn, uds_echo_error why)
 {
     const uds_echo_server_desc *d = &server->desc;
     const int over = p->half_closed || p->id < 0 || asked >= 0;
@@ -318,19 +318,19 @@ static void dial(void)
     next_peer += p->called;
 }
 
-static unsigned char byte_of(const peer *p, size_t at)
+ORACLE static unsigned char byte_of(const peer *p, size_t at)
 {
     return (unsigned char)(at * 37 + (size_t)(p - peers) * 11 + seed);
 }
 
-static void sent(peer *p, const unsigned char *bytes, long n)
+ORACLE static void sent(peer *p, const unsigned char *bytes, long n)
 {
     if (n <= 0) return;
     memcpy(p->sent + p->sent_size, bytes, (size_t)n);
     p->sent_size += (size_t)n;
 }
 
-static void speak(peer *p, size_t size)
+ORACLE static void speak(peer *p, size_t size)
 {
     unsigned char bytes[64];
     size_t i;
@@ -348,7 +348,7 @@ static void urge(peer *p)
 }
 
 /* Who is not cut reads to the end of the stream, whatever it left unsaid. */
-static void check_reset(const peer *p)
+ORACLE static void check_reset(const peer *p)
 {
     const int cut = asked == UDS_ECHO_NOW || (asked >= 0 && !prompt) || server->desc.idle_ms ||
                     server->desc.when_full == UDS_ECHO_EVICT || fuzz_fatal_any;
@@ -357,7 +357,7 @@ static void check_reset(const peer *p)
 }
 
 /* 1: something came. What comes is the next of what was answered. */
-static int listen_to(peer *p, size_t size)
+ORACLE static int listen_to(peer *p, size_t size)
 {
     unsigned char bytes[64];
     long n;
@@ -399,7 +399,7 @@ static void crowd(void)
 /* ---- a run --------------------------------------------------------------------------------------------------------------- */
 
 /* An id leads to its own connection until that is to end, and nobody makes us hold more than two messages. */
-static void check_peer(const peer *p)
+ORACLE static void check_peer(const peer *p)
 {
     const uds_echo_conn *conn = p->known ? conn_of(p) : NULL;
     CHECK(!conn || uds_echo_conn_user(conn) == p, "an id that leads to another connection");
@@ -408,7 +408,7 @@ static void check_peer(const peer *p)
     CHECK(p->answered_size - p->got - fake_peer_pending(p->id) <= 2 * server->message_max, "too much is held for one");
 }
 
-static void lawful(void)
+ORACLE static void lawful(void)
 {
     uds_echo_stats stats;
     int i;
@@ -421,7 +421,7 @@ static void lawful(void)
 
 /* Law 5: however many there are, a step lets in no more than so many, 16, and as many again where the path just went; and
    reads of each no more than 16 times. */
-static void check_share(const uds_echo_stats *before, const uds_echo_stats *now)
+ORACLE static void check_share(const uds_echo_stats *before, const uds_echo_stats *now)
 {
     const unsigned long long accepted = now->accepted - before->accepted;
     CHECK(accepted <= ACCEPTS_MAX, "a step that does nothing but accept");
@@ -430,7 +430,7 @@ static void check_share(const uds_echo_stats *before, const uds_echo_stats *now)
 }
 
 /* Law 8: what rang is heard by the next step whose wait and read are let through. */
-static void check_bells(uds_echo_error error, int asked_before, int woken_before, int faulted)
+ORACLE static void check_bells(uds_echo_error error, int asked_before, int woken_before, int faulted)
 {
     CHECK(error != UDS_ECHO_STOPPED || asked >= 0, "it stopped, and nobody asked");
     CHECK(error == UDS_ECHO_STOPPED || asked_before != UDS_ECHO_NOW || faulted, "a stop that is lost");
@@ -439,7 +439,7 @@ static void check_bells(uds_echo_error error, int asked_before, int woken_before
     woken = 1;
 }
 
-static uds_echo_error step(int timeout_ms)
+ORACLE static uds_echo_error step(int timeout_ms)
 {
     const int asked_before = asked, woken_before = woken && server->phase != UE_STOPPED;
     const long long began = fake_now_ms();
@@ -536,7 +536,7 @@ static uds_echo_server_desc describe(const uint8_t *config)
 }
 
 /* Whoever called was let in, if no call failed that costs one before it is known. */
-static void everybody_is_known(void)
+ORACLE static void everybody_is_known(void)
 {
     int i;
     if (fuzz_fatal[FAKE_setsockopt] || fuzz_fatal[FAKE_getsockopt]) return;
@@ -545,7 +545,7 @@ static void everybody_is_known(void)
 }
 
 /* All peers half-closed, read all, and nobody owes them anything: whoever was welcome must have been seen off. */
-static void nobody_is_forgotten(void)
+ORACLE static void nobody_is_forgotten(void)
 {
     int i;
     for (i = 0; i < PEERS; i++) CHECK(!peers[i].welcome || peers[i].closed, "a connection that nobody looks after");
@@ -556,7 +556,7 @@ static void nobody_is_forgotten(void)
 enum { IN_CHILD = 4, HASTY = 8, PATIENT = 16 }; /* HASTY: it drains at once; PATIENT: who half-closes nothing, and stays */
 
 /* Whoever does nothing only asks the clock, and waits. */
-static unsigned long calls_of_work(void)
+ORACLE static unsigned long calls_of_work(void)
 {
     return fake_calls() - fake_calls_of(FAKE_clock_gettime) - fake_calls_of(FAKE_epoll_wait) - fake_calls_of(FAKE_poll);
 }
@@ -592,7 +592,7 @@ static void finish(unsigned char how)
 }
 
 /* At an orderly end all of what was answered arrived. */
-static void settle_accounts(void)
+ORACLE static void settle_accounts(void)
 {
     int i;
     for (i = 0; i < PEERS; i++) {
