@@ -15,16 +15,21 @@
 
 enum { CONFIG = 4, PEERS = 3, ACTIONS = 100, ROUNDS = 400, KEPT = 16384 };
 
+/* data[1] of an input: what the server is made of. TERSE: no answer, one that comes later, a push before the answer. */
+enum { FRAMED = 1, TERSE = 2, CLOSING = 4, CHOOSY = 8 };
+
 typedef struct peer {
-    int id, half_closed, open, opened, closed, ended;
-    size_t sent, got;
+    int id, half_closed, open, opened, refused, closed, ended, owed;
+    size_t sent, answered, got;
     unsigned long hash; /* of what came back */
-    unsigned char said[KEPT];
+    unsigned char due[KEPT]; /* what was answered */
+    uds_echo_id conn;
     uds_echo_error why;
 } peer;
 
 static peer peers[PEERS];
 static int connected, accepted, broken, kind;
+static uds_echo_server *server;
 static char path[200];
 static const char *input;
 
@@ -70,12 +75,32 @@ static void kernel_end(void)
 #endif
 
 /* ---- the server's handlers --------------------------------------------------------------------------------------- */
+static void answer(peer *p, const unsigned char *bytes, size_t size)
+{
+    memcpy(p->due + p->answered, bytes, size);
+    p->answered += size;
+}
+
+static void push(peer *p, const char *bytes, size_t size)
+{
+    uds_echo_conn *conn = uds_echo_server_find(server, p->conn);
+    const uds_echo_error error = conn ? uds_echo_conn_send(conn, bytes, size) : UDS_ECHO_GONE;
+    printf(" %d!%d", (int)(p - peers), (int)error);
+    if (!error) answer(p, (const unsigned char *)bytes, size);
+    if (p->owed && p->open && error == UDS_ECHO_GONE) complain("an answer that is owed is not waited for");
+    if (!error || error == UDS_ECHO_GONE) p->owed = 0;
+}
+
 static int on_open(uds_echo_conn *conn, void *user)
 {
+    peer *p = &peers[accepted++];
     (void)user;
-    uds_echo_conn_set_user(conn, &peers[accepted]);
-    peers[accepted++].opened++;
-    return 0;
+    uds_echo_conn_set_user(conn, p);
+    p->conn = uds_echo_conn_id(conn);
+    p->opened++;
+    if (!(kind & CHOOSY) || accepted % 3 != 2) return 0;
+    push(p, "no", 2);
+    return p->refused = 1;
 }
 
 static void on_close(uds_echo_conn *conn, uds_echo_error why, void *user)
@@ -94,8 +119,18 @@ static size_t frame(const unsigned char *bytes, size_t size, void *user)
 
 static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *m, void *user)
 {
-    (void)conn, (void)user;
-    return kind >= 4 && m->size && m->data[0] % 16 == 7 ? UDS_ECHO_CLOSE : UDS_ECHO_REPLY;
+    peer *p = (peer *)uds_echo_conn_user(conn);
+    const unsigned what = m->size ? m->data[0] % 16 : 0;
+    (void)user;
+    if (kind & TERSE && what == 3) return UDS_ECHO_SILENT;
+    if (kind & TERSE && what == 5) {
+        p->owed = 1;
+        return UDS_ECHO_LATER;
+    }
+    if (kind & TERSE && what == 9) push(p, "!", 1);
+    if (kind & CLOSING && what == 11) m->size = 0;
+    answer(p, m->data, m->size);
+    return kind & CLOSING && (what == 7 || what == 11) ? UDS_ECHO_CLOSE : UDS_ECHO_REPLY;
 }
 
 /* ---- the script -------------------------------------------------------------------------------------------------- */
@@ -108,26 +143,25 @@ static void say(peer *p, size_t size, unsigned with)
     n = (long)peer_send(p->id, bytes, size);
     printf(" %d>%ld", (int)(p - peers), n < 0 ? -(long)errno : n);
     if (n <= 0) return;
-    memcpy(p->said + p->sent, bytes, (size_t)n);
     p->sent += (size_t)n;
 }
 
-/* 1: bytes came. The oracle is the echo's law: at every moment a prefix of what was sent. */
+/* 1: bytes came. The oracle is the first law: at every moment a prefix of what was answered. */
 static int hear(peer *p, size_t size, int quiet)
 {
     unsigned char bytes[64];
     long i, n = (long)peer_recv(p->id, bytes, size);
     if (!quiet) printf(" %d<%ld", (int)(p - peers), n < 0 ? -(long)errno : n);
-    if (n < 0 && errno != EAGAIN) p->ended = errno;
-    if (n == 0) p->ended = 1;
+    if (!p->ended && n < 0 && errno != EAGAIN) p->ended = errno; /* a reset is told once */
+    if (!p->ended && n == 0) p->ended = 1;
     if (n <= 0) return 0;
     for (i = 0; i < n; i++) p->hash = (p->hash * 33 + bytes[i]) & 0xffffffu;
-    if (p->got + (size_t)n > p->sent || memcmp(p->said + p->got, bytes, (size_t)n)) complain("not what was sent");
+    if (p->got + (size_t)n > p->answered || memcmp(p->due + p->got, bytes, (size_t)n)) complain("not what was answered");
     p->got += (size_t)n;
     return 1;
 }
 
-static void act(uds_echo_server *server, unsigned what, unsigned with)
+static void act(unsigned what, unsigned with)
 {
     peer *p = &peers[what / 16 % PEERS];
     if (what % 8 > 1 && !p->open) return;
@@ -148,13 +182,18 @@ static void act(uds_echo_server *server, unsigned what, unsigned with)
         if (with % 4 == 0 && !p->half_closed++) printf(" %d|%d", (int)(p - peers), peer_shutdown(p->id, SHUT_WR));
         break;
     default:
-        if (with % 8) break;
+        if (with % 8) {
+            if (p->owed) push(p, "at last", with % 8);
+            break;
+        }
         (void)peer_close(p->id);
         p->open = 0;
     }
 }
 
-static void finish(uds_echo_server *server)
+/* No fault, no deadline, and everybody reads: whoever stayed must be able to read all that it was answered, and then an end
+   that is no reset, whatever it had left unread by the server. */
+static void finish(void)
 {
     uds_echo_stats stats;
     int i, round;
@@ -165,8 +204,10 @@ static void finish(uds_echo_server *server)
         }
     for (round = 0; round < ROUNDS; round++) {
         (void)uds_echo_server_step(server, 0);
-        for (i = 0; i < PEERS; i++)
+        for (i = 0; i < PEERS; i++) {
+            if (peers[i].owed) push(&peers[i], ".", 1);
             while (peers[i].open && hear(&peers[i], 64, 1)) continue;
+        }
     }
     uds_echo_server_stats(server, &stats);
     if (stats.connections) complain("a connection never ends");
@@ -174,36 +215,38 @@ static void finish(uds_echo_server *server)
     for (i = 0; i < connected; i++) {
         peer *p = &peers[i];
         printf(" [%d%d %d %d %lu %06lx]", p->opened, p->closed, (int)p->why, p->ended, (unsigned long)p->got, p->hash);
-        if (p->opened != 1 || p->closed != 1) complain("on_open and on_close once each");
-        if (p->open && !p->ended) complain("the peer sees no end");
-        if (p->open && p->why == UDS_ECHO_OK && kind < 4 && p->got != p->sent) complain("bytes are missing");
+        if (p->opened != 1 || p->closed != !p->refused) complain("on_open and on_close once each");
+        if (p->open && p->ended != 1) complain("the peer sees no end, or a reset");
+        if (p->open && p->why && !(kind & FRAMED && (p->why == UDS_ECHO_END || p->why == UDS_ECHO_TOO_LONG)))
+            complain("an end that nothing explains");
+        if (p->open && p->got != p->answered) complain("bytes are missing");
+        if (p->open && !(kind & ~FRAMED) && !p->why && p->got != p->sent) complain("not all was echoed");
     }
 }
 
 static void run(const unsigned char *data, size_t size)
 {
-    uds_echo_server *server = NULL;
     uds_echo_server_desc desc;
     size_t i;
     kernel_begin();
     memset(peers, 0, sizeof peers);
     memset(&desc, 0, sizeof desc);
     connected = accepted = 0;
-    kind = data[1] % 8;
+    kind = data[1] % 16;
     desc.path = path;
     desc.message_max = data[2] % 64 + 1;
     desc.connections_max = data[3] % PEERS + 1;
-    desc.frame = kind % 2 ? frame : NULL;
-    desc.on_message = kind >= 4 ? on_message : NULL;
+    desc.frame = kind & FRAMED ? frame : NULL;
+    desc.on_message = on_message;
     desc.on_open = on_open;
     desc.on_close = on_close;
     if (uds_echo_server_open(&server, &desc, NULL)) {
         complain("open");
         return;
     }
-    act(server, 1, 0);
-    for (i = CONFIG; i + 1 < size && i < CONFIG + 2 * ACTIONS; i += 2) act(server, data[i], data[i + 1]);
-    finish(server);
+    act(1, 0);
+    for (i = CONFIG; i + 1 < size && i < CONFIG + 2 * ACTIONS; i += 2) act(data[i], data[i + 1]);
+    finish();
     for (i = 0; i < PEERS; i++)
         if (peers[i].open) (void)peer_close(peers[i].id);
     if (uds_echo_server_close(server)) complain("close");
