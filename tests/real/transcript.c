@@ -21,7 +21,7 @@ enum { FRAMED = 1, TERSE = 2, CLOSING = 4, CHOOSY = 8 };
 typedef struct peer {
     int id, half_closed, open, opened, refused, closed, ended, owed;
     size_t sent, answered, got;
-    unsigned long hash; /* of what came back */
+    unsigned long hash;      /* of what came back */
     unsigned char due[KEPT]; /* what was answered */
     uds_echo_id conn;
     uds_echo_error why;
@@ -156,7 +156,8 @@ static int hear(peer *p, size_t size, int quiet)
     if (!p->ended && n == 0) p->ended = 1;
     if (n <= 0) return 0;
     for (i = 0; i < n; i++) p->hash = (p->hash * 33 + bytes[i]) & 0xffffffu;
-    if (p->got + (size_t)n > p->answered || memcmp(p->due + p->got, bytes, (size_t)n)) complain("not what was answered");
+    if (p->got + (size_t)n > p->answered || memcmp(p->due + p->got, bytes, (size_t)n))
+        complain("not what was answered");
     p->got += (size_t)n;
     return 1;
 }
