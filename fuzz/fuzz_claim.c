@@ -36,7 +36,7 @@ static spot spots[SPOTS];
 static uds_echo_server *server;
 static uds_echo_server_desc desc;
 static int rival_at, rival_what, crash_at, meddled, crashed;
-static int can_lock; /* the folder could be read when it was opened */
+static int can_lock;   /* the folder could be read when it was opened */
 static fake_call last; /* the call before */
 static jmp_buf death;
 
@@ -147,7 +147,8 @@ static void nothing_foreign_is_gone(void)
         spot *s = &spots[i];
         if (s->kind == NOTHING) continue;
         if (fake_inode(s->path) == s->inode && !fake_is_ours(s->path)) continue;
-        if (s->kind == STALE && !s->late && !s->shut && (i > 0 || desc.on_existing == UDS_ECHO_RECOVER) && s != &spots[SPOTS - 1]) {
+        if (s->kind == STALE && !s->late && !s->shut && (i > 0 || desc.on_existing == UDS_ECHO_RECOVER) &&
+            s != &spots[SPOTS - 1]) {
             s->kind = NOTHING; /* replaced or swept up */
             continue;
         }

@@ -10,12 +10,12 @@ enum { CALLS = 6, BUFFER = 512, KEPT = 8192, BACKLOG = 1, STRANGERS = BACKLOG + 
 
 static fuzz_input script;
 static int listener, peer, peer_shut, trust_uid, given_up; /* given_up: the system failed it */
-static int reset; /* a recv of this connection was made to fail */
+static int reset;                                          /* a recv of this connection was made to fail */
 static size_t heard, said;                                 /* by the server that is played */
 static size_t given, taken; /* by the client: bytes the socket took, bytes it handed to us */
 static long long slept;     /* time that passed while the world, not the wait, went on */
 static uds_echo_client client;
-static uds_echo_io io;                 /* of the exchange that is going on */
+static uds_echo_io io;                      /* of the exchange that is going on */
 static int exchanging, stubborn, strangers; /* strangers: in front of the client in the queue */
 
 static size_t hear(size_t size)

@@ -514,7 +514,7 @@ static long take_bytes(sock *s, unsigned char *bytes, size_t size, int peek)
     here = s->size - s->flight;
     n = here < size ? here : size;
     if (s->urgent > 1 && n >= s->urgent) n = s->urgent - 1; /* one recv stops before it */
-    if (!here && s->reset) { /* told once, and MSG_PEEK is a telling */
+    if (!here && s->reset) {                                /* told once, and MSG_PEEK is a telling */
         s->reset = 0;
         return fail(ECONNRESET);
     }
