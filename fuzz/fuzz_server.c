@@ -15,11 +15,11 @@ typedef struct peer {
     unsigned char sent[KEPT];     /* what our kernel took from it */
     unsigned char answered[KEPT]; /* what the handler and pushes answered */
     size_t sent_size, handed, answered_size, got;
-    int called, known, welcome,
-        closed;      /* its connect() worked; on_open was called; it let it in; on_close was called */
-    int owed, ended; /* LATER; we end it: CLOSE, conn_close(), refused */
-    int faithless;   /* the handler broke its contract */
-    int broken;      /* a part of an answer may be lost: conn_send() said so */
+    int called, known;   /* its connect() worked; on_open was called */
+    int welcome, closed; /* on_open let it in; on_close was called */
+    int owed, ended;     /* LATER; we end it: CLOSE, conn_close(), refused */
+    int faithless;       /* the handler broke its contract */
+    int broken;          /* a part of an answer may be lost: conn_send() said so */
     uds_echo_error why;
 } peer;
 
@@ -554,11 +554,7 @@ ORACLE static void nobody_is_forgotten(void)
 }
 
 /* How it all ends. */
-enum {
-    IN_CHILD = 4,
-    HASTY = 8,
-    PATIENT = 16
-}; /* HASTY: it drains at once; PATIENT: who half-closes nothing, and stays */
+enum { IN_CHILD = 4, HASTY = 8, PATIENT = 16 }; /* HASTY: it drains at once; PATIENT: nobody half-closes */
 
 /* Whoever does nothing only asks the clock, and waits. */
 ORACLE static unsigned long calls_of_work(void)
@@ -589,9 +585,8 @@ static void finish(unsigned char how)
         moved = debt_count + (calls_of_work() != before);
         for (i = 0; i < PEERS; i++) moved += listen_to(&peers[i], 64);
         quiet = moved ? 0 : quiet + 1;
-        fake_sleep(moved           ? 0
-                   : quiet > QUIET ? 100
-                                   : 10); /* before a drain longer than any rest, and it has its deadline */
+        /* Before a drain longer than any rest, and it has its deadline. */
+        if (!moved) fake_sleep(quiet > QUIET ? 100 : 10);
         lawful();
     }
     CHECK(error == UDS_ECHO_STOPPED, "a drain that does not end");

@@ -136,7 +136,7 @@ int fake_open_descriptors(void);
 long fake_live_blocks(void);
 size_t fake_live_bytes(void);
 size_t fake_peak_bytes(void);
-int fake_touched(void);    /* descriptors on which a call was made since the last wait began */
+int fake_touched(void); /* descriptors on which a call was made since the last wait began */
 /* The number of the call by which a byte last moved through this descriptor, or it was accepted; and when that was. */
 unsigned long fake_moved(int fd, long long *ms);
 void fake_hold(int fd);    /* another process has this socket, too: closing it here ends nothing */
