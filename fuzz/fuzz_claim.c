@@ -8,17 +8,7 @@
 #include <setjmp.h>
 
 enum { SPOTS = 12 };
-enum {
-    NOTHING,
-    PLAIN,
-    FOLDER,
-    FIFO,
-    LINK,
-    STALE,
-    LIVE,
-    BOUND,
-    KINDS
-}; /* BOUND: a foreign socket that does not listen yet */
+enum { NOTHING, PLAIN, FOLDER, FIFO, LINK, STALE, LIVE, BOUND, KINDS }; /* BOUND: somebody's, and nobody listens yet */
 
 /* A name at which something can be: the path, its temporary names, and a neighbour. */
 typedef struct spot {
@@ -35,7 +25,16 @@ static const char *const paths[SPOTS] = {"/w/sock",   "/w/sock~0", "/w/sock~1", 
 static spot spots[SPOTS];
 static uds_echo_server *server;
 static uds_echo_server_desc desc;
-static int rival_at, rival_what, crash_at, meddled, crashed;
+/* Somebody who is faster: at the so manieth call of a kind (FAKE_bind: at the one behind it; FAKE_CALL_COUNT: at any) puts
+   something at a spot, where that is free, or made so. */
+static struct {
+    int at, spot, kind, kills, removes;
+    fake_call call;
+} rival;
+
+static int crash_at, meddled, crashed;
+static fake_call fault_call; /* the next call that fails is the so manieth of this kind; FAKE_CALL_COUNT: none */
+static int fault_at, fault_which;
 static int can_lock;   /* the folder could be read when it was opened */
 static fake_call last; /* the call before */
 static jmp_buf death;
@@ -113,6 +112,29 @@ static void hold_numbers(unsigned long number, int hold)
     }
 }
 
+/* No call fails any more. */
+static void relent(void)
+{
+    fuzz_fault_settle();
+    fault_call = FAKE_CALL_COUNT;
+}
+
+static void aim_fault(fake_call call, int nth, int which)
+{
+    fault_call = fake_errors_of(call)[0] ? call : FAKE_CALL_COUNT; /* some calls cannot fail */
+    fault_at = nth;
+    fault_which = which;
+}
+
+static void strike(fake_call what)
+{
+    if (what != fault_call || --fault_at > 0) return;
+    relent();
+    fuzz_fault_at = fake_calls(); /* this one */
+    fuzz_fault_which = fault_which;
+    fake_fault_any(fuzz_fault_at, fault_which);
+}
+
 /* Somebody who is faster, or death. Between a probe and the unlink or the rename that follows it stands only the folder's
    lock, as the manual says under LIMITS, and rivals do not ask for it. So there they come too late, or where the file is
    looked at once more, with one of another number. Without renameat2() the probe itself is followed by a rename. */
@@ -122,19 +144,21 @@ static void before(fake_call what)
     const int asks = what == FAKE_socket || what == FAKE_connect || what == FAKE_close || what == FAKE_renameat2;
     const int unseen = what == FAKE_fstatat && last == FAKE_bind; /* what bind(2) made is looked at only now */
     const int too_late = what == FAKE_unlinkat || what == FAKE_renameat || (asks && fake.no_renameat2);
-    if (rival_at && !too_late && rival_at-- == 1) {
-        spot *s = &spots[rival_what % SPOTS % 3]; /* where it matters most */
+    const int now = rival.call == FAKE_CALL_COUNT || (rival.call == FAKE_bind ? unseen : rival.call == what);
+    if (rival.at && !too_late && now && rival.at-- == 1) {
+        spot *s = &spots[rival.spot];
         unsigned long number;
         meddled = 1;
         number = fake_inode(s->path);
-        if (rival_what & 128 && unseen && fake_is_ours(s->path)) fake_remove(s->path);
-        if (rival_what & 128) put(s, NOTHING);
+        if (rival.removes && unseen && fake_is_ours(s->path)) fake_remove(s->path);
+        if (rival.removes) put(s, NOTHING);
         if (probed) hold_numbers(number, 1);
-        if (rival_what & 64) die(s);
-        put(s, rival_what >> 3 & 7);
+        if (rival.kills) die(s);
+        put(s, rival.kind);
         if (probed) hold_numbers(number, 0);
     }
     last = what;
+    strike(what);
     if (what == FAKE_poll) be_found(&spots[0]); /* the header sleeps a moment */
     if (crash_at && --crash_at == 0) longjmp(death, 1);
 }
@@ -212,7 +236,7 @@ static void check_start(uds_echo_error error, uds_echo_error wanted, int undistu
     if (undisturbed && !had_name && wanted == UDS_ECHO_OK) CHECK(error != UDS_ECHO_OK, "staged where there is no name");
     if (error || !undisturbed) return;
     CHECK(fake_mode(PATH) == (unsigned)(desc.mode ? desc.mode : 0600), "the mode of the file");
-    fuzz_fault_settle(); /* one that was meant for the start and did not happen is not for the step */
+    relent(); /* what was meant for the start and did not happen is not for the step */
     peer = fake_peer_connect(PATH);
     CHECK(peer >= 0, "the path does not lead to the server");
     fake_peer_close(peer);
@@ -233,7 +257,8 @@ static void start(unsigned char how)
     uds_echo_error error, wanted;
     int had_name, was_stale, undisturbed;
     if (server) return;
-    fuzz_fatal_any = meddled = 0;
+    fuzz_fault_note();
+    fuzz_hits = fuzz_hit[FAKE_open] = meddled = 0;
     memset(&desc, 0, sizeof desc);
     desc.path = PATH;
     desc.mode = how & 1 ? 0666 : how & 16 ? 0600 : 0;
@@ -248,15 +273,41 @@ static void start(unsigned char how)
     wanted = expected();
     had_name = has_name();
     error = uds_echo_server_open(&server, &desc, &why);
-    undisturbed = !meddled && !(fuzz_fault_at && fake_fault_happened());
+    fuzz_fault_note();
+    undisturbed = !meddled && !fuzz_hits;
     /* -1 asks for the lock once; that is one look, and stale must be seen twice */
     if (wanted == UDS_ECHO_OK && desc.lock_ms < 0 && was_stale) undisturbed = 0;
-    if (fuzz_fault_at && fake_call_at(fuzz_fault_at) == FAKE_open)
-        can_lock = 0; /* it opened the folder the other way */
+    if (fuzz_hit[FAKE_open]) can_lock = 0; /* it opened the folder the other way */
     CHECK(why.error == error && why.call, "the failure is not filled in");
     check_name(&why);
     check_start(error, wanted, undisturbed, had_name);
     nothing_foreign_is_gone();
+}
+
+/* A start, and somebody who is faster where that does the most harm; where harm is to be undone, that may fail once. */
+static void start_late(unsigned what, unsigned char how)
+{
+    static const fake_call calls[] = {FAKE_bind, FAKE_renameat2, FAKE_connect, FAKE_linkat};
+    const fake_call call = calls[what / KINDS % 4];
+    if (server) return;
+    rival.at = 1;
+    rival.call = call;
+    rival.kind = (int)what % KINDS;
+    rival.spot = how >> 5 & 1;
+    rival.removes = how >> 6 & 1;
+    rival.kills = 0;
+    if (how & 128) aim_fault(call, 2, how & 31);
+    start(how & 31);
+}
+
+static void set_rival(unsigned what, unsigned char with)
+{
+    rival.at = with % 64 + 1;
+    rival.call = FAKE_CALL_COUNT;
+    rival.kind = (int)what % KINDS;
+    rival.spot = with / 64 % 3; /* where it matters most */
+    rival.removes = what / KINDS & 1;
+    rival.kills = what / KINDS >> 1 & 1;
 }
 
 static void stop(void)
@@ -264,12 +315,13 @@ static void stop(void)
     const int ours = fake_is_ours(PATH);
     int undisturbed;
     if (!server) return;
-    meddled = 0;
+    fuzz_fault_note();
+    fuzz_hits = meddled = 0;
     (void)uds_echo_server_close(server);
     server = NULL;
     CHECK(!ours || !fake.foreign_lock || meddled || fake_exists(PATH), "the path is removed without the lock");
-    undisturbed = !meddled && !fake.foreign_lock && can_lock && fake_mode("/w") == 0755;
-    undisturbed = undisturbed && !(fuzz_fault_at && fake_fault_happened());
+    fuzz_fault_note();
+    undisturbed = !meddled && !fuzz_hits && !fake.foreign_lock && can_lock && fake_mode("/w") == 0755;
     CHECK(!undisturbed || spots[0].kind != NOTHING || !fake_exists(PATH), "the path is left behind");
     nothing_foreign_is_gone();
 }
@@ -280,15 +332,15 @@ static void bury(void)
     server = NULL;
     crashed = 1;
     fake_crash();
-    fuzz_fault_settle();
+    relent();
     nothing_foreign_is_gone();
 }
 
 static void act(unsigned char what, unsigned char with)
 {
     switch (what % 10) {
-    case 0:
-    case 1: start(with); break;
+    case 0: start(with); break;
+    case 1: start_late(what / 10, with); break;
     case 2: stop(); break;
     case 3:
     case 4:
@@ -302,12 +354,11 @@ static void act(unsigned char what, unsigned char with)
         fake.umask = with & 8 ? 0 : 022;
         fake_set_mode("/w", with >> 4 == 15 ? 0555 : with >> 4 == 14 ? 0333 : 0755);
         break;
-    case 7:
-        rival_at = with % 64 + 1;
-        rival_what = what / 10 * 8 + with / 64;
-        break;
+    case 7: set_rival(what / 10, with); break;
     case 8: crash_at = with % 64 + 1; break;
-    default: fuzz_fault(with & 63, (with >> 6) + what / 10 * 4);
+    default:
+        if (what / 10 & 1) aim_fault((fake_call)(with % FAKE_CALL_COUNT), with / FAKE_CALL_COUNT + 1, what / 20);
+        else fuzz_fault(with & 63, (with >> 6) + what / 20 * 4);
     }
     fuzz_lawful();
 }
@@ -316,8 +367,8 @@ static void act(unsigned char what, unsigned char with)
 static void recover(void)
 {
     int i;
-    rival_at = crash_at = 0;
-    fuzz_fault_settle();
+    rival.at = crash_at = 0;
+    relent();
     stop();
     for (i = 0; i < SPOTS; i++) take_away(&spots[i]);
     fake.foreign_lock = fake.no_renameat2 = 0;
@@ -338,8 +389,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fake.before = before;
     server = NULL;
     memset(&desc, 0, sizeof desc);
-    rival_at = crash_at = meddled = crashed = 0;
-    last = FAKE_CALL_COUNT;
+    memset(&rival, 0, sizeof rival);
+    crash_at = meddled = crashed = 0;
+    last = rival.call = fault_call = FAKE_CALL_COUNT;
     memset(spots, 0, sizeof spots);
     for (n = 0; n < SPOTS; n++) {
         spots[n].path = paths[n];

@@ -75,7 +75,8 @@ replay_one() {
     "$build/fuzz/$1.replay" $hash --least "${least:-1}" $(known "$1" | grep -v /seeds/) >"$log" 2>&1
     status=$?
     verdict $status "$1" "$(tail -n 2 "$log" | tr '\n' ' ')"
-    inputs=$((inputs + $(sed -n 's/^# \([0-9]*\) inputs.*/\1/p' "$log")))
+    counted=$(sed -n 's/^# \([0-9]*\) inputs.*/\1/p' "$log")
+    inputs=$((inputs + ${counted:-0}))
 }
 
 merge_one() {
