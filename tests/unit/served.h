@@ -45,10 +45,10 @@ MAY_BE_UNUSED static uds_echo_server *serve(uds_echo_server_desc desc)
 
 MAY_BE_UNUSED static int joined(uds_echo_server *server)
 {
-    int peer = fake_peer_connect(PATH);
-    assert_true(peer >= 0);
+    int id = fake_peer_connect(PATH);
+    assert_true(id >= 0);
     settle(server);
-    return peer;
+    return id;
 }
 
 /* The only connection ended for this reason; closes the server. */

@@ -1,30 +1,6 @@
 /* The client against a peer that does what the test says. */
 #include "harness.h"
-
-static int listener, peer; /* the server's side; peer -1: not accepted yet */
-static const char *script; /* what the server does, a letter each time the client waits */
-static char got[2048];     /* what the server received */
-static size_t got_size;
-
-/* a accept, r read, s say "0123456789", e end (half-close), h hush (SHUT_RD), c close, . nothing. */
-static int serve(void *user)
-{
-    long n;
-    char what = *script;
-    (void)user;
-    if (!what) return 0;
-    script++;
-    if (what == 'a') peer = fake_peer_accept(listener);
-    if (what == 's') (void)fake_peer_send(peer, "0123456789", 10);
-    if (what == 'e') (void)fake_peer_shutdown(peer, SHUT_WR);
-    if (what == 'h') (void)fake_peer_shutdown(peer, SHUT_RD);
-    if (what == 'c') fake_peer_close(peer);
-    if (what == 'r') {
-        n = fake_peer_recv(peer, got + got_size, sizeof got - got_size);
-        if (n > 0) got_size += (size_t)n;
-    }
-    return what != '.';
-}
+#include "scripted.h"
 
 static uds_echo_error ask(const char *does, size_t size, size_t capacity, size_t *answered, int timeout_ms)
 {
@@ -35,7 +11,7 @@ static uds_echo_error ask(const char *does, size_t size, size_t capacity, size_t
     memset(message, 'm', sizeof message);
     script = does;
     got_size = 0;
-    fake.world = serve;
+    fake.world = play;
     fake_set_mode(PATH, 0777);
     error = uds_echo_call(PATH, message, size, reply, capacity, answered, timeout_ms, &why);
     assert_int_equal(why.error, error);
@@ -231,21 +207,6 @@ static void trust(void **state)
     }
 }
 
-static uds_echo_client connected(void)
-{
-    uds_echo_client_desc desc;
-    uds_echo_client client;
-    memset(&desc, 0, sizeof desc);
-    desc.path = PATH;
-    listener = fake_put_live(PATH, SOCK_STREAM, 1);
-    fake_set_mode(PATH, 0777);
-    assert_int_equal(uds_echo_client_open(&client, &desc, NULL), UDS_ECHO_OK);
-    peer = fake_peer_accept(listener);
-    fake.world = serve;
-    script = "";
-    return client;
-}
-
 static void exchange_resumes(void **state)
 {
     uds_echo_client client = connected();
@@ -430,7 +391,7 @@ static void busy_poll(void **state)
     assert_int_equal(fake_calls_of(FAKE_poll) - before, 5); /* the first that finds something is the last */
     fake.before = NULL;
 
-    fake.world = serve;
+    fake.world = play;
     script = "s";
     io.got = 0;
     before = fake_calls_of(FAKE_poll);

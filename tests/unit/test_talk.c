@@ -1,43 +1,11 @@
 /* A client in trouble: peers that end, buffers that are full, calls that fail. */
 #include "harness.h"
+#include "scripted.h"
 #include "served.h"
 
 static uds_echo_failure why;
 
 /* ---- the client -------------------------------------------------------------------------------------------------- */
-
-static int listener, peer_id;
-static const char *script;
-
-/* a accept, r read all, s say "0123456789", e half-close, c close, b say and read, C read and close, . nothing. */
-static int play(void *user)
-{
-    char bytes[512], what = *script;
-    (void)user;
-    if (!what) return 0;
-    script++;
-    if (what == 'a') peer_id = fake_peer_accept(listener);
-    if (what == 's' || what == 'b') (void)fake_peer_send(peer_id, "0123456789", 10);
-    if (what == 'r' || what == 'b' || what == 'C') (void)fake_peer_recv(peer_id, bytes, sizeof bytes);
-    if (what == 'e') (void)fake_peer_shutdown(peer_id, SHUT_WR);
-    if (what == 'c' || what == 'C') fake_peer_close(peer_id);
-    return what != '.';
-}
-
-static uds_echo_client connected(void)
-{
-    uds_echo_client_desc desc;
-    uds_echo_client client;
-    memset(&desc, 0, sizeof desc);
-    desc.path = PATH;
-    listener = fake_put_live(PATH, SOCK_STREAM, 1);
-    fake_set_mode(PATH, 0777);
-    assert_int_equal(uds_echo_client_open(&client, &desc, NULL), UDS_ECHO_OK);
-    peer_id = fake_peer_accept(listener);
-    fake.world = play;
-    script = "";
-    return client;
-}
 
 /* The peer has said all it will and is still listening: sending goes on to its end. */
 static void sending_after_the_peers_end(void **state)
@@ -54,7 +22,7 @@ static void sending_after_the_peers_end(void **state)
     assert_int_equal(io.sent, 100);
     assert_int_equal(io.got, 10);
     uds_echo_client_close(&client);
-    fake_peer_close(peer_id);
+    fake_peer_close(peer);
 }
 
 /* Full, but sending still moves: that comes first, and FULL only when nothing can. */
@@ -71,7 +39,7 @@ static void full_and_sending(void **state)
     assert_int_equal(uds_echo_client_exchange(&client, &io, 1000), UDS_ECHO_FULL);
     assert_int_equal(io.sent, 32);
     uds_echo_client_close(&client);
-    fake_peer_close(peer_id);
+    fake_peer_close(peer);
 }
 
 /* It went away in mid-send: with the input full that is all there is to say; else what it said before is read first. */
@@ -108,7 +76,7 @@ static void without_a_deadline(void **state)
     script = "sss";
     assert_int_equal(uds_echo_client_exchange(&client, &io, -1), UDS_ECHO_OK);
     uds_echo_client_close(&client);
-    fake_peer_close(peer_id);
+    fake_peer_close(peer);
     script = "arsec";
     assert_int_equal(uds_echo_call(PATH, "hello", 5, reply, sizeof reply, &n, -1, &why), UDS_ECHO_OK);
     assert_int_equal(n, 10);
@@ -167,7 +135,7 @@ static void clients_that_are_wrong(void **state)
     assert_int_equal(uds_echo_client_open(&closed, &desc, &why), UDS_ECHO_MEMORY);
     assert_string_equal(why.call, "getsockopt");
     uds_echo_client_close(&client);
-    fake_peer_close(peer_id);
+    fake_peer_close(peer);
 }
 
 /* What fails in mid-talk is told by its own name, and want of memory with the system's number. */
@@ -182,7 +150,7 @@ static void a_talk_that_fails(void **state)
     assert_int_equal(uds_echo_client_finish(&client), UDS_ECHO_RESET);
     assert_int_equal(uds_echo_client_finish(&client), UDS_ECHO_OK);
     uds_echo_client_close(&client);
-    fake_peer_close(peer_id);
+    fake_peer_close(peer);
     fail_next(FAKE_send, 0, 1, ENOBUFS);
     assert_int_equal(uds_echo_call(PATH, "x", 1, reply, sizeof reply, NULL, 1000, &why), UDS_ECHO_MEMORY);
     assert_int_equal(why.os_error, ENOBUFS);
