@@ -2316,9 +2316,9 @@ static int ue_is_shut(int fd)
 static void ue_accept_ready(uds_echo_server *s)
 {
     int shared = ue_count(&s->listener->refs, 0) > 1, again = s->stats.waits == s->again_at;
+    int most = again && !shared ? UE_ACCEPTS : 1;
     s->again_at = s->stats.waits + 1;
-    if (ue_accept_some(s, again && !shared ? UE_ACCEPTS : 1) && s->adopted && ue_is_shut(s->listener->fd))
-        ue_rest_for_want(s, EINVAL);
+    if (ue_accept_some(s, most) && s->adopted && ue_is_shut(s->listener->fd)) ue_rest_for_want(s, EINVAL);
     if (shared && s->listening) ue_stand_in_line(s);
 }
 

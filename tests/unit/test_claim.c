@@ -934,6 +934,7 @@ static void adopted_listener(void **state)
     uds_echo_server_desc desc = plain_desc();
     uds_echo_server *server;
     ue_place place;
+    unsigned long polls;
     int fd = fake_socket(AF_UNIX, SOCK_STREAM, 0), peer;
     (void)state;
     desc.path = NULL;
@@ -948,6 +949,10 @@ static void adopted_listener(void **state)
     desc.path = NULL;
     assert_int_equal(uds_echo_server_adopt(&server, fd, &desc, &why), UDS_ECHO_OK);
     peer = fake_peer_connect(PATH);
+    polls = fake_calls_of(FAKE_poll);
+    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
+    assert_int_equal(stats_of(server).connections, 1);
+    assert_int_equal(fake_calls_of(FAKE_poll) - polls, !UDS_ECHO_HAVE_EPOLL); /* nobody asks whether it is shut */
     say(peer, "adopted");
     settle(server);
     assert_string_equal(heard(peer), "adopted");
