@@ -19,7 +19,7 @@ enum { INPUTS_MAX = 65536, INPUT_MAX = 1 << 20 };
 
 static char *paths[INPUTS_MAX];
 static size_t sizes[INPUTS_MAX];
-static unsigned long calls[INPUTS_MAX];
+static unsigned long calls[INPUTS_MAX], waits[INPUTS_MAX], connections[INPUTS_MAX];
 static size_t inputs;
 
 /* 1: it could not be read. */
@@ -58,6 +58,8 @@ static int replay(size_t n)
     fake_reset(); /* also where the target refuses the input */
     (void)LLVMFuzzerTestOneInput(exact, sizes[n]);
     calls[n] = fake_calls();
+    waits[n] = fake_calls_of(FAKE_epoll_wait) + fake_calls_of(FAKE_poll);
+    connections[n] = fake_connections();
     free(exact);
     return 0;
 }
@@ -86,6 +88,12 @@ static int by_count(const void *a, const void *b)
     return *x < *y ? -1 : *x > *y;
 }
 
+static unsigned long median(unsigned long *counts)
+{
+    qsort(counts, inputs, sizeof counts[0], by_count);
+    return counts[inputs / 2];
+}
+
 int main(int argc, char **argv)
 {
     unsigned long long hash = 0, again = 0;
@@ -102,9 +110,9 @@ int main(int argc, char **argv)
     if (inputs < least) failed = 1, (void)printf("only %lu inputs, but there were %lu\n", (unsigned long)inputs, least);
     if (wants_hash) (void)printf("%016llx\n", hash);
     qsort(sizes, inputs, sizeof sizes[0], by_size);
-    qsort(calls, inputs, sizeof calls[0], by_count);
-    (void)printf("# %lu inputs replayed; median %lu bytes, %lu calls of the kernel\n", (unsigned long)inputs,
-                 (unsigned long)sizes[inputs / 2], calls[inputs / 2]);
+    (void)printf("# %lu inputs replayed; medians: %lu bytes, %lu connections, %lu waits, %lu calls of the kernel\n",
+                 (unsigned long)inputs, (unsigned long)sizes[inputs / 2], median(connections), median(waits),
+                 median(calls));
     while (inputs > 0) free(paths[--inputs]);
     return failed;
 }

@@ -115,7 +115,7 @@ typedef struct fault {
     fake_call call;
 } fault;
 
-static unsigned long waits, calls, calls_of[FAKE_CALL_COUNT];
+static unsigned long waits, calls, connections, calls_of[FAKE_CALL_COUNT];
 static fault faults[2];
 static unsigned char kept[CALLS_KEPT];
 static unsigned long long hash;
@@ -280,6 +280,11 @@ int fake_fault_happened(void)
 unsigned long fake_calls(void)
 {
     return calls;
+}
+
+unsigned long fake_connections(void)
+{
+    return connections;
 }
 
 unsigned long fake_calls_of(fake_call what)
@@ -564,6 +569,7 @@ static int connect_to(int from, int listener)
     s->connected = socks[n].connected = 1;
     (void)strcpy(socks[n].name, l->name);
     l->queue[l->queued++] = n;
+    connections++;
     wake(l, EPOLLIN);
     return 0;
 }
@@ -1955,7 +1961,7 @@ void fake_reset(void)
     complaint_count = in_world = 0;
     live_blocks = 0;
     now_ms = 1000;
-    calls = 0;
+    calls = connections = 0;
     waits = 1;
     hash = 14695981039346656037ull;
     fake_fault(0, 0, 0);

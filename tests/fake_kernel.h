@@ -123,6 +123,7 @@ void fake_fault_too(unsigned long call, int os_error, int for_ever); /* after fa
 void fake_fault_any(unsigned long call, int which);
 int fake_fault_happened(void); /* how many of them did, so far */
 unsigned long fake_calls(void);
+unsigned long fake_connections(void); /* made since the last fake_reset() */
 unsigned long fake_calls_of(fake_call what);
 fake_call fake_call_at(unsigned long call); /* of this run; the first 100,000 are kept */
 const int *fake_errors_of(fake_call what);  /* 0-terminated */
