@@ -135,6 +135,20 @@ static void strike(fake_call what)
     fake_fault_any(fuzz_fault_at, fault_which);
 }
 
+/* unseen: what bind(2) made is looked at only now. probed: what comes here next must have another number. */
+static void be_faster(int unseen, int probed)
+{
+    spot *s = &spots[rival.spot];
+    const unsigned long number = fake_inode(s->path);
+    meddled = 1;
+    if (rival.removes && unseen && fake_is_ours(s->path)) fake_remove(s->path);
+    if (rival.removes) put(s, NOTHING);
+    if (probed) hold_numbers(number, 1);
+    if (rival.kills) die(s);
+    put(s, rival.kind);
+    if (probed) hold_numbers(number, 0);
+}
+
 /* Somebody who is faster, or death. Between a probe and the unlink or the rename that follows it stands only the folder's
    lock, as the manual says under LIMITS, and rivals do not ask for it. So there they come too late, or where the file is
    looked at once more, with one of another number. Without renameat2() the probe itself is followed by a rename. */
@@ -142,21 +156,10 @@ static void before(fake_call what)
 {
     const int probed = what == FAKE_close || what == FAKE_fstatat;
     const int asks = what == FAKE_socket || what == FAKE_connect || what == FAKE_close || what == FAKE_renameat2;
-    const int unseen = what == FAKE_fstatat && last == FAKE_bind; /* what bind(2) made is looked at only now */
+    const int unseen = what == FAKE_fstatat && last == FAKE_bind;
     const int too_late = what == FAKE_unlinkat || what == FAKE_renameat || (asks && fake.no_renameat2);
     const int now = rival.call == FAKE_CALL_COUNT || (rival.call == FAKE_bind ? unseen : rival.call == what);
-    if (rival.at && !too_late && now && rival.at-- == 1) {
-        spot *s = &spots[rival.spot];
-        unsigned long number;
-        meddled = 1;
-        number = fake_inode(s->path);
-        if (rival.removes && unseen && fake_is_ours(s->path)) fake_remove(s->path);
-        if (rival.removes) put(s, NOTHING);
-        if (probed) hold_numbers(number, 1);
-        if (rival.kills) die(s);
-        put(s, rival.kind);
-        if (probed) hold_numbers(number, 0);
-    }
+    if (rival.at && !too_late && now && rival.at-- == 1) be_faster(unseen, probed);
     last = what;
     strike(what);
     if (what == FAKE_poll) be_found(&spots[0]); /* the header sleeps a moment */
