@@ -80,6 +80,9 @@ LIMITS
                    file under a temporary name is probed and then unlinked, under a lock on the folder that binds those
                    who take it. A foreign program that replaces the file in between loses its name. Starting over a
                    stale file has no such window where renameat2() exists; where not, rename() under that lock has.
+   Passed descriptors  are refused: the peer's sendmsg(2) gets EPERM (Linux 6.16). Before, they are closed unseen, and
+                   closing the last copy of a TCP connection waits for its SO_LINGER: there, who may connect can stall
+                   the thread.
    End of a connection  a handler's CLOSE, a refusal and a drain let the peer read all that was sent; its next send gets
                    EPIPE. Only cutting (idle, evicted, stopped now) may show the peer ECONNRESET.
 
@@ -97,10 +100,12 @@ THREADS, SIGNALS, FORK
    thread at a time; any number of servers and clients may live in a process.
    After fork() the child owns nothing: there stop and wake do nothing, run and step return UDS_ECHO_FORKED, and
    uds_echo_server_close() only closes the child's copies of the descriptors. Call it there soon, since a copy keeps a
-   connection open; exec() closes all of them. A child that was forked in a callback must exec() or _exit().
+   connection open; exec() closes all of them. A child that was forked in a callback, or while another thread ran a
+   server, must exec() or _exit().
 
 PLATFORMS
    Linux, epoll or poll. README.md says what was tested where. A mode wider than the umask needs glibc 2.32 or musl.
+   32 bits: with -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64, or a file's number or date may be too large to be looked at.
    kqueue, sequenced packets, datagrams, abstract names and descriptor passing are not in this version.
 
 LICENCE
@@ -212,7 +217,7 @@ typedef enum uds_echo_existing { UDS_ECHO_RECOVER, UDS_ECHO_REFUSE } uds_echo_ex
 typedef enum uds_echo_publish { UDS_ECHO_ATOMIC, UDS_ECHO_DIRECT } uds_echo_publish;
 
 /* At connections_max. REST: leave new ones queued in the kernel until one ends. EVICT: cut the idlest with
-   UDS_ECHO_EVICTED. */
+   UDS_ECHO_EVICTED, be an answer owed to it or not. */
 typedef enum uds_echo_full { UDS_ECHO_REST, UDS_ECHO_EVICT } uds_echo_full;
 
 /* DRAIN: accept what is queued, answer what was received, then end. A queue that others may hold too, for the listener
@@ -246,9 +251,10 @@ typedef struct uds_echo_server_desc {
                                 0 or -1: 2 x message_max for each connection, and one more. While less than 2 are left
                                 nothing more is read from anybody: set it lower only together with idle_ms */
     int send_buffer;         /* SO_SNDBUF of each connection in bytes, see socket(7); 0: the system's */
-    int idle_ms;             /* cut a connection when no byte moved so long, unless an answer is owed; 0 or -1: never */
-    int drain_ms;            /* DRAIN cuts what is left after this long (UDS_ECHO_STOPPED); 0: 5,000; -1: never */
-    int spin_us;             /* busy-poll: ask for events so many microseconds before sleeping, see LATENCY; at most
+    int idle_ms;  /* cut a connection when no byte moved so long, unless an answer is owed, at a step that had
+                                less than 256 connections to look at; 0 or -1: never */
+    int drain_ms; /* DRAIN cuts what is left after this long (UDS_ECHO_STOPPED); 0: 5,000; -1: never */
+    int spin_us;  /* busy-poll: ask for events so many microseconds before sleeping, see LATENCY; at most
                                 1,000,000; 0 or -1: none */
 
     /* What to do. All run on the server's thread, inside open, step, run or close. From within, call for this server
@@ -283,7 +289,7 @@ typedef struct uds_echo_stats {
     unsigned long long spins;        /* of these, that began with busy-poll (spin_us) */
     unsigned long long spin_hits;    /* of these, that an event ended before it slept */
     unsigned long long connections;  /* open now */
-    unsigned long long pending;      /* bytes of unsent answers held in memory now */
+    unsigned long long pending;      /* bytes held in memory now for answers that are not sent to their end */
     unsigned long long pending_peak; /* the most that ever was */
     unsigned long long closed[64];   /* connections that ended, by uds_echo_error */
 } uds_echo_stats;
@@ -306,8 +312,9 @@ UDS_ECHO_DEF uds_echo_error uds_echo_server_open(uds_echo_server **server, const
 /* The same over a listening socket that somebody else made (socket activation); desc->path and share_with are NULL.
    It is verified to be a listening AF_UNIX stream socket and made nonblocking, which all who hold it will see
    (fcntl(2)), and close-on-exec. On success the server owns the descriptor and closes it at the end; it never unlinks,
-   re-modes, re-listens or shuts it down, so that other holders go on. On failure it is still the caller's. Does not
-   block.
+   re-modes, re-listens or shuts it down, so that other holders go on; one of them that makes it blocking again makes
+   the server wait in accept(2). It takes no passed descriptors from then on, see LIMITS. On failure it is still the
+   caller's. Does not block.
    UDS_ECHO_INVALID, WRONG_TYPE, MEMORY, DESCRIPTORS, SYSTEM. */
 UDS_ECHO_DEF uds_echo_error uds_echo_server_adopt(uds_echo_server **server, int listener,
                                                   const uds_echo_server_desc *desc, uds_echo_failure *failure);
@@ -520,6 +527,15 @@ UDS_ECHO_DEF size_t uds_echo_escape(const void *bytes, size_t size, char *text, 
 #ifndef UDS_ECHO_HAVE_PROC_FD
 #define UDS_ECHO_HAVE_PROC_FD 1
 #endif
+/* SO_PASSRIGHTS (Linux 6.16; older ones say no, and that is all): descriptors that a peer passes are refused. 0: they
+   are closed unseen, see docs/limits.md. */
+#ifndef UDS_ECHO_HAVE_PASSRIGHTS
+#if defined(__sparc__) || defined(__hppa__) /* which number their options otherwise */
+#define UDS_ECHO_HAVE_PASSRIGHTS 0
+#else
+#define UDS_ECHO_HAVE_PASSRIGHTS 1
+#endif
+#endif
 /* __atomic builtins: servers on several threads count who shares a listener. */
 #ifndef UDS_ECHO_HAVE_ATOMIC
 #if defined(__ATOMIC_ACQ_REL)
@@ -546,6 +562,7 @@ UDS_ECHO_DEF size_t uds_echo_escape(const void *bytes, size_t size, char *text, 
 #else
 #define UE_O_PATH O_RDONLY
 #endif
+#define UE_SO_PASSRIGHTS 83    /* <sys/socket.h> of today does not name it yet */
 #define UE_RENAME_NOREPLACE 1u /* renameat2(2); <stdio.h> names them only with _GNU_SOURCE */
 #define UE_RENAME_EXCHANGE 2u
 
@@ -782,9 +799,14 @@ static uds_echo_error ue_place_open(ue_place *p, uds_echo_failure *failure)
     return error;
 }
 
-/* The caller's own string where it fits (unix(7): 108 bytes, here always with a NUL), else by way of the open folder.
-   0: it does not fit either way. */
-static int ue_address(struct sockaddr_un *address, socklen_t *size, const ue_place *p, const char *suffix)
+static int ue_address_end(struct sockaddr_un *address, socklen_t *size, ue_text *t, const char *suffix)
+{
+    ue_puts(t, suffix);
+    *size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + t->used + 1);
+    return ue_text_end(t) < sizeof address->sun_path;
+}
+
+static ue_text ue_address_begin(struct sockaddr_un *address)
 {
     ue_text t;
     memset(address, 0, sizeof *address);
@@ -792,18 +814,29 @@ static int ue_address(struct sockaddr_un *address, socklen_t *size, const ue_pla
     t.at = address->sun_path;
     t.size = sizeof address->sun_path;
     t.used = 0;
-    if (strlen(p->path) + strlen(suffix) < t.size) {
-        ue_puts(&t, p->path);
-    } else {
-        if (!UDS_ECHO_HAVE_PROC_FD || p->dir < 0) return 0;
-        ue_puts(&t, "/proc/self/fd/");
-        ue_put_number(&t, p->dir);
-        ue_put(&t, '/');
-        ue_puts(&t, p->name);
-    }
-    ue_puts(&t, suffix);
-    *size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + t.used + 1);
-    return ue_text_end(&t) < t.size;
+    return t;
+}
+
+/* By way of the open folder, wherever the path leads by now. 0: it does not fit, or there is no such way. */
+static int ue_address_in_folder(struct sockaddr_un *address, socklen_t *size, const ue_place *p, const char *suffix)
+{
+    ue_text t = ue_address_begin(address);
+    if (!UDS_ECHO_HAVE_PROC_FD || p->dir < 0) return 0;
+    ue_puts(&t, "/proc/self/fd/");
+    ue_put_number(&t, p->dir);
+    ue_put(&t, '/');
+    ue_puts(&t, p->name);
+    return ue_address_end(address, size, &t, suffix);
+}
+
+/* The caller's own string where it fits (unix(7): 108 bytes, here always with a NUL), else by way of the open folder.
+   0: it does not fit either way. */
+static int ue_address(struct sockaddr_un *address, socklen_t *size, const ue_place *p, const char *suffix)
+{
+    ue_text t = ue_address_begin(address);
+    if (strlen(p->path) + strlen(suffix) >= t.size) return ue_address_in_folder(address, size, p, suffix);
+    ue_puts(&t, p->path);
+    return ue_address_end(address, size, &t, suffix);
 }
 
 // >>descriptor
@@ -856,6 +889,21 @@ static int ue_accept(int listener)
 }
 #endif
 
+/* unix(7): without this a byte sent with MSG_OOB would vanish from the stream. 0: it failed. */
+static int ue_keep_urgent(int fd)
+{
+    int on = 1;
+    return !UDS_ECHO_SYS(setsockopt)(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on);
+}
+
+/* A descriptor that a peer passes would be closed here, and to close the last copy of somebody's TCP connection waits
+   for as long as its SO_LINGER says. So passing one fails, at the peer; accepted sockets inherit that. */
+static void ue_refuse_descriptors(int fd)
+{
+    int off = 0;
+    if (UDS_ECHO_HAVE_PASSRIGHTS) (void)UDS_ECHO_SYS(setsockopt)(fd, SOL_SOCKET, UE_SO_PASSRIGHTS, &off, sizeof off);
+}
+
 /* How many bytes the socket took: 0 when it takes none now, -1 when it never will. */
 static long ue_send(int fd, const void *bytes, size_t size)
 {
@@ -865,10 +913,11 @@ static long ue_send(int fd, const void *bytes, size_t size)
 }
 
 /* The bell: how another thread or a signal handler reaches the server, by one write(2) and nothing shared. */
-enum { UE_RANG_NOW = 1, UE_RANG_DRAIN = 2, UE_RANG_WAKE = 4, UE_BELLS = 3 };
+enum { UE_RANG_NOW = 1, UE_RANG_DRAIN = 2, UE_RANG_WAKE = 4 };
+enum { UE_BELLS = UDS_ECHO_HAVE_EVENTFD ? 1 : 3 };
 
 typedef struct ue_bell {
-    int in[UE_BELLS], out[UE_BELLS]; /* read and write ends; -1: not used */
+    int in[UE_BELLS], out[UE_BELLS]; /* read and write ends; -1: not open */
 } ue_bell;
 
 static void ue_bell_close(ue_bell *bell)
@@ -1060,6 +1109,8 @@ static int ue_poller_set(ue_poller *p, int fd, unsigned long long token, int had
 
 static int ue_poller_wait(ue_poller *p, int timeout_ms)
 {
+    /* poll(2), EINVAL: it takes no more places than this process may have descriptors */
+    while (p->places && p->fds[p->places - 1].fd < 0) p->places--;
     p->next = 0;
     p->count = UDS_ECHO_SYS(poll)(p->fds, (nfds_t)p->places, timeout_ms);
     return p->count;
@@ -1146,20 +1197,27 @@ static int ue_remove(int dir, const char *name, const ue_file *which)
     return UDS_ECHO_SYS(unlinkat)(dir, name, 0) ? errno : 0;
 }
 
+static int ue_probe_at(const struct sockaddr_un *address, socklen_t size)
+{
+    int result, fd = ue_socket(SOCK_DGRAM);
+    if (fd < 0) return errno;
+    result = UDS_ECHO_SYS(connect)(fd, (const struct sockaddr *)address, size) ? errno : 0;
+    ue_close(&fd);
+    return result == EPROTOTYPE ? 0 : result;
+}
+
 /* Is anybody bound there? 0: yes; ECONNREFUSED: no; else why that cannot be told. A socket of another type asks
    without taking a place in the queue, sees servers with a full queue, and those that are bound but do not listen yet
-   or no more (connect(2), EPROTOTYPE). */
+   or no more (connect(2), EPROTOTYPE). It is the open folder that is asked, for what is removed is in there, and the
+   path may lead elsewhere by now; the path only where the folder cannot be asked (no /proc). */
 static int ue_probe(const ue_place *p, const char *suffix)
 {
     struct sockaddr_un address;
     socklen_t size;
-    int result, fd;
-    if (!ue_address(&address, &size, p, suffix)) return ENAMETOOLONG;
-    fd = ue_socket(SOCK_DGRAM);
-    if (fd < 0) return errno;
-    result = UDS_ECHO_SYS(connect)(fd, (struct sockaddr *)&address, size) ? errno : 0;
-    ue_close(&fd);
-    return result == EPROTOTYPE ? 0 : result;
+    int result = ENAMETOOLONG;
+    if (ue_address_in_folder(&address, &size, p, suffix)) result = ue_probe_at(&address, size);
+    if (!result || result == ECONNREFUSED || !ue_address(&address, &size, p, suffix)) return result;
+    return ue_probe_at(&address, size);
 }
 
 /* Only to explain a refusal: who listens, where a connection can be made at once. */
@@ -1289,6 +1347,7 @@ static uds_echo_error ue_stage(ue_claim *k)
     memset(&k->file, 0, sizeof k->file);
     k->fd = ue_socket(SOCK_STREAM);
     if (k->fd < 0) return ue_fail_os(k->failure, "socket");
+    ue_refuse_descriptors(k->fd);
     if (UDS_ECHO_SYS(fchmod)(k->fd, (mode_t)k->desc->mode)) {
         error = ue_fail_os(k->failure, "fchmod");
         ue_close(&k->fd);
@@ -1427,7 +1486,7 @@ static uds_echo_error ue_claim_once(ue_claim *k, const ue_file *stale)
 static uds_echo_error ue_busy(const ue_claim *k)
 {
     int os_error = k->lock_error;
-    if (k->locked) return ue_fail(k->failure, UDS_ECHO_BUSY, EEXIST, "bind");
+    if (k->locked) return ue_fail(k->failure, UDS_ECHO_BUSY, EADDRINUSE, "bind");
     return ue_fail(k->failure, os_error == EBADF ? UDS_ECHO_DENIED : UDS_ECHO_BUSY, os_error, "flock");
 }
 
@@ -1821,6 +1880,7 @@ static int ue_keep_out(uds_echo_conn *c, const unsigned char *bytes, size_t size
     c->out = b;
     s->stats.pending = s->stats.pending - old + b->size;
     if (s->stats.pending > s->stats.pending_peak) s->stats.pending_peak = s->stats.pending;
+    if (ue_has_room(s)) ue_unstarve(s); /* what was sent of the old block is given back */
     return 1;
 }
 
@@ -2081,7 +2141,6 @@ static void ue_conn_open(uds_echo_server *s, int fd)
 {
     unsigned index = s->free_slot, next_listed, is_listed, generation;
     uds_echo_conn *c = &s->conns[index == UE_NIL ? s->conns_used : index];
-    int on = 1;
     if (index == UE_NIL) s->conns_used++;
     else s->free_slot = c->newer;
     next_listed = c->next_listed;
@@ -2097,8 +2156,7 @@ static void ue_conn_open(uds_echo_server *s, int fd)
     if (s->in_order) ue_order_append(c);
     s->stats.accepted++;
     s->stats.connections++;
-    /* unix(7): without it a byte sent with MSG_OOB would vanish from the stream */
-    if (UDS_ECHO_SYS(setsockopt)(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on) ||
+    if (!ue_keep_urgent(fd) ||
         (s->desc.send_buffer &&
          UDS_ECHO_SYS(setsockopt)(fd, SOL_SOCKET, SO_SNDBUF, &s->desc.send_buffer, sizeof s->desc.send_buffer))) {
         ue_break(c, ue_error_of(errno));
@@ -2186,8 +2244,7 @@ static uds_echo_error ue_server_furnish(uds_echo_server *s, uds_echo_failure *fa
         return ue_fail(failure, UDS_ECHO_MEMORY, ENOMEM, s->conns ? "malloc" : "calloc");
     if (!ue_bell_open(&s->bell)) return ue_fail_os(failure, UDS_ECHO_HAVE_EVENTFD ? "eventfd" : "pipe");
     for (i = 0; i < UE_BELLS; i++)
-        if (s->bell.in[i] >= 0 && !ue_poller_set(&s->poller, s->bell.in[i], (unsigned)i, 0, UE_IN))
-            return ue_fail_os(failure, "epoll_ctl");
+        if (!ue_poller_set(&s->poller, s->bell.in[i], (unsigned)i, 0, UE_IN)) return ue_fail_os(failure, "epoll_ctl");
     return UDS_ECHO_OK;
 }
 
@@ -2581,7 +2638,9 @@ static uds_echo_error ue_verify(int listener, uds_echo_failure *failure)
         }
         if (value != wanted[i]) return ue_fail(failure, i < 2 ? UDS_ECHO_WRONG_TYPE : UDS_ECHO_INVALID, 0, "listener");
     }
-    return ue_tame(listener) ? UDS_ECHO_OK : ue_fail_os(failure, "fcntl");
+    if (!ue_tame(listener)) return ue_fail_os(failure, "fcntl");
+    ue_refuse_descriptors(listener);
+    return UDS_ECHO_OK;
 }
 
 UDS_ECHO_DEF uds_echo_error uds_echo_server_adopt(uds_echo_server **server, int listener,
@@ -2772,13 +2831,14 @@ static uds_echo_error ue_connect(int fd, const ue_place *p, long long deadline, 
 {
     struct sockaddr_un address;
     socklen_t size;
-    int pause_ms = 1;
+    int pause_ms = 1, left;
     if (!ue_address(&address, &size, p, "")) return ue_fail(failure, UDS_ECHO_PATH, 0, "path");
     for (;;) {
         if (!UDS_ECHO_SYS(connect)(fd, (struct sockaddr *)&address, size)) return UDS_ECHO_OK;
         if (!ue_passing(errno)) return ue_fail_os(failure, "connect");
-        if (deadline != UE_NONE && ue_now() >= deadline) return ue_fail(failure, UDS_ECHO_TIMEOUT, errno, "connect");
-        ue_pause(pause_ms);
+        left = ue_left(deadline, deadline == UE_NONE ? 0 : ue_now());
+        if (!left) return ue_fail(failure, UDS_ECHO_TIMEOUT, errno, "connect");
+        ue_pause(left > 0 && left < pause_ms ? left : pause_ms);
         if (pause_ms < 16) pause_ms *= 2;
     }
 }
@@ -2795,12 +2855,29 @@ static uds_echo_error ue_trust(int fd, const uds_echo_client_desc *desc, uds_ech
     return UDS_ECHO_UNTRUSTED;
 }
 
+static uds_echo_error ue_client_connect(uds_echo_client *client, const uds_echo_client_desc *desc, long long deadline,
+                                        uds_echo_failure *failure)
+{
+    ue_place place;
+    uds_echo_error error = ue_place_split(&place, desc->path, "desc.path", failure);
+    if (!error && strlen(place.path) >= sizeof((struct sockaddr_un *)0)->sun_path)
+        error = ue_place_open(&place, failure);
+    if (error) return error;
+    client->fd = ue_socket(SOCK_STREAM);
+    if (client->fd < 0) error = ue_fail_os(failure, "socket");
+    else if (!ue_keep_urgent(client->fd)) error = ue_fail_os(failure, "setsockopt");
+    else ue_refuse_descriptors(client->fd);
+    if (!error) error = ue_connect(client->fd, &place, deadline, failure);
+    if (!error) error = ue_trust(client->fd, desc, failure);
+    ue_close(&place.dir);
+    if (error) ue_close(&client->fd);
+    client->is_open = !error;
+    return error;
+}
+
 UDS_ECHO_DEF uds_echo_error uds_echo_client_open(uds_echo_client *client, const uds_echo_client_desc *desc,
                                                  uds_echo_failure *failure)
 {
-    uds_echo_error error;
-    long long deadline;
-    ue_place place;
     ue_fail(failure, UDS_ECHO_OK, 0, "");
     if (!client) return ue_fail(failure, UDS_ECHO_INVALID, 0, "client");
     memset(client, 0, sizeof *client);
@@ -2811,19 +2888,7 @@ UDS_ECHO_DEF uds_echo_error uds_echo_client_open(uds_echo_client *client, const 
         return ue_fail(failure, UDS_ECHO_INVALID, 0, "desc.trust");
     if (desc->spin_us < -1 || desc->spin_us > 1000000) return ue_fail(failure, UDS_ECHO_INVALID, 0, "desc.spin_us");
     client->spin_us = desc->spin_us;
-    deadline = ue_deadline(desc->timeout_ms ? desc->timeout_ms : 5000);
-    error = ue_place_split(&place, desc->path, "desc.path", failure);
-    if (!error && strlen(place.path) >= sizeof((struct sockaddr_un *)0)->sun_path)
-        error = ue_place_open(&place, failure);
-    if (error) return error;
-    client->fd = ue_socket(SOCK_STREAM);
-    if (client->fd < 0) error = ue_fail_os(failure, "socket");
-    if (!error) error = ue_connect(client->fd, &place, deadline, failure);
-    if (!error) error = ue_trust(client->fd, desc, failure);
-    ue_close(&place.dir);
-    if (error) ue_close(&client->fd);
-    client->is_open = !error;
-    return error;
+    return ue_client_connect(client, desc, ue_deadline(desc->timeout_ms ? desc->timeout_ms : 5000), failure);
 }
 
 /* What an exchange and a call have in common: bytes out and bytes in, both as far as they go. */
@@ -2967,16 +3032,17 @@ UDS_ECHO_DEF uds_echo_error uds_echo_call(const char *path, const void *msg, siz
     uds_echo_error error;
     uds_echo_io io;
     ue_talk t;
+    ue_fail(failure, UDS_ECHO_OK, 0, "");
     if (got) *got = 0;
     if (!msg && size) return ue_fail(failure, UDS_ECHO_INVALID, 0, "msg");
     if (!reply && capacity) return ue_fail(failure, UDS_ECHO_INVALID, 0, "reply");
     if (timeout_ms < -1) return ue_fail(failure, UDS_ECHO_INVALID, 0, "timeout_ms");
     memset(&desc, 0, sizeof desc);
+    memset(&client, 0, sizeof client);
     memset(&io, 0, sizeof io);
     memset(&t, 0, sizeof t);
     desc.path = path;
-    desc.timeout_ms = timeout_ms ? timeout_ms : 1; /* 0 would be the default there */
-    error = uds_echo_client_open(&client, &desc, failure);
+    error = ue_client_connect(&client, &desc, deadline, failure);
     if (error) return error;
     io.out = msg;
     io.out_size = size;

@@ -29,13 +29,14 @@ static size_t hear(size_t size)
     return (size_t)n;
 }
 
+/* A single byte goes with MSG_OOB: it is one of the stream like any other. */
 static void say(size_t size)
 {
     unsigned char bytes[256];
     long n;
     if (peer < 0 || peer_shut || said + size > KEPT) return;
     fuzz_pattern(bytes, size, said, 2);
-    n = fake_peer_send(peer, bytes, size);
+    n = size == 1 ? fake_peer_send_urgent(peer, *bytes) : fake_peer_send(peer, bytes, size);
     if (n > 0) said += (size_t)n;
 }
 

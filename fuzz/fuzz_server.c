@@ -417,6 +417,7 @@ ORACLE static void lawful(void)
     uds_echo_server_stats(server, &stats);
     CHECK(stats.pending_peak <= server->pending_max, "more was held than pending_max");
     CHECK(stats.connections <= server->conns_max, "more connections than connections_max");
+    CHECK(server->starved == UE_NIL || !ue_has_room(server), "somebody waits for room, and there is some");
     for (i = 0; i < PEERS; i++) check_peer(&peers[i]);
 }
 

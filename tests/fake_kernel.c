@@ -1774,6 +1774,7 @@ int fake_poll(struct pollfd *p, nfds_t count, int timeout)
     if (gate(FAKE_poll)) return -1;
     mix((long)count);
     mix(timeout);
+    if (count > (nfds_t)fake.descriptors_max + 3) return fail(EINVAL);
     if (!count) {
         (void)ask_world();
         now_ms += timeout;

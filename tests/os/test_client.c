@@ -47,6 +47,68 @@ static uds_echo_io io_of(const void *out, size_t out_size, void *in, size_t in_s
     return io;
 }
 
+/* ---- descriptors ------------------------------------------------------------------------------------------------- */
+
+static ssize_t pass(int to, int what)
+{
+    union {
+        struct cmsghdr head;
+        char room[CMSG_SPACE(sizeof(int))];
+    } control;
+    char byte = 'x';
+    struct iovec part = {&byte, 1};
+    struct msghdr message;
+    memset(&control, 0, sizeof control);
+    memset(&message, 0, sizeof message);
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = &control;
+    message.msg_controllen = sizeof control;
+    control.head.cmsg_level = SOL_SOCKET;
+    control.head.cmsg_type = SCM_RIGHTS;
+    control.head.cmsg_len = CMSG_LEN(sizeof what);
+    memcpy(CMSG_DATA(&control.head), &what, sizeof what);
+    return sendmsg(to, &message, MSG_NOSIGNAL);
+}
+
+/* Neither end takes one, made or adopted: who closes the last copy of somebody's socket waits as long as that one says.
+   Systems before Linux 6.16 cannot refuse. */
+static void p35_passed_descriptors_are_refused(void **state)
+{
+    int kind, off = 0, cases = 0, can_refuse;
+    (void)state;
+    for (kind = 0; kind < 3; kind++) {
+        uds_echo_server_desc desc;
+        uds_echo_server *server = NULL;
+        uds_echo_client client;
+        char in;
+        int listener = kind ? os_listen(os.path, SOCK_STREAM, 8) : -1, fd;
+        memset(&desc, 0, sizeof desc);
+        memset(&client, 0, sizeof client);
+        if (kind == 2) open_client(&client);
+        else if (kind) assert_int_equal(uds_echo_server_adopt(&server, listener, &desc, NULL), UDS_ECHO_OK);
+        else server = os_open(NULL);
+        fd = kind == 2 ? accept(listener, NULL, NULL) : os_connect();
+        can_refuse = !setsockopt(fd, SOL_SOCKET, UE_SO_PASSRIGHTS, &off, sizeof off);
+        cases +=
+            pass(fd, fd) == (can_refuse ? -1 : 1) && (!can_refuse || errno == EPERM); /* queued, not yet accepted */
+        if (server) {
+            os_settle(server);
+            cases += pass(fd, fd) == (can_refuse ? -1 : 1);
+            os_settle(server);
+            (void)recv(fd, &in, 1, 0);
+            assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+        } else {
+            uds_echo_client_close(&client);
+            (void)close(listener);
+            cases++;
+        }
+        (void)close(fd);
+        (void)unlink(os.path);
+    }
+    OS_CASES(cases, 6);
+}
+
 /* ---- nobody there ------------------------------------------------------------------------------------------------ */
 
 /* The error, after a look at what comes with it. */
@@ -633,6 +695,7 @@ static void a_last_component_that_does_not_fit_is_a_path_error(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        OS_TEST(p35_passed_descriptors_are_refused),
         OS_TEST(nobody_there_is_told_apart),
         OS_TEST(an_unwritable_socket_is_denied),
         OS_TEST(bad_arguments_are_named),

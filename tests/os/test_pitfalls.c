@@ -1,5 +1,6 @@
 /* test_pitfalls.c - pitfalls that no other program here is about: identity of files and peers, readiness, descriptors in
-   messages. */
+   messages, as systems pass them that cannot refuse them. */
+#define UDS_ECHO_HAVE_PASSRIGHTS 0
 #include "os.h"
 
 /* SCM_MAX_FD of the kernel, see unix(7); musl's sendmsg() takes no more than 1,024 bytes of control data. */

@@ -18,7 +18,7 @@ static void hear_client(void)
     got_size += more < room ? more : room;
 }
 
-/* a accept, r read all, s say "0123456789", b say and read, e half-close, h hush (SHUT_RD), c close, C read and close,
+/* a accept, r read all, s say "0123456789", u say "u" with MSG_OOB, b say and read, e half-close, h hush (SHUT_RD), c close, C read and close,
    . nothing. */
 static int play(void *user)
 {
@@ -28,6 +28,7 @@ static int play(void *user)
     script++;
     if (what == 'a') peer = fake_peer_accept(listener);
     if (what == 's' || what == 'b') (void)fake_peer_send(peer, "0123456789", 10);
+    if (what == 'u') (void)fake_peer_send_urgent(peer, 'u');
     if (what == 'r' || what == 'b' || what == 'C') hear_client();
     if (what == 'e') (void)fake_peer_shutdown(peer, SHUT_WR);
     if (what == 'h') (void)fake_peer_shutdown(peer, SHUT_RD);

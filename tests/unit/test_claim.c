@@ -392,6 +392,48 @@ static void what_a_rename_frees_is_anothers(void **state)
     (void)uds_echo_server_close(server);
 }
 
+static void lead_elsewhere(void)
+{
+    fake_remove("/w/now");
+    fake_put_link("/w/now", "/w/new");
+}
+
+/* The path leads to another folder all at once. What is removed is in the one that was opened, so it is that one's socket
+   that is asked whether it lives. */
+static void a_folder_is_switched(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    (void)state;
+    fake_put_dir("/w/old");
+    fake_put_dir("/w/new");
+    fake_put_link("/w/now", "/w/old");
+    (void)fake_put_live("/w/old/sock", SOCK_STREAM, 1);
+    fake_put_stale("/w/new/sock");
+    desc.path = "/w/now/sock";
+    desc.publish = UDS_ECHO_DIRECT;
+    meanwhile(FAKE_connect, lead_elsewhere);
+    assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_IN_USE);
+    assert_null(act);
+    assert_true(fake_exists("/w/old/sock"));
+}
+
+/* Where the open folder cannot be asked, for there is no /proc, the path is. */
+static void a_folder_that_cannot_be_asked(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    unsigned long call = 1;
+    (void)state;
+    (void)fake_put_live(PATH, SOCK_STREAM, 1);
+    desc.path = PATH;
+    assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_IN_USE);
+    while (fake_call_at(call) != FAKE_connect) call++;
+    fake_fault(fake_calls() + call, ENOENT, 0);
+    assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_IN_USE);
+    assert_int_equal(fake_fault_happened(), 1);
+}
+
 /* Somebody is faster: with the path, or with a sweep of the temporary name. Both are looked at again. */
 static void overtaken_while_publishing(void **state)
 {
@@ -1082,6 +1124,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(fresh),
                                        TEST(stale_is_replaced),
+                                       TEST(a_folder_is_switched),
+                                       TEST(a_folder_that_cannot_be_asked),
                                        TEST(without_renameat2),
                                        TEST(direct),
                                        TEST(foreign_files_refuse),

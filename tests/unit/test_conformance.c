@@ -1505,6 +1505,20 @@ static void poll_ignores_and_refuses(void)
     GIVES(k->poll(NULL, 0, 1), 0);
 }
 
+/* More places than descriptors may be open are refused, watched or not. */
+static void poll_of_more_than_may_be_open(void)
+{
+    struct pollfd p[4];
+    int i;
+    memset(p, 0, sizeof p);
+    for (i = 0; i < 4; i++) p[i].fd = -1;
+    GIVES(k->poll(p, 4, 0), 0);
+    k->close_to_new_descriptors(1);
+    FAILS(k->poll(p, 4, 0), EINVAL);
+    k->close_to_new_descriptors(0);
+    GIVES(k->poll(p, 4, 0), 0);
+}
+
 static void event_counts(void)
 {
     uint64_t n = 3;
@@ -1958,7 +1972,7 @@ static void trace_hash(void)
     X(writable_late) X(window_that_closes_on_a_full_writer) X(unconnected) X(connect_twice) X(bound_client)            \
     X(epoll_repeats_by_level) X(epoll_tells_an_edge_once) X(epoll_edge_of_a_window) X(epoll_edge_that_is_gone)         \
     X(epoll_once) X(epoll_membership) X(epoll_forgets_what_is_closed) X(epoll_hangs_up_unasked) X(epoll_exclusive)     \
-    X(epoll_takes_turns) X(epoll_of_a_drained_listener) X(poll_of_an_epoll) X(poll_ignores_and_refuses)                \
+    X(epoll_takes_turns) X(epoll_of_a_drained_listener) X(poll_of_an_epoll) X(poll_ignores_and_refuses) X(poll_of_more_than_may_be_open)                \
     X(event_counts) X(event_that_is_full) X(event_edge) X(pipe_carries_bytes) X(pipe_holds_65536)                      \
     X(pipe_whose_other_end_is_gone) X(plain_pipe_has_no_flags) X(lowest_number_first) X(closed_is_closed)
 

@@ -128,10 +128,11 @@ static void send_buffer_is_set(void **state)
     for (asked = 0; asked < 2; asked++) {
         uds_echo_server_desc desc = plain_desc();
         uds_echo_server *server;
-        unsigned long before = fake_calls_of(FAKE_setsockopt);
+        unsigned long before;
         int peer;
         desc.send_buffer = asked ? 5000 : 0;
         server = serve(desc);
+        before = fake_calls_of(FAKE_setsockopt);
         peer = joined(server);
         assert_int_equal(fake_calls_of(FAKE_setsockopt) - before, 1 + asked);
         fake_peer_close(peer);

@@ -42,6 +42,29 @@ static void full_and_sending(void **state)
     fake_peer_close(peer);
 }
 
+/* P28: a byte sent with MSG_OOB is one of the stream for the client, too; and where there is no room for it, a client that
+   cannot send either says so, instead of asking for ever. */
+static void an_urgent_byte_is_one_of_the_stream(void **state)
+{
+    uds_echo_client client;
+    char out[64], in[21];
+    uds_echo_io io = {NULL, 0, 0, in, sizeof in, 0};
+    (void)state;
+    fake.queue_bytes = 16;
+    client = connected();
+    script = "sus";
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 1000), UDS_ECHO_OK);
+    assert_memory_equal(in, "0123456789u0123456789", sizeof in);
+    memset(&io, 0, sizeof io);
+    memset(out, 'o', sizeof out);
+    io.out = out;
+    io.out_size = sizeof out;
+    script = "u";
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 1000), UDS_ECHO_FULL);
+    uds_echo_client_close(&client);
+    fake_peer_close(peer);
+}
+
 /* It went away in mid-send: with the input full that is all there is to say; else what it said before is read first. */
 static void it_went_away(void **state)
 {
@@ -184,9 +207,13 @@ static void a_long_way_to_the_server(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(sending_after_the_peers_end), TEST(full_and_sending),       TEST(it_went_away),
-        TEST(without_a_deadline),          TEST(clients_that_are_wrong), TEST(a_talk_that_fails),
-        TEST(a_long_way_to_the_server)};
+    const struct CMUnitTest tests[] = {TEST(sending_after_the_peers_end),
+                                       TEST(an_urgent_byte_is_one_of_the_stream),
+                                       TEST(full_and_sending),
+                                       TEST(it_went_away),
+                                       TEST(without_a_deadline),
+                                       TEST(clients_that_are_wrong),
+                                       TEST(a_talk_that_fails),
+                                       TEST(a_long_way_to_the_server)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -600,6 +600,55 @@ static void listed_and_starved(void **state)
     (void)uds_echo_server_close(server);
 }
 
+/* What was sent of an answer is given back when a push moves the rest together: who waits for room is told, though the
+   slow reader stalls from then on. */
+static void a_push_gives_room_back(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    char full[64];
+    int peers[3], i;
+    (void)state;
+    memset(full, 'p', sizeof full);
+    fake.queue_bytes = 10;
+    desc.pending_max = 192; /* room is where at most 64 wait */
+    server = serve(desc);
+    for (i = 0; i < 3; i++) peers[i] = joined(server);
+    assert_int_equal(uds_echo_conn_send(&server->conns[0], full, 60), UDS_ECHO_OK);
+    assert_int_equal(uds_echo_conn_send(&server->conns[1], full, 50), UDS_ECHO_OK);
+    say(peers[2], "hello");
+    settle(server);
+    assert_int_equal(server->conns[2].state, UE_STARVED);
+    for (i = 0; i < 3; i++) {
+        assert_int_equal(strlen(heard(peers[0])), 10);
+        settle(server);
+    }
+    assert_int_equal(server->conns[2].state, UE_STARVED);
+    assert_int_equal(uds_echo_conn_send(&server->conns[0], full, 1), UDS_ECHO_OK); /* 21 + 40 wait */
+    settle(server);
+    assert_string_equal(heard(peers[2]), "hello");
+    for (i = 0; i < 3; i++) fake_peer_close(peers[i]);
+    (void)uds_echo_server_close(server);
+}
+
+/* Who lowers the limit of descriptors while a server is open finds it working once it holds fewer: poll(2) takes no more
+   places than that, in use or not. */
+static void fewer_descriptors_than_there_were_peers(void **state)
+{
+    uds_echo_server *server = serve(plain_desc());
+    int peers[20], i;
+    (void)state;
+    for (i = 0; i < 20; i++) peers[i] = joined(server);
+    for (i = 1; i < 20; i++) fake_peer_close(peers[i]);
+    settle(server);
+    fake.descriptors_max = 10;
+    say(peers[0], "hello");
+    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
+    assert_string_equal(heard(peers[0]), "hello");
+    fake_peer_close(peers[0]);
+    (void)uds_echo_server_close(server);
+}
+
 /* Reading slowly is not idle: any byte either way counts. */
 static void a_slow_reader_is_not_idle(void **state)
 {
@@ -949,6 +998,8 @@ int main(void)
                                        TEST(generations_wrap),
                                        TEST(room_for_answers_is_reserved),
                                        TEST(listed_and_starved),
+                                       TEST(a_push_gives_room_back),
+                                       TEST(fewer_descriptors_than_there_were_peers),
                                        TEST(a_slow_reader_is_not_idle),
                                        TEST(the_idlest_is_evicted),
                                        TEST(idle_waits_for_all_events),
