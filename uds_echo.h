@@ -941,7 +941,7 @@ static int ue_bell_open(ue_bell *bell)
 static void ue_bell_ring(const ue_bell *bell, int what)
 {
     unsigned long long add = what == UE_RANG_NOW ? 1 : what == UE_RANG_DRAIN ? 1ull << 31 : 1ull << 62;
-    (void)UDS_ECHO_SYS(write)(bell->out[0], &add, sizeof add); /* it can only say EAGAIN: a wake is pending already */
+    if (UDS_ECHO_SYS(write)(bell->out[0], &add, sizeof add) < 0) return; /* EAGAIN: a wake is pending already */
 }
 
 static int ue_bell_read(const ue_bell *bell)
@@ -967,7 +967,7 @@ static int ue_bell_open(ue_bell *bell)
 
 static void ue_bell_ring(const ue_bell *bell, int what)
 {
-    (void)UDS_ECHO_SYS(write)(bell->out[what >> 1], "", 1); /* EAGAIN: the pipe is full of the same request */
+    if (UDS_ECHO_SYS(write)(bell->out[what >> 1], "", 1) < 0) return; /* EAGAIN: the pipe is full of the same request */
 }
 
 static int ue_bell_read(const ue_bell *bell)
@@ -1578,13 +1578,16 @@ static uds_echo_error ue_listener_open(ue_listener **listener, const uds_echo_se
     return error;
 }
 
-/* 1: the path no longer leads to this listener. 0: no lock to be had now; left behind it is stale, and harmless. */
+/* 1: the path no longer leads to this listener. 0: no lock to be had now, or no permission any more; left behind it is
+   stale, and harmless. */
 static int ue_retire(ue_listener *l)
 {
+    int os_error;
     if (l->dir < 0) return 1;
     if (UDS_ECHO_SYS(flock)(l->dir, LOCK_EX | LOCK_NB)) return 0;
-    (void)ue_remove(l->dir, l->name, &l->file);
+    os_error = ue_remove(l->dir, l->name, &l->file);
     (void)UDS_ECHO_SYS(flock)(l->dir, LOCK_UN);
+    if (os_error && os_error != ENOENT) return 0;
     ue_close(&l->dir);
     return 1;
 }

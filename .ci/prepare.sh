@@ -9,7 +9,7 @@ as_root() {
 }
 
 missing=
-for pair in make:make gcc:gcc g++:g++ clang:clang curl:ca-certificates; do
+for pair in make:make gcc:gcc g++:g++ clang:clang xz:xz-utils curl:ca-certificates; do
     command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair#*:}"
 done
 # clang's sanitizers are in a package of their own.

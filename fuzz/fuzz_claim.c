@@ -25,7 +25,7 @@ static const char *const paths[SPOTS] = {"/w/sock",   "/w/sock~0", "/w/sock~1", 
 static spot spots[SPOTS];
 static uds_echo_server *server;
 static uds_echo_server_desc desc;
-/* Somebody who is faster: at the so manieth call of a kind (FAKE_bind: at the one behind it; FAKE_CALL_COUNT: at any) puts
+/* Somebody who is faster: at the n-th call of a kind (FAKE_bind: at the one behind it; FAKE_CALL_COUNT: at any) puts
    something at a spot, where that is free, or made so. */
 static struct {
     int at, spot, kind, kills, removes;
@@ -33,7 +33,7 @@ static struct {
 } rival;
 
 static int crash_at, meddled, crashed;
-static fake_call fault_call; /* the next call that fails is the so manieth of this kind; FAKE_CALL_COUNT: none */
+static fake_call fault_call; /* the next call that fails is the n-th of this kind; FAKE_CALL_COUNT: none */
 static int fault_at, fault_which;
 static int can_lock;   /* the folder could be read when it was opened */
 static fake_call last; /* the call before */

@@ -5,7 +5,8 @@
 #   smoke   the same, quiet: a line a target
 #   afl     AFL++, AFL_SECONDS a target; its exit status is 0 with crashes on disk, so those are counted
 #   replay  all that is committed, without any engine; at least as many inputs as fuzz/corpus/COUNTS says
-#   merge   minimises what was found into fuzz/corpus/TARGET, and writes COUNTS anew
+#   merge   minimises what was found into fuzz/corpus/TARGET, of inputs up to MERGE_LEN=160 bytes, and writes COUNTS anew;
+#           a corpus whose merge fails stays as it was
 #
 # Ends with `N passed, N failed, N skipped`.
 set -u
@@ -37,8 +38,11 @@ engine() { # TARGET LOG SECONDS
     set -- "$build/fuzz/$1" -max_total_time="$3" -timeout=5 -max_len=512 -rss_limit_mb=1024 -print_final_stats=1 $dict \
         -artifact_prefix="$build/fuzz/found/$1/" "$build/fuzz/corpus/$1" $(known "$1")
     if [ "$what" = fuzz ]; then
-        "$@" 2>&1 | tee "$log" | grep -v -e ' NEW ' -e 'REDUCE'
-        ! grep -q 'SUMMARY:' "$log"
+        {
+            "$@" 2>&1
+            echo $? >"$log.status"
+        } | tee "$log" | grep -v -e ' NEW ' -e 'REDUCE'
+        return "$(cat "$log.status")"
     else
         "$@" >"$log" 2>&1
     fi
@@ -86,14 +90,15 @@ merge_one() {
     # shellcheck disable=SC2046 # folders without blanks
     "$build/fuzz/$1" -merge=1 -timeout=5 -max_len="${MERGE_LEN:-160}" "$fresh" $(known "$1") "$build/fuzz/corpus/$1" >"$log" 2>&1
     status=$?
-    rm -rf "$into" && mkdir -p "$here/corpus" && cp -r "$fresh" "$into"
-    bytes=$(cat "$into"/* | wc -c)
-    [ "$bytes" -le 100000 ] || status=1
-    verdict $status "$1" "$(find "$into" -type f | wc -l) inputs, $bytes bytes"
+    count=$(find "$fresh" -type f | wc -l)
+    bytes=$(find "$fresh" -type f -exec cat {} + | wc -c)
+    [ "$count" -gt 0 ] && [ "$bytes" -le 100000 ] || status=1
+    [ $status -ne 0 ] || { rm -rf "$into" && mkdir -p "$here/corpus" && cp -r "$fresh" "$into"; }
+    verdict $status "$1" "$count inputs, $bytes bytes"
 }
 
 log=$(mktemp) || exit 1
-trap 'rm -f "$log"' EXIT
+trap 'rm -f "$log" "$log.status"' EXIT
 inputs=0
 began=$(date +%s%N)
 case $what in
@@ -111,7 +116,7 @@ for target in "$@"; do
     *) echo "run.sh: $what?" >&2 && exit 2 ;;
     esac
 done
-if [ "$what" = merge ]; then
+if [ "$what" = merge ] && [ $failed -eq 0 ]; then
     for folder in "$here"/corpus/*/; do
         name=$(basename "$folder")
         echo "$name $(find "$folder" "$here/crashes/${name%_poll}" -type f 2>/dev/null | wc -l)"

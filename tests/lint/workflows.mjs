@@ -42,13 +42,15 @@ function expand(text, matrix) {
 function checkCommand(command, say, called) {
     const words = command.split(/ +/);
     if (command.includes('${{')) return say(`an expression other than the matrix's in a command: ${command}`);
-    if (words[0] === 'sh') {
+    const makes = words[0] === 'make' || words[0] === 'sh' && words[1] === '.ci/target.sh' && words.shift();
+    if (!makes) {
+        if (words[0] !== 'sh') return say(`neither make nor a script: ${command}`);
         const plain = words.slice(2).every(word => /^[\w./$-]+$/.test(word));
         return fs.existsSync(words[1] ?? '') && plain ? null : say(`no script of this tree: ${command}`);
     }
     const goals = words.slice(1).filter(word => !/^[A-Z_]+=[\w./-]*$/.test(word));
     // A value with blanks would be taken for a goal, and is complained of here.
-    if (words[0] !== 'make' || !goals.length) return say(`neither make nor a script: ${command}`);
+    if (!goals.length) return say(`neither make nor a script: ${command}`);
     for (const goal of goals) targets.has(goal) ? called.add(goal) : say(`no target of the Makefile: ${goal}`);
 }
 
@@ -145,11 +147,11 @@ const BREAKS = [
     [/  pull_request:\n/, '  pull_request_target:\n', /gives strangers our rights/],
     [/persist-credentials: false/, 'persist-credentials: true', /leaves its token/],
     [/macos-\d+/, 'macos-latest', /changes by itself/],
-    [/run: make lint/, 'run: make lint && true', /no target of the Makefile/],
-    [/run: make lint/, 'run: make limt', /no target of the Makefile: limt/],
-    [/run: make lint/, 'run: ./configure', /neither make nor a script/],
-    [/run: make lint/, 'run: |\n          make lint\n          echo done', /neither make nor a script: echo/],
-    [/run: make lint/, 'run: make lint CC=${{ github.head_ref }}', /an expression other than/],
+    [/run: sh .ci\/target.sh lint/, 'run: sh .ci/target.sh lint && true', /no target of the Makefile/],
+    [/run: sh .ci\/target.sh lint/, 'run: sh .ci/target.sh limt', /no target of the Makefile: limt/],
+    [/run: sh .ci\/target.sh lint/, 'run: ./configure', /neither make nor a script/],
+    [/run: sh .ci\/target.sh lint/, 'run: |\n          make lint\n          echo done', /neither make nor a script: echo/],
+    [/run: sh .ci\/target.sh lint/, 'run: sh .ci/target.sh lint CC=${{ github.head_ref }}', /an expression other than/],
     [/run: sh .ci\/gate.sh/, 'run: sh .ci/gates.sh', /no script of this tree/],
     [/usesh: true\n          run: sh .ci\/foreign.sh/, 'usesh: true\n          run: uname', /neither make nor a script: uname/],
     [/          - valgrind\n/, '          - valgrin\n', /no target of the Makefile: valgrin/],

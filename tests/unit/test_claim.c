@@ -392,6 +392,42 @@ static void what_a_rename_frees_is_anothers(void **state)
     (void)uds_echo_server_close(server);
 }
 
+static char told[128];
+
+static void note(uds_echo_level level, uds_echo_error cause, const char *text, void *user)
+{
+    (void)level, (void)cause, (void)user;
+    (void)snprintf(told, sizeof told, "%s", text);
+}
+
+static void deny_removal(fake_call what)
+{
+    if (what == FAKE_unlinkat) fake_fault(fake_calls(), EACCES, 0);
+}
+
+/* The folder may have become one that may not be written to: the file that stays behind is told of. That it is gone
+   already is nothing to tell. */
+static void a_file_that_may_not_be_removed(void **state)
+{
+    int gone;
+    (void)state;
+    for (gone = 0; gone < 2; gone++) {
+        uds_echo_server_desc desc = plain_desc();
+        uds_echo_server *server;
+        desc.path = PATH;
+        desc.on_log = note;
+        *told = '\0';
+        assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_OK);
+        if (gone) fake_remove(PATH);
+        else fake.before = deny_removal;
+        assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+        fake.before = NULL;
+        assert_int_equal(fake_exists(PATH), !gone);
+        assert_int_equal(strstr(told, "stays behind") != NULL, !gone);
+        fake_remove(PATH);
+    }
+}
+
 static void lead_elsewhere(void)
 {
     fake_remove("/w/now");
@@ -1124,6 +1160,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(fresh),
                                        TEST(stale_is_replaced),
+                                       TEST(a_file_that_may_not_be_removed),
                                        TEST(a_folder_is_switched),
                                        TEST(a_folder_that_cannot_be_asked),
                                        TEST(without_renameat2),

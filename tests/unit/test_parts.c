@@ -123,6 +123,7 @@ static void explanations(void **state)
     memset(longest, 'a', sizeof longest);
     longest[256] = '\0';
     assert_int_equal(uds_echo_explain(NULL, longest, NULL, 0), 256 + 4 + 7);
+    assert_int_equal(uds_echo_explain(NULL, "p", NULL, 16), 1 + 4 + 7);
     longest[256] = 'a';
     longest[257] = '\0';
     assert_int_equal(uds_echo_explain(NULL, longest, NULL, 0), 64 + 3 + 128 + 4 + 7);
