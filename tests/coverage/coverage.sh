@@ -30,9 +30,10 @@ for program in $programs; do
     echo "# $n: ${program#"$build"/}"
 done
 make -s -j2 fuzz-replays CC=clang$version BUILD="$build" WERROR= CFLAGS="$flags -w" || exit 1
-for program in "$build"/fuzz/*.replay; do
-    name=$(basename "$program" .replay)
-    LLVM_PROFILE_FILE="$build/raw/$name.profraw" timeout 300 "$program" "fuzz/corpus/$name" >"$build/log" 2>&1 ||
+for corpus in fuzz/corpus/*/; do
+    name=$(basename "$corpus")
+    program=$build/fuzz/$name.replay
+    LLVM_PROFILE_FILE="$build/raw/$name.profraw" timeout 300 "$program" "$corpus" >"$build/log" 2>&1 ||
         { broken=$((broken + 1)); echo "# failed: $name"; }
     objects="$objects -object $program"
     echo "# corpus of $name"

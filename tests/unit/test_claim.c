@@ -465,7 +465,7 @@ static void a_folder_that_cannot_be_asked(void **state)
     desc.path = PATH;
     assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_IN_USE);
     while (fake_call_at(call) != FAKE_connect) call++;
-    fake_fault(fake_calls() + call, ENOENT, 0);
+    fake_fault(fake_calls() + call, EACCES, 0);
     assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_IN_USE);
     assert_int_equal(fake_fault_happened(), 1);
 }

@@ -91,7 +91,7 @@ static void full_queue(void **state)
         assert_int_equal(ask("", 5, 100, &n, i), UDS_ECHO_TIMEOUT);
         assert_int_equal(fake_now_ms() - before, i);
     }
-    assert_int_equal(ask("...aaaaaarsec", 5, 100, &n, 1000), UDS_ECHO_OK);
+    assert_int_equal(ask("...aaaaaarsec", 5, 100, &n, -1), UDS_ECHO_OK);
     for (i = 0; i < 5; i++) fake_peer_close(waiting[i]);
 }
 
@@ -114,6 +114,10 @@ static void full_queue_and_no_time(void **state)
     before = fake_now_ms();
     assert_int_equal(uds_echo_client_open(&client, &desc, NULL), UDS_ECHO_TIMEOUT);
     assert_int_equal(fake_now_ms() - before, 5000);
+    desc.timeout_ms = 18;
+    before = fake_now_ms();
+    assert_int_equal(uds_echo_client_open(&client, &desc, NULL), UDS_ECHO_TIMEOUT);
+    assert_int_equal(fake_now_ms() - before, 18);
     for (i = 0; i < 5; i++) fake_peer_close(waiting[i]);
 }
 

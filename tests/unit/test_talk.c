@@ -42,6 +42,28 @@ static void full_and_sending(void **state)
     fake_peer_close(peer);
 }
 
+static void fail_setsockopt(fake_call what)
+{
+    if (what == FAKE_setsockopt) fake_fault(fake_calls(), ENOBUFS, 0);
+}
+
+/* Better no client than one that may lose a byte. */
+static void urgent_bytes_cannot_be_kept(void **state)
+{
+    uds_echo_client_desc desc;
+    uds_echo_client client;
+    (void)state;
+    memset(&desc, 0, sizeof desc);
+    desc.path = PATH;
+    (void)fake_put_live(PATH, SOCK_STREAM, 1);
+    fake_set_mode(PATH, 0777);
+    fake.before = fail_setsockopt;
+    assert_int_equal(uds_echo_client_open(&client, &desc, &why), UDS_ECHO_MEMORY);
+    assert_string_equal(why.call, "setsockopt");
+    fake.before = NULL;
+    assert_int_equal(client.is_open, 0);
+}
+
 /* P28: a byte sent with MSG_OOB is one of the stream for the client, too; and where there is no room for it, a client that
    cannot send either says so, instead of asking for ever. */
 static void an_urgent_byte_is_one_of_the_stream(void **state)
@@ -208,6 +230,7 @@ static void a_long_way_to_the_server(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(sending_after_the_peers_end),
+                                       TEST(urgent_bytes_cannot_be_kept),
                                        TEST(an_urgent_byte_is_one_of_the_stream),
                                        TEST(full_and_sending),
                                        TEST(it_went_away),

@@ -635,10 +635,14 @@ static void a_push_gives_room_back(void **state)
    places than that, in use or not. */
 static void fewer_descriptors_than_there_were_peers(void **state)
 {
-    uds_echo_server *server = serve(plain_desc());
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
     int peers[20], i;
     (void)state;
+    desc.connections_max = 20;
+    server = serve(desc);
     for (i = 0; i < 20; i++) peers[i] = joined(server);
+    assert_int_equal(stats_of(server).connections, 20);
     for (i = 1; i < 20; i++) fake_peer_close(peers[i]);
     settle(server);
     fake.descriptors_max = 10;
