@@ -95,7 +95,7 @@ faults: ## two system calls of a run fail, at most PAIRS=16 calls apart, over ep
 negative: ## check the checks: deliberate faults that sanitizers, analysers, the fake kernel and the runner must report
 	@sh tests/negative/negative.sh '$(BUILD)/negative'
 
-coverage: ## what of the header all tests together run, as HTML in build/coverage/html; lines 100 %, branches 98 % (MCDC=1: that, too)
+coverage: all ## what of the header all tests together run, as HTML in build/coverage/html; lines 100 %, branches 98 % (MCDC=1: that, too)
 	@sh tests/coverage/coverage.sh '$(BUILD)/coverage'
 
 analyze: ## gcc -fanalyzer, clang's analyzer, clang-tidy and cppcheck over the implementation
