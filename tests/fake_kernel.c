@@ -1776,6 +1776,7 @@ int fake_poll(struct pollfd *p, nfds_t count, int timeout)
     mix(timeout);
     if (count > (nfds_t)fake.descriptors_max + 3) return fail(EINVAL);
     if (!count) {
+        if (timeout < 0) fake_complain("a pause that nothing ends");
         (void)ask_world();
         now_ms += timeout;
         return done(0);

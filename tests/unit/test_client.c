@@ -91,6 +91,9 @@ static void full_queue(void **state)
         assert_int_equal(ask("", 5, 100, &n, i), UDS_ECHO_TIMEOUT);
         assert_int_equal(fake_now_ms() - before, i);
     }
+    assert_int_equal(ask("...aaaaaarsec", 5, 100, &n, 1000), UDS_ECHO_OK);
+    for (i = 0; i < 5; i++) fake_peer_close(waiting[i]);
+    for (i = 0; i < 5; i++) waiting[i] = fake_peer_connect(PATH);
     assert_int_equal(ask("...aaaaaarsec", 5, 100, &n, -1), UDS_ECHO_OK);
     for (i = 0; i < 5; i++) fake_peer_close(waiting[i]);
 }
