@@ -1109,8 +1109,8 @@ static int ue_poller_set(ue_poller *p, int fd, unsigned long long token, int had
 
 static int ue_poller_wait(ue_poller *p, int timeout_ms)
 {
-    /* poll(2), EINVAL: it takes no more places than this process may have descriptors. The bell's is always in use. */
-    while (p->fds[p->places - 1].fd < 0) p->places--;
+    /* poll(2), EINVAL: it takes no more places than this process may have descriptors */
+    while (p->places && p->fds[p->places - 1].fd < 0) p->places--;
     p->next = 0;
     p->count = UDS_ECHO_SYS(poll)(p->fds, (nfds_t)p->places, timeout_ms);
     return p->count;
