@@ -77,8 +77,8 @@ PYTHON ?= python3
 planted: ## put each planted bug into a copy of the header: at least 90 % must be found by the tests
 	@sh tests/need.sh cmocka python3 && CC='$(CC)' $(PYTHON) tests/planted/planted.py tests '$(BUILD)/planted'
 
-planted-fuzz: ## the same for the fuzzers: SEEDS=1 BUGS=10 RUNS=2000000; the whole: SEEDS=10 BUGS=all
-	@sh tests/need.sh clang-rt python3 && FUZZ_TEXT='$(FUZZ_TEXT)' $(PYTHON) tests/planted/planted.py fuzz '$(BUILD)/planted'
+planted-fuzz: ## the same for the fuzzers: SEEDS=1 BUGS=10 RUNS=2000000, ENGINE=afl for AFL++; the whole: SEEDS=10 BUGS=all
+	@sh tests/need.sh clang-rt $(filter afl,$(ENGINE)) python3 && FUZZ_TEXT='$(FUZZ_TEXT)' $(PYTHON) tests/planted/planted.py fuzz '$(BUILD)/planted'
 
 mutants: ## force conditional jumps of the header both ways: MUTANTS=300 of them drawn by SEED=1, or MUTANTS=all
 	@sh tests/mutants/mutants.sh '$(BUILD)/mutants'
