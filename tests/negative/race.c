@@ -2,7 +2,7 @@
 #include <pthread.h>
 #include <stddef.h>
 
-static int counter;
+static volatile int counter; /* each access is made: one alone may be missed */
 
 static void *count(void *user)
 {
