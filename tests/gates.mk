@@ -95,6 +95,10 @@ faults: ## two system calls of a run fail, at most PAIRS=16 calls apart, over ep
 negative: ## check the checks: deliberate faults that sanitizers, analysers, the fake kernel and the runner must report
 	@sh tests/negative/negative.sh '$(BUILD)/negative'
 
+# A quarter of an hour, for each breaks the project and runs the gate that should see it.
+negative-gates: ## check the gates: each must fail in a copy of the project that is broken for it; GATES='test lint': only these
+	@CC='$(CC)' sh tests/negative/gates.sh '$(BUILD)/negative-gates' $(GATES)
+
 coverage: all ## what of the header all tests together run, as HTML in build/coverage/html; lines 100 %, branches 98 % (MCDC=1: that, too)
 	@sh tests/coverage/coverage.sh '$(BUILD)/coverage'
 
@@ -131,4 +135,4 @@ msan: ## the tests over the fake kernel under MemorySanitizer
 	    UDS_ECHO_BUILD='$(BUILD)/msan' sh tests/run.sh $(FAKE_TESTS:$(BUILD)/%=$(BUILD)/msan/%)
 
 .PHONY: simulate simulate-all matrix interop chaos peers trace-hash portability tsan valgrind planted planted-fuzz mutants \
-        faults negative coverage analyze analyze-gcc analyze-clang analyze-tidy analyze-cppcheck msan real integer checks
+        faults negative negative-gates coverage analyze analyze-gcc analyze-clang analyze-tidy analyze-cppcheck msan real integer checks

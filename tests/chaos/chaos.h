@@ -8,11 +8,11 @@
 #include <stdarg.h>
 
 enum {
-    WORKERS = 16, /* processes with clients */
-    CLIENTS = 24, /* in each */
-    MESSAGE_MAX = 32 * 1024,
-    NOTES = 16,       /* violations that are kept word for word */
-    REFUSE_EVERY = 61 /* the server refuses each so-manieth connection */
+    WORKERS = 16,             /* processes with clients */
+    CLIENTS = 24,             /* in each */
+    MESSAGE_MAX = 256 * 1024, /* more than the kernel takes at once, so that answers are cut anywhere */
+    NOTES = 16,               /* violations that are kept word for word */
+    REFUSE_EVERY = 61         /* the server refuses each so-manieth connection */
 };
 
 /* X(name): what a client may do. */

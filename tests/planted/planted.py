@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """planted.py tests|fuzz BUILD: does anything notice the bugs in tests/planted/*.bug?
+planted.py plant NAME: puts that one into the header itself, which is for a copy of the project.
 
 A bug is a file: `breaks:` the law or pitfall, `fuzz:` the fuzz targets that should find it, perhaps `flags:` for them,
 then the text of the header that is replaced and the text that replaces it. The old text must be in the header exactly
@@ -264,9 +265,11 @@ def fuzz(header, bugs, work):
 def main():
     what, build = sys.argv[1], os.path.abspath(sys.argv[2])
     os.chdir(ROOT)
-    os.makedirs(build, exist_ok=True)
     with open("uds_echo.h") as f:
         header = f.read()
+    if what == "plant":
+        return not plant(".", header, Bug(os.path.join(HERE, sys.argv[2] + ".bug")))
+    os.makedirs(build, exist_ok=True)
     bugs = [Bug(path) for path in sorted(glob.glob(os.path.join(HERE, "*.bug")))]
     if len(bugs) < 40:
         sys.exit("planted: hardly any")

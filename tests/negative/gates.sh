@@ -1,0 +1,101 @@
+#!/bin/sh
+# gates.sh BUILD [GATE ...]: the gates are checked. A copy of the project is broken in one place, and the gate that watches
+# over it, run there, must fail, end with its figures, and count a failure in them. GATE: only these; none: all of them.
+# shellcheck disable=SC2016 # what is quoted is C
+set -u
+build=${1:-build/gates}
+[ $# -eq 0 ] || shift
+top=$(cd "$(dirname "$0")/../.." && pwd) || exit 1
+wanted=" $* "
+mkdir -p "$build" || exit 1
+build=$(cd "$build" && pwd) || exit 1
+copy=$build/copy
+rm -rf "$copy" && mkdir "$copy" || exit 1
+tar -C "$top" --exclude=./build --exclude=./.git -cf - . | tar -C "$copy" -xf - || exit 1
+cd "$copy" || exit 1
+passed=0
+failed=0
+
+# What breaks something, and leaves its file in $file.
+bug() { # NAME: of tests/planted, into the header
+    file=uds_echo.h
+    python3 tests/planted/planted.py plant "$1"
+}
+put() { # FILE PATTERN LINES: behind the line that has the pattern, which must be there once
+    file=$1
+    [ "$(grep -c "$2" "$file")" -eq 1 ] && printf '%s\n' "$3" | sed -i "/$2/r /dev/stdin" "$file"
+}
+opens() { # TEXT: into the function of the header that opens a server
+    put uds_echo.h '^    error = ue_check(desc, 1, failure);' "$1"
+}
+explains() { # TEXT: into the function that few tests call
+    put uds_echo.h '^    t.size = text ? size : 0;' "$1"
+}
+sends() { # TEXT: behind each send
+    put uds_echo.h '^    ssize_t n = .*(send)(' "$1"
+}
+# shellcheck disable=SC2034 # gates name it in what they evaluate
+unset_byte='    { volatile char *p = (char *)malloc(1); if (p && *p) error = UDS_ECHO_MEMORY; free((void *)p); }'
+no_bug() { # a planted bug that is none
+    file=tests/planted/no-bug-at-all.bug
+    printf '%s\n' 'breaks: nothing' 'fuzz: conn' '--- old' 'UE_READS = 16, UE_ACCEPTS = 16' \
+        '--- new' 'UE_READS = 16, UE_ACCEPTS = 17 - 1' '--- end' >"$file"
+}
+without() { # FILE
+    file=$1
+    rm "$file"
+}
+
+# gate NAME "WHAT BREAKS IT" [MAKE'S ARGUMENT ...]: the target is NAME without what follows a dot.
+gate() {
+    name=$1 breaks=$2
+    shift 2
+    [ "$wanted" = '  ' ] || case $wanted in *" $name "*) ;; *) return ;; esac
+    began=$(date +%s)
+    if ! eval "$breaks"; then
+        failed=$((failed + 1))
+        echo "FAIL  $name: cannot be broken so: $breaks"
+        return
+    fi
+    CI='' timeout -k 10 1200 make "${name%%.*}" "$@" >"$build/log" 2>&1
+    status=$?
+    figures=$(grep -E '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' "$build/log" | tail -n 1)
+    if [ $status -eq 2 ] && echo "$figures" | grep -qE ', [1-9][0-9]* failed, 0 skipped$'; then
+        passed=$((passed + 1))
+        printf 'ok    %-16s %s  (%d s)\n' "$name" "$figures" $(($(date +%s) - began))
+    else
+        failed=$((failed + 1))
+        printf 'FAIL  %-16s exit status %d, %s\n' "$name" $status "${figures:-no figures}"
+        tail -n 20 "$build/log" | sed 's/^/      | /'
+    fi
+    if [ -e "$top/$file" ]; then cp "$top/$file" "$file"; else rm -f "$file"; fi
+}
+
+gate simulate 'bug remainder-dropped' SEEDS=20
+gate simulate-all 'bug remainder-dropped' SEEDS=20
+gate trace-hash 'bug remainder-dropped'
+gate fuzz-replay 'bug remainder-dropped' FUZZ=conn
+gate fuzz-smoke 'bug remainder-dropped' FUZZ=conn FUZZ_SECONDS=2
+gate fuzz-afl 'bug remainder-dropped' FUZZ=conn AFL_SECONDS=2
+gate planted no_bug BUGS=no-bug
+gate planted-fuzz no_bug BUGS=no-bug RUNS=20000
+gate chaos 'bug remainder-dropped' CHAOS_SECONDS=3
+gate interop 'bug sigpipe'
+gate faults 'bug probe-leaks' PAIRS=1
+gate mutants 'without tests/unit/test_conn.c' MUTANTS=60
+gate portability 'bug remainder-dropped' STEPS=traces TARGETS=m32
+gate test 'bug remainder-dropped'
+gate sanitize 'explains "    { char *p = (char *)malloc(1); if (p) p[1] = 1; free(p); }"'
+gate integer 'opens "    { volatile unsigned n = 0; n = n - 1; }"'
+gate msan 'opens "$unset_byte"'
+gate tsan 'sends "    { static int sent; sent++; }"'
+gate valgrind 'opens "$unset_byte"'
+gate analyze 'opens "    { int *n = NULL; *n = 1; }"'
+gate real 'bug around-the-seam'
+gate coverage 'opens "    if (error == UDS_ECHO_ERROR_COUNT)
+        error = UDS_ECHO_OK;"'
+gate lint 'opens "   int  badly=0 ; (void)badly;"'
+gate bench-check 'sends "    { int i; for (i = 0; i < 99; i++) (void)getppid(); }"'
+
+echo "$passed passed, $failed failed, 0 skipped"
+[ $failed -eq 0 ] && [ $passed -gt 0 ]
