@@ -56,6 +56,34 @@ static void accept_goes_on(void **state)
     }
 }
 
+/* While a drain empties the queue, one connection that left says nothing about those behind it. */
+static void a_drain_goes_on(void **state)
+{
+    static const int errors[] = {EINTR, ECONNABORTED, EPROTO, EMFILE};
+    enum { CLIENTS = 4 };
+    size_t e;
+    int peers[CLIENTS], skips, i;
+    (void)state;
+    for (e = 0; e < sizeof errors / sizeof errors[0]; e++)
+        for (skips = 0; skips <= CLIENTS; skips++) {
+            uds_echo_server_desc desc = plain_desc();
+            uds_echo_server *server;
+            desc.connections_max = 1;
+            server = serve(desc);
+            for (i = 0; i < CLIENTS; i++) say(peers[i] = fake_peer_connect(PATH), "queued");
+            fail_next(UDS_ECHO_HAVE_ACCEPT4 ? FAKE_accept4 : FAKE_accept, skips, 1, errors[e]);
+            uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+            until_stopped(server);
+            assert_int_equal(fail_times, 0);
+            for (i = 0; i < CLIENTS; i++) {
+                assert_string_equal(heard(peers[i]), "queued");
+                fake_peer_close(peers[i]);
+            }
+            (void)uds_echo_server_close(server);
+            fake_reset();
+        }
+}
+
 /* The end of a rest finds the listener unwatchable: that is one more rest, not a try at each step. */
 static void a_listener_that_cannot_be_watched_rests(void **state)
 {
@@ -220,14 +248,54 @@ static void a_push_joins_what_waits(void **state)
     assert_int_equal(fake_peer_recv(peer, text, 15), 15);
     settle(server); /* 35 are sent now, 11 wait */
     assert_int_equal(ue_block_left(server->conns[0].out), 11);
+    assert_int_equal(stats_of(server).bytes_out, 35);
     assert_int_equal(uds_echo_conn_send(&server->conns[0], "!?", 2), UDS_ECHO_OK);
     assert_int_equal(stats_of(server).pending, 13);
     assert_string_equal(heard(peer), "fghijklmnopqrstuvwxy");
     settle(server);
     assert_string_equal(heard(peer), "zABCDEFGHIJ!?");
     assert_int_equal(stats_of(server).pending, 0);
+    assert_int_equal(stats_of(server).bytes_out, 48);
     fake_peer_close(peer);
     (void)uds_echo_server_close(server);
+}
+
+/* There is no memory for a push behind bytes that wait: they are freed, with what they counted, and the end has a name. */
+static void a_push_without_memory(void **state)
+{
+    uds_echo_server *server;
+    int peer;
+    (void)state;
+    fake.queue_bytes = 4;
+    server = serve(plain_desc());
+    peer = joined(server);
+    assert_int_equal(uds_echo_conn_send(&server->conns[0], "0123456789", 10), UDS_ECHO_OK);
+    assert_int_equal(stats_of(server).pending, 6);
+    fail_next(FAKE_realloc, 0, 1, ENOMEM);
+    assert_int_equal(uds_echo_conn_send(&server->conns[0], "abc", 3), UDS_ECHO_MEMORY);
+    settle(server);
+    assert_int_equal(stats_of(server).pending, 0);
+    closed_for(server, UDS_ECHO_MEMORY);
+    fake_peer_close(peer);
+}
+
+/* A peer hangs up with its queue full: that is all there is to tell of it, and no room comes that was waited for. */
+static void a_hang_up_alone(void **state)
+{
+    uds_echo_server *server;
+    int peer;
+    (void)state;
+    fake.queue_bytes = 4;
+    server = serve(plain_desc());
+    peer = joined(server);
+    assert_int_equal(uds_echo_conn_send(&server->conns[0], "0123456789", 10), UDS_ECHO_OK);
+    settle(server);
+    assert_int_equal(stats_of(server).pending, 6);
+    assert_int_equal(fake_peer_shutdown(peer, SHUT_RDWR), 0);
+    settle(server);
+    assert_int_equal(stats_of(server).pending, 0);
+    closed_for(server, UDS_ECHO_RESET);
+    fake_peer_close(peer);
 }
 
 static uds_echo_verdict bye(uds_echo_conn *conn, uds_echo_message *m, void *user)
@@ -631,6 +699,60 @@ static void a_push_gives_room_back(void **state)
     (void)uds_echo_server_close(server);
 }
 
+static uds_echo_verdict later_if_asked(uds_echo_conn *conn, uds_echo_message *m, void *user)
+{
+    (void)conn, (void)user;
+    return m->data[0] == '?' ? UDS_ECHO_LATER : UDS_ECHO_REPLY;
+}
+
+/* Room is kept for an answer that is owed; once it is given, who waits for room is told. */
+static void a_paid_debt_gives_room_back(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    int asker, other;
+    (void)state;
+    desc.pending_max = 192;
+    desc.on_message = later_if_asked;
+    server = serve(desc);
+    asker = joined(server);
+    other = joined(server);
+    say(asker, "?");
+    settle(server);
+    server->pending_max = 191; /* now one that is owed and one that is read are too many */
+    say(other, "hello");
+    settle(server);
+    assert_int_equal(server->conns[1].state, UE_STARVED);
+    assert_int_equal(uds_echo_conn_send(&server->conns[0], "!", 1), UDS_ECHO_OK);
+    settle(server);
+    assert_string_equal(heard(asker), "!");
+    assert_string_equal(heard(other), "hello");
+    fake_peer_close(asker);
+    fake_peer_close(other);
+    (void)uds_echo_server_close(server);
+}
+
+/* An answer was put off; then the connection is closed instead. */
+static void closed_instead_of_answered(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    int peer;
+    (void)state;
+    desc.on_message = later_if_asked;
+    server = serve(desc);
+    peer = joined(server);
+    say(peer, "?");
+    settle(server);
+    uds_echo_conn_close(&server->conns[0]);
+    settle(server);
+    assert_int_equal(fake_peer_recv(peer, &peer, 0), 0);
+    assert_int_equal(server->promised, 0);
+    fake_peer_close(peer);
+    settle(server);
+    closed_for(server, UDS_ECHO_OK);
+}
+
 /* Who lowers the limit of descriptors while a server is open finds it working once it holds fewer: poll(2) takes no more
    places than that, in use or not. */
 static void fewer_descriptors_than_there_were_peers(void **state)
@@ -981,6 +1103,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(an_interruption_is_not_the_end),
                                        TEST(accept_goes_on),
+                                       TEST(a_drain_goes_on),
                                        TEST(a_listener_that_cannot_be_watched_rests),
                                        TEST(a_sharer_that_cannot_watch_rests),
                                        TEST(a_wait_ends_when_something_is_due),
@@ -988,6 +1111,8 @@ int main(void)
                                        TEST(answers_outgrow_the_room),
                                        TEST(pushes_keep_the_order),
                                        TEST(a_push_joins_what_waits),
+                                       TEST(a_push_without_memory),
+                                       TEST(a_hang_up_alone),
                                        TEST(close_waits_for_the_rest),
                                        TEST(the_first_cause_is_told),
                                        TEST(a_push_that_breaks),
@@ -1003,6 +1128,8 @@ int main(void)
                                        TEST(room_for_answers_is_reserved),
                                        TEST(listed_and_starved),
                                        TEST(a_push_gives_room_back),
+                                       TEST(a_paid_debt_gives_room_back),
+                                       TEST(closed_instead_of_answered),
                                        TEST(fewer_descriptors_than_there_were_peers),
                                        TEST(a_slow_reader_is_not_idle),
                                        TEST(the_idlest_is_evicted),
