@@ -98,6 +98,21 @@ static void full_queue(void **state)
     for (i = 0; i < 5; i++) fake_peer_close(waiting[i]);
 }
 
+/* What connecting took is not given again for the talk. */
+static void one_deadline_for_all(void **state)
+{
+    int i, waiting[5];
+    const long long before = fake_now_ms();
+    (void)state;
+    listener = fake_put_live(PATH, SOCK_STREAM, 1);
+    fake_set_mode(PATH, 0777);
+    for (i = 0; i < 5; i++) waiting[i] = fake_peer_connect(PATH);
+    assert_int_equal(ask("...aaaaaar", 5, 100, NULL, 300), UDS_ECHO_TIMEOUT);
+    assert_int_equal(got_size, 5);
+    assert_int_equal(fake_now_ms() - before, 300);
+    for (i = 0; i < 5; i++) fake_peer_close(waiting[i]);
+}
+
 /* A queue that stays full: 0 is no time at all for a call, and the default for an open. */
 static void full_queue_and_no_time(void **state)
 {
@@ -435,6 +450,7 @@ int main(void)
                                        TEST(both_ways_at_once),
                                        TEST(timeout_is_kept),
                                        TEST(full_queue),
+                                       TEST(one_deadline_for_all),
                                        TEST(full_queue_and_no_time),
                                        TEST(the_server_leaves),
                                        TEST(connect_failures),

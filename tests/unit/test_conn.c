@@ -380,6 +380,29 @@ static void partial_message_at_the_end(void **state)
     fake_peer_close(peer);
 }
 
+/* What was kept behind an answer that took its time has been answered to its last byte: that end is an orderly one. */
+static void nothing_partial_at_the_end(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    int peer;
+    (void)state;
+    desc.frame = lines;
+    server = serve_with(desc);
+    peer = joined(server);
+    verdict = UDS_ECHO_LATER;
+    say(peer, "first\nsecond\n");
+    settle(server);
+    verdict = UDS_ECHO_REPLY;
+    assert_int_equal(uds_echo_conn_send(uds_echo_server_find(server, last_id), "1\n", 2), UDS_ECHO_OK);
+    settle(server);
+    assert_string_equal(heard(peer), "1\nsecond\n");
+    fake_peer_shutdown(peer, SHUT_WR);
+    settle(server);
+    closed_for(server, UDS_ECHO_OK);
+    fake_peer_close(peer);
+}
+
 static void message_of_exactly_the_maximum(void **state)
 {
     uds_echo_server_desc desc = plain_desc();
@@ -394,6 +417,11 @@ static void message_of_exactly_the_maximum(void **state)
     server = serve_with(desc);
     peer = joined(server);
     say(peer, text);
+    settle(server);
+    assert_string_equal(heard(peer), text);
+    say(peer, "mm"); /* in pieces it is no longer than in one */
+    settle(server);
+    say(peer, text + 2);
     settle(server);
     assert_string_equal(heard(peer), text);
     text[63] = 'm';
@@ -570,6 +598,7 @@ static void ids_outlive_slots(void **state)
     settle(server);
     first = last_id;
     assert_true(first != 0);
+    uds_echo_conn_set_user(uds_echo_server_find(server, first), &first);
     fake_peer_close(peer);
     settle(server);
     assert_null(uds_echo_server_find(server, first));
@@ -577,6 +606,7 @@ static void ids_outlive_slots(void **state)
     say(peer, "y");
     settle(server);
     assert_int_equal(first & 0xffffffff, last_id & 0xffffffff); /* the same slot */
+    assert_null(uds_echo_conn_user(uds_echo_server_find(server, last_id)));
     assert_null(uds_echo_server_find(server, first));
     assert_non_null(uds_echo_server_find(server, last_id));
     assert_null(uds_echo_server_find(server, 0));
@@ -663,6 +693,8 @@ static void full_rests_or_evicts(void **state)
         third = joined(server);
         assert_int_equal(ended, evict);
         if (evict) assert_int_equal(ends[0], UDS_ECHO_EVICTED);
+        if (evict) ue_accept_ready(server); /* the queue is empty: nobody is cut for nobody */
+        assert_int_equal(ended, evict);
         assert_int_equal(stats_of(server).connections, 2);
         assert_int_equal(stats_of(server).accepted, 2 + evict);
         fake_peer_close(second);
@@ -817,6 +849,45 @@ static void now_beats_drain(void **state)
     fake_peer_close(peer);
 }
 
+static int wakes;
+
+static void count_wake(uds_echo_server *server, void *user)
+{
+    (void)server, (void)user;
+    wakes++;
+}
+
+/* Wakes that come together are one; no stop that comes with them takes them away; and who was woken may still pay. */
+static void a_wake_is_heard(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    int peer, count, i;
+    (void)state;
+    desc.on_wake = count_wake;
+    server = serve_with(desc);
+    peer = joined(server);
+    for (count = 1; count <= 5; count++) {
+        wakes = 0;
+        for (i = 0; i < count; i++) uds_echo_server_wake(server);
+        settle(server);
+        assert_int_equal(wakes, 1);
+    }
+    verdict = UDS_ECHO_LATER;
+    say(peer, "question");
+    settle(server);
+    uds_echo_server_wake(server);
+    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    settle(server);
+    assert_int_equal(wakes, 2);
+    assert_int_equal(uds_echo_conn_send(uds_echo_server_find(server, last_id), "answer", 6), UDS_ECHO_OK);
+    settle(server);
+    assert_string_equal(heard(peer), "answer");
+    fake_peer_close(peer);
+    until_stopped(server);
+    closed_for(server, UDS_ECHO_OK);
+}
+
 /* With epoll a step touches what is ready, and nothing else, however many there are. */
 static void a_step_touches_only_what_is_ready(void **state)
 {
@@ -868,12 +939,6 @@ static uds_echo_verdict call_everything(uds_echo_conn *conn, uds_echo_message *m
     return UDS_ECHO_REPLY;
 }
 
-static void count_wake(uds_echo_server *server, void *user)
-{
-    (void)server, (void)user;
-    calls_back++;
-}
-
 static void re_entrancy(void **state)
 {
     uds_echo_server_desc desc = plain_desc();
@@ -882,13 +947,13 @@ static void re_entrancy(void **state)
     (void)state;
     desc.on_message = call_everything;
     desc.on_wake = count_wake;
-    calls_back = 0;
+    calls_back = wakes = 0;
     server = serve_with(desc);
     peer = joined(server);
     say(peer, "reply");
     settle(server);
     assert_string_equal(heard(peer), "push reply");
-    assert_int_equal(calls_back, 2);
+    assert_int_equal(calls_back + wakes, 2);
     closed_for(server, UDS_ECHO_OK);
     fake_peer_close(peer);
 }
@@ -1136,6 +1201,7 @@ int main(void)
                                        TEST(framing_over_any_split),
                                        TEST(pipelined_answers_are_one_send),
                                        TEST(partial_message_at_the_end),
+                                       TEST(nothing_partial_at_the_end),
                                        TEST(message_of_exactly_the_maximum),
                                        TEST(length_that_is_announced_too_long),
                                        TEST(handler_breaks_its_contract),
@@ -1152,6 +1218,7 @@ int main(void)
                                        TEST(drain_empties_the_queue),
                                        TEST(a_drain_does_not_spin_over_a_rest),
                                        TEST(now_beats_drain),
+                                       TEST(a_wake_is_heard),
                                        TEST(a_step_touches_only_what_is_ready),
                                        TEST(re_entrancy),
                                        TEST(a_child_only_closes),

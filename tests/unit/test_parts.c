@@ -54,6 +54,14 @@ static void numbers_and_times(void **state)
     ue_put_number(&t, 0);
     assert_int_equal(ue_text_end(&t), 13);
     assert_string_equal(text, "-1234567890 0");
+    for (t.size = 0; t.size < 16; t.size++) { /* cut where it is too long, and ended within its bounds */
+        memset(text, '#', sizeof text);
+        t.used = 0;
+        ue_put_number(&t, -1234567890l);
+        assert_int_equal(ue_text_end(&t), 11);
+        if (t.size) assert_int_equal(strlen(text), t.size - 1 < 11 ? t.size - 1 : 11);
+        assert_int_equal(text[t.size], '#');
+    }
     assert_int_equal(ue_left(5, 5), 0);
     assert_int_equal(ue_left(4, 5), 0);
     assert_int_equal(ue_left(6, 5), 1);

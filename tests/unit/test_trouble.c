@@ -732,6 +732,33 @@ static void a_paid_debt_gives_room_back(void **state)
     (void)uds_echo_server_close(server);
 }
 
+/* Who waits for room, and is closed by us, waits no longer. */
+static void closed_while_it_starves(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    int asker, other;
+    (void)state;
+    desc.pending_max = 192;
+    desc.on_message = later_if_asked;
+    server = serve(desc);
+    asker = joined(server);
+    other = joined(server);
+    say(asker, "?");
+    settle(server);
+    server->pending_max = 191; /* now one that is owed and one that is read are too many */
+    say(other, "hello");
+    settle(server);
+    assert_int_equal(server->conns[1].state, UE_STARVED);
+    uds_echo_conn_close(&server->conns[1]);
+    assert_int_equal(uds_echo_server_timeout(server), 0);
+    assert_int_equal(uds_echo_server_step(server, -1), UDS_ECHO_OK);
+    assert_int_equal(fake_peer_recv(other, &other, 0), 0);
+    fake_peer_close(asker);
+    fake_peer_close(other);
+    (void)uds_echo_server_close(server);
+}
+
 /* An answer was put off; then the connection is closed instead. */
 static void closed_instead_of_answered(void **state)
 {
@@ -985,15 +1012,21 @@ static void an_adopted_listener_is_tamed(void **state)
 static void an_adopted_listener_is_not_shut(void **state)
 {
     uds_echo_server_desc desc = plain_desc();
-    uds_echo_server *server;
+    uds_echo_server *server, *sharer = NULL;
     int fd = given(SOCK_CLOEXEC | SOCK_NONBLOCK);
     (void)state;
     desc.path = NULL;
     assert_int_equal(uds_echo_server_adopt(&server, fd, &desc, &why), UDS_ECHO_OK);
+    desc.share_with = server;
+    if (UDS_ECHO_HAVE_ATOMIC) sharer = open_server(&desc);
+    desc.share_with = NULL;
     uds_echo_server_stop(server, UDS_ECHO_DRAIN);
     until_stopped(server);
+    uds_echo_server_stop(sharer, UDS_ECHO_DRAIN);
+    if (sharer) until_stopped(sharer); /* it is the last who leaves */
     assert_int_equal(fake_calls_of(FAKE_shutdown), 0);
     assert_int_equal(fake_calls_of(FAKE_unlinkat), 0);
+    (void)uds_echo_server_close(sharer);
     (void)uds_echo_server_close(server);
     desc.share_with = server;
     assert_int_equal(uds_echo_server_adopt(&server, 3, &desc, &why), UDS_ECHO_INVALID);
@@ -1129,6 +1162,7 @@ int main(void)
                                        TEST(listed_and_starved),
                                        TEST(a_push_gives_room_back),
                                        TEST(a_paid_debt_gives_room_back),
+                                       TEST(closed_while_it_starves),
                                        TEST(closed_instead_of_answered),
                                        TEST(fewer_descriptors_than_there_were_peers),
                                        TEST(a_slow_reader_is_not_idle),
