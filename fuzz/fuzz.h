@@ -61,6 +61,14 @@ MAY_BE_UNUSED static unsigned long fuzz_fault_at;
 MAY_BE_UNUSED static int fuzz_fault_which, fuzz_fatal[FAKE_CALL_COUNT], fuzz_fatal_any;
 MAY_BE_UNUSED static int fuzz_hit[FAKE_CALL_COUNT], fuzz_hits; /* fatal or not */
 
+/* Nothing ran out: the same call works at the next try. One connection that was aborted says nothing of the others. */
+ORACLE static int fuzz_is_tried_again(fake_call what, int os_error)
+{
+    const int accepts = what == FAKE_accept || what == FAKE_accept4;
+    if (accepts && (os_error == ECONNABORTED || os_error == EPROTO)) return 1;
+    return os_error == EINTR || os_error == EAGAIN;
+}
+
 ORACLE static void fuzz_fault_settle(void)
 {
     fake_call what = fuzz_fault_at ? fake_call_at(fuzz_fault_at) : FAKE_CALL_COUNT;
@@ -70,7 +78,7 @@ ORACLE static void fuzz_fault_settle(void)
         os_error = fake_errors_of(what)[fuzz_fault_which % count];
         fuzz_hit[what] = 1;
         fuzz_hits++;
-        if (os_error != EINTR && os_error != EAGAIN) fuzz_fatal[what] = fuzz_fatal_any = 1;
+        if (!fuzz_is_tried_again(what, os_error)) fuzz_fatal[what] = fuzz_fatal_any = 1;
     }
     fake_fault(0, 0, 0);
     fuzz_fault_at = 0;
@@ -89,6 +97,25 @@ ORACLE static void fuzz_fault(unsigned after, int which)
     fuzz_fault_at = fake_calls() + after + 1;
     fuzz_fault_which = which;
     fake_fault_any(fuzz_fault_at, which);
+}
+
+/* Whoever does nothing only asks the clock, and waits. */
+ORACLE static unsigned long fuzz_calls_of_work(void)
+{
+    return fake_calls() - fake_calls_of(FAKE_clock_gettime) - fake_calls_of(FAKE_epoll_wait) - fake_calls_of(FAKE_poll);
+}
+
+/* A step, and how often by now one had nothing to do, though something was due at once before it, and is again. */
+ORACLE static uds_echo_error fuzz_step(uds_echo_server *server, int timeout_ms, int *in_vain)
+{
+    const unsigned long before = fuzz_calls_of_work();
+    const int due = uds_echo_server_timeout(server), faults = fuzz_hits;
+    const uds_echo_error error = uds_echo_server_step(server, timeout_ms);
+    fuzz_fault_note();
+    if (due || error || faults != fuzz_hits || fuzz_calls_of_work() != before) *in_vain = 0;
+    else if (!uds_echo_server_timeout(server)) ++*in_vain;
+    CHECK(*in_vain < 3, "it spins");
+    return error;
 }
 
 /* Before each run. */

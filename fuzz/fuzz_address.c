@@ -24,12 +24,14 @@ static void check_address(const char *path)
     ue_place place;
     const char *suffixes[] = {"", "~0"};
     const size_t whole = strlen(path);
-    int i, fits, dir;
+    static const int dirs[] = {-1, 0, 9, 10, 6789};
+    int d, i, fits;
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     uds_echo_error error = ue_place_split(&place, path, "path", NULL);
     CHECK((error == UDS_ECHO_OK) == (*name && strlen(name) <= UE_NAME_MAX), "which names are too long or empty");
     if (error) return;
-    for (dir = -1; dir < 10000; dir += 3334) {
+    for (d = 0; d < 5; d++) {
+        const int dir = dirs[d];
         place.dir = dir;
         for (i = 0; i < 2; i++) {
             char by_folder[PATH_MAX_HERE];

@@ -9,11 +9,14 @@
 enum { CALLS = 6, BUFFER = 512, KEPT = 8192, BACKLOG = 1, STRANGERS = BACKLOG + 1 }; /* so many fill the queue */
 
 static fuzz_input script;
-static int listener, peer, peer_shut, trust_uid, given_up; /* given_up: the system failed it */
-static int reset;                                          /* a recv of this connection was made to fail */
-static size_t heard, said;                                 /* by the server that is played */
-static size_t given, taken; /* by the client: bytes the socket took, bytes it handed to us */
-static long long slept;     /* time that passed while the world, not the wait, went on */
+static int listener, peer, peer_shut, given_up; /* given_up: the system failed it */
+static int server_uid, silent, lazy; /* silent: it lets in, slowly, and says nothing more, to who has a deadline */
+static int patience;                 /* the deadline of the call that goes on; -1: none */
+static char far[120];                /* a path that is too long for an address; nobody serves it */
+static int reset;                    /* a recv of this connection was made to fail */
+static size_t heard, said;           /* by the server that is played */
+static size_t given, taken;          /* by the client: bytes the socket took, bytes it handed to us */
+static long long slept;              /* time that passed while the world, not the wait, went on */
 static uds_echo_client client;
 static uds_echo_io io;                      /* of the exchange that is going on */
 static int exchanging, stubborn, strangers; /* strangers: in front of the client in the queue */
@@ -98,8 +101,10 @@ static int world(void *user)
     (void)user;
     if (done) {
         const int waited = strangers;
+        if (silent && patience >= 0 && lazy++ % 8) return 0;
         let_in();
         if (peer < 0) return waited;
+        if (silent && patience >= 0) return 0;
         return stubborn && exchanging ? be_stubborn() : be_kind();
     }
     switch (what & 7) {
@@ -143,10 +148,16 @@ static const uds_echo_error open_errors[] = {UDS_ECHO_NOT_FOUND, UDS_ECHO_DENIED
 static const uds_echo_error talk_errors[] = {UDS_ECHO_END, UDS_ECHO_FULL, UDS_ECHO_TIMEOUT, UDS_ECHO_RESET,
                                              UDS_ECHO_TRUNCATED};
 
-static void check_time(long long began, int timeout_ms, long long slack)
+static void check_time(long long began, int timeout_ms)
 {
     const int clock_failed = fuzz_fatal[FAKE_clock_gettime];
-    CHECK(timeout_ms < 0 || fake_now_ms() - began <= timeout_ms + slack + slept || clock_failed, "it waited too long");
+    CHECK(timeout_ms < 0 || fake_now_ms() - began <= timeout_ms + slept || clock_failed, "it waited too long");
+}
+
+static int is_trusted(const uds_echo_client_desc *desc)
+{
+    if (desc->trust == UDS_ECHO_TRUST_UID_OR_ROOT && !server_uid) return 1;
+    return !desc->trust || desc->uid == server_uid;
 }
 
 static void open_client(const uint8_t *how)
@@ -156,15 +167,16 @@ static void open_client(const uint8_t *how)
     uds_echo_error error;
     if (how[1] & 2) fill_queue();
     memset(&desc, 0, sizeof desc);
-    desc.path = how[1] & 1 ? "/w/other" : PATH;
-    desc.timeout_ms = how[2] & 7 ? how[2] : 0;
+    desc.path = how[1] & 4 ? far : how[1] & 1 ? "/w/other" : PATH;
+    patience = desc.timeout_ms = how[2] & 7 ? how[2] : 0;
     desc.trust = (uds_echo_trust)(how[3] % 3);
-    desc.uid = how[3] & 8 ? trust_uid : trust_uid + 1;
+    desc.uid = how[3] & 8 ? server_uid : server_uid + 1;
     error = uds_echo_client_open(&client, &desc, &why);
     CHECK(error == why.error && why.call, "the failure is not filled in");
     CHECK((error == UDS_ECHO_OK) == (client.fd >= 0), "open without a descriptor, or a descriptor without open");
     judge(error, open_errors, 6);
-    CHECK(error != UDS_ECHO_OK || !desc.trust || desc.uid == trust_uid, "somebody untrusted is trusted");
+    CHECK(error != UDS_ECHO_OK || is_trusted(&desc), "somebody untrusted is trusted");
+    CHECK(error != UDS_ECHO_UNTRUSTED || !is_trusted(&desc) || fuzz_fatal_any, "somebody trusted is not");
 }
 
 /* What came before the end is not lost with it. */
@@ -182,6 +194,7 @@ static void exchange(const uint8_t *how)
     const size_t out_size = (size_t)how[1] * 2, in_size = (size_t)how[2] * 2;
     const int timeout_ms = how[3] & 1 ? -1 : how[3];
     const long long began = fake_now_ms();
+    const size_t there = said - taken;
     if (given_up || (client.finished && out_size)) return;
     out = (unsigned char *)malloc(out_size + !out_size);
     in = (unsigned char *)malloc(in_size + !in_size);
@@ -193,14 +206,17 @@ static void exchange(const uint8_t *how)
     io.in = in;
     io.in_size = in_size;
     exchanging = 1;
+    patience = timeout_ms;
     error = uds_echo_client_exchange(&client, &io, timeout_ms);
     exchanging = 0;
     judge(error, talk_errors, 4);
     given_up = error && !is_one_of(error, talk_errors, 4);
-    check_time(began, timeout_ms, 0);
+    check_time(began, timeout_ms);
     CHECK(io.sent <= out_size && io.got <= in_size, "sent or got past the size");
     CHECK(error != UDS_ECHO_OK || (io.sent == out_size && io.got == in_size), "OK, and something is missing");
     CHECK(error != UDS_ECHO_FULL || io.got == in_size, "FULL, and there is room");
+    CHECK(error != UDS_ECHO_TIMEOUT || io.got >= (there < in_size ? there : in_size) || fuzz_fatal_any,
+          "the time is up, and it did not take what was there");
     check_end(error, io.got, in_size, said - taken);
     fuzz_pattern(expected, io.got, taken, 2);
     CHECK(taken + io.got <= said && !memcmp(in, expected, io.got), "it got what was not said, or not in order");
@@ -224,11 +240,12 @@ static void call(const uint8_t *how)
     begin_anew();
     if (how[3] & 2) fill_queue();
     fuzz_pattern(message, size, 0, 1);
+    patience = timeout_ms;
     error = uds_echo_call(PATH, message, size, reply, capacity, &got, timeout_ms, &why);
     CHECK(error == why.error && why.call, "the failure is not filled in");
     judge(error, is_one_of(error, open_errors, 6) ? open_errors : talk_errors,
           is_one_of(error, open_errors, 6) ? 6 : 5);
-    check_time(began, timeout_ms, 16); /* connecting looks at the clock every 16 ms */
+    check_time(began, timeout_ms);
     CHECK(error != UDS_ECHO_FULL, "a call that is full");
     check_end(error, got, capacity, said);
     CHECK(got <= capacity && got <= said, "it got more than was said");
@@ -264,20 +281,31 @@ static void run(const uint8_t *how)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     uint8_t how[CALLS][4];
-    int i, calls = 0, k;
+    int i, calls, k;
+    long user;
     if (size < 2 || size > 1024) return 0;
     fuzz_begin();
     script.at = data;
     script.left = size;
-    fake.queue_bytes = fuzz_byte(&script) % 128 + 1u;
-    trust_uid = (int)fake.uid;
+    calls = fuzz_byte(&script);
+    fake.queue_bytes = calls % 128 + 1u;
+    user = fake.uid;
+    if (calls & 128) fake.uid = 0;
+    server_uid = (int)fake.uid;
     listener = fake_peer_listen(PATH, 0777, BACKLOG);
+    fake.uid = user;
+    memset(far, 'f', sizeof far - 1);
+    memcpy(far, "/w/", 3);
+    far[sizeof far - 3] = '\0';
+    fake_put_dir(far);
+    far[sizeof far - 3] = '/';
     peer = client.fd = -1;
     memset(&io, 0, sizeof io);
     begin_anew();
-    exchanging = 0;
+    exchanging = lazy = patience = 0;
     calls = fuzz_byte(&script);
     stubborn = calls >> 7;
+    silent = calls >> 6 & 1;
     calls = calls % CALLS + 1;
     for (i = 0; i < calls; i++)
         for (k = 0; k < 4; k++) how[i][k] = fuzz_byte(&script);

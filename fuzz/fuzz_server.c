@@ -25,7 +25,7 @@ typedef struct peer {
 
 static peer peers[PEERS];
 static uds_echo_id ids[PEERS], debts[DEBTS];
-static int debt_count, next_peer, crowds;
+static int debt_count, next_peer, crowds, in_vain;
 static int asked;          /* the strongest uds_echo_stop that was asked for; -1: none */
 static long long asked_at; /* the first time */
 static int woken, woke;    /* a wake is on its way; on_wake was called */
@@ -151,6 +151,7 @@ static int on_open(uds_echo_conn *conn, void *user)
     peer *p;
     (void)user;
     CHECK(!in_child, "a callback in a child");
+    CHECK(!uds_echo_conn_user(conn), "a new connection has the pointer of another");
     if (uds_echo_conn_peer(conn, &who) || who.pid < 1000 || who.pid >= 1000 + PEERS) return 1;
     p = &peers[who.pid - 1000];
     CHECK(p->called && !p->known, "a connection that nobody made, or made once");
@@ -200,7 +201,8 @@ ORACLE static void check_reason(const peer *p, const uds_echo_conn *conn, uds_ec
     case UDS_ECHO_HANDLER: CHECK(p->faithless, "the handler kept its contract"); break;
     case UDS_ECHO_IDLE:
         CHECK(d->idle_ms && !p->owed, "cut as idle, and an answer is owed");
-        CHECK(is_idle(conn) || fuzz_fatal[FAKE_clock_gettime], "cut as idle too soon");
+        /* where calls take time, a byte moves later than the clock was looked at */
+        CHECK(is_idle(conn) || fake.calls_per_ms || fuzz_fatal[FAKE_clock_gettime], "cut as idle too soon");
         break;
     case UDS_ECHO_EVICTED: /* with idle_ms who is owed an answer is no longer among the idle */
         CHECK(d->when_full == UDS_ECHO_EVICT && (d->idle_ms || is_idlest(conn)), "evicted, and another was idler");
@@ -429,6 +431,22 @@ ORACLE static void check_share(const uds_echo_stats *before, const uds_echo_stat
     CHECK(accepted <= ACCEPTS_MAX, "a step that does nothing but accept");
     CHECK(now->bytes_in - before->bytes_in <= (before->connections + accepted) * READS_MAX * server->message_max,
           "a step that does nothing but read");
+    CHECK(now->closed[UDS_ECHO_EVICTED] - before->closed[UDS_ECHO_EVICTED] <= accepted, "evicted for nobody");
+    CHECK(now->exhausted == before->exhausted || fuzz_fatal_any || fake.descriptors_max < 64, "it rests for nothing");
+}
+
+/* Law 5: what was asked for between steps is done by the next one. */
+ORACLE static int waits_and_is_to_end(unsigned i)
+{
+    return i < server->conns_used && server->conns[i].state == UE_STARVED && server->conns[i].closing;
+}
+
+ORACLE static void check_asked_for(const int *before)
+{
+    unsigned i;
+    CHECK(server->todo == UE_NIL || !uds_echo_server_timeout(server), "what was asked for is put off");
+    for (i = 0; i < 4; i++)
+        CHECK(!before[i] || !waits_and_is_to_end(i), "closed by us, and it goes on waiting for room");
 }
 
 /* Law 8: what rang is heard by the next step whose wait and read are let through. */
@@ -445,22 +463,26 @@ ORACLE static uds_echo_error step(int timeout_ms)
 {
     const int asked_before = asked, woken_before = woken && server->phase != UE_STOPPED;
     const long long began = fake_now_ms();
+    unsigned long calls = fake_calls();
     uds_echo_stats before, now;
     uds_echo_error error;
-    int faulted, due;
+    int faulted, due, took, to_end[4], i;
     fuzz_fault_note();
     faulted = fuzz_hits;
+    for (i = 0; i < 4; i++) to_end[i] = waits_and_is_to_end((unsigned)i);
     due = uds_echo_server_timeout(server);
     woken = woke = 0;
     uds_echo_server_stats(server, &before);
-    error = uds_echo_server_step(server, timeout_ms);
+    error = fuzz_step(server, timeout_ms, &in_vain);
     uds_echo_server_stats(server, &now);
-    fuzz_fault_note();
     faulted = fuzz_hits - faulted;
     CHECK(error == UDS_ECHO_OK || error == UDS_ECHO_STOPPED || fuzz_fatal[FAKE_poll], "a step");
-    CHECK(due < 0 || fake_now_ms() - began <= due || faulted, "it slept past what is due");
+    calls = fake_calls() - calls;
+    took = fake.calls_per_ms ? (int)(calls / fake.calls_per_ms) + 1 : 0;
+    CHECK(due < 0 || fake_now_ms() - began <= due + took || faulted, "it slept past what is due");
     check_share(&before, &now);
     check_bells(error, asked_before, woken_before, faulted);
+    if (!faulted) check_asked_for(to_end);
     return error;
 }
 
@@ -530,6 +552,7 @@ static uds_echo_server_desc describe(const uint8_t *config)
     desc.idle_ms = config[3] & 1 ? config[3] * 4 : 0;
     desc.frame = config[4] & 1 ? frame : NULL;
     desc.drain_ms = config[4] & 2 ? 500 : 0;
+    desc.spin_us = config[4] & 32 ? 25000 : 0;
     desc.on_message = on_message;
     desc.on_open = on_open;
     desc.on_close = on_close;
@@ -557,12 +580,6 @@ ORACLE static void nobody_is_forgotten(void)
 /* How it all ends. */
 enum { IN_CHILD = 4, HASTY = 8, PATIENT = 16 }; /* HASTY: it drains at once; PATIENT: nobody half-closes */
 
-/* Whoever does nothing only asks the clock, and waits. */
-ORACLE static unsigned long calls_of_work(void)
-{
-    return fake_calls() - fake_calls_of(FAKE_clock_gettime) - fake_calls_of(FAKE_epoll_wait) - fake_calls_of(FAKE_poll);
-}
-
 /* No more faults and no more malice: what is owed must arrive, in a bounded number of steps. */
 static void finish(unsigned char how)
 {
@@ -581,9 +598,9 @@ static void finish(unsigned char how)
             ring_stop(UDS_ECHO_DRAIN);
         }
         while (debt_count) pay(0);
-        before = calls_of_work();
+        before = fuzz_calls_of_work();
         error = (int)step(0);
-        moved = debt_count + (calls_of_work() != before);
+        moved = debt_count + (fuzz_calls_of_work() != before);
         for (i = 0; i < PEERS; i++) moved += listen_to(&peers[i], 64);
         quiet = moved ? 0 : quiet + 1;
         /* Before a drain longer than any rest, and it has its deadline. */
@@ -613,10 +630,11 @@ static void begin(const uint8_t *data)
     fuzz_begin();
     fake.queue_bytes = (data[5] % 128 + 1u) * (data[5] & 128 ? 16 : 1);
     fake.calls_max = 1000000;
+    if (desc.spin_us) fake.calls_per_ms = 4; /* who spins sees time go by */
     memset(ids, 0, sizeof ids);
     memset(peers, 0, sizeof peers);
     for (i = 0; i < PEERS; i++) peers[i].id = -1;
-    debt_count = next_peer = crowds = woken = woke = prompt = in_child = 0;
+    debt_count = next_peer = crowds = in_vain = woken = woke = prompt = in_child = 0;
     asked = -1;
     seed = data[6];
     manner = data[7] % 16;

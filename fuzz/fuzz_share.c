@@ -5,13 +5,15 @@
    Input: CONFIG bytes of sizes, then two bytes an action. In the end one server runs alone. */
 #include "fuzz.h"
 
-enum { CONFIG = 2, SERVERS = 3, PEERS = 24 };
+enum { CONFIG = 2, SERVERS = 3, PEERS = 24, DRAIN_MS = 50 };
 
 static uds_echo_server *servers[SERVERS];
 static unsigned long long accepted; /* by those that are closed */
 static int asked[SERVERS];          /* it was told to stop */
+static int in_vain[SERVERS];
 static int peers[PEERS], next_peer, is_given, is_shut;
-static unsigned char places; /* two bits of connections_max for each */
+static int given_fd, others_shut_it; /* somebody else who holds it */
+static unsigned char places;         /* two bits of connections_max for each */
 
 static uds_echo_stats stats_of(const uds_echo_server *server)
 {
@@ -69,18 +71,18 @@ static void lawful(void)
 static uds_echo_error step(int k, int timeout_ms)
 {
     const int ready = serves(k) && servers[k]->listening && !is_full(k) && queued() && !asked[k];
+    const int stood = servers[k] && servers[k]->listening;
     const unsigned long long before = stats_of(servers[k]).accepted;
     uds_echo_error error;
     int faults, took;
     if (!servers[k]) return UDS_ECHO_STOPPED;
     fuzz_fault_note();
     faults = fuzz_hits;
-    error = uds_echo_server_step(servers[k], timeout_ms);
-    fuzz_fault_note();
+    error = fuzz_step(servers[k], timeout_ms, &in_vain[k]);
     took = stats_of(servers[k]).accepted > before;
     CHECK(error == UDS_ECHO_OK || fuzz_fatal[FAKE_poll] || asked[k], "it stopped, and nobody asked");
     CHECK(!ready || took || faults != fuzz_hits, "who is woken takes nobody");
-    if (took && serves(k) && is_full(k) && count_serving() > 1)
+    if ((took || !stood) && serves(k) && is_full(k) && count_serving() > 1)
         CHECK(!servers[k]->listening, "one that is full watches the listener");
     return error;
 }
@@ -95,8 +97,8 @@ static void start(int k)
     memset(&desc, 0, sizeof desc);
     desc.message_max = 8;
     desc.connections_max = (places >> 2 * k & 3) * 3 + 1;
-    desc.drain_ms = 50;
-    asked[k] = 0;
+    desc.drain_ms = DRAIN_MS;
+    asked[k] = in_vain[k] = 0;
     if (with == SERVERS) return; /* only the first has a listener of its own */
     desc.share_with = servers[with];
     error = uds_echo_server_open(&servers[k], &desc, NULL);
@@ -128,6 +130,15 @@ static void leave(int n)
     peers[n] = -1;
 }
 
+/* Readable for ever from then on, with nobody to accept. */
+static void be_shut_by_others(void)
+{
+    fuzz_fault_settle();
+    if (!is_given || is_shut || !count_serving()) return;
+    CHECK(!fake_shutdown(given_fd, SHUT_RD), "the harness cannot shut the listener");
+    is_shut = others_shut_it = 1;
+}
+
 static void act(unsigned char what, unsigned char with)
 {
     const int k = with % SERVERS;
@@ -141,6 +152,7 @@ static void act(unsigned char what, unsigned char with)
         break;
     case 4:
         if (with & 128) leave(with % PEERS);
+        else if (with == 127) be_shut_by_others();
         else fake_sleep(with >> 2);
         break;
     case 5:
@@ -164,8 +176,19 @@ static void run_alone(int k)
     CHECK(is_full(k) || !queued(), "somebody waits, and there is a place");
 }
 
+/* Where a listener that somebody else shut leads to nobody, that costs no core. */
+static void wait_for_nobody(int k)
+{
+    const long long began = fake_now_ms();
+    int round;
+    if (!others_shut_it || !serves(k) || asked[k]) return;
+    for (round = 0; round < 20; round++) (void)step(k, 50);
+    CHECK(fake_now_ms() - began >= 500, "it spins over a listener that is shut");
+}
+
 static void end_all(void)
 {
+    const long long began = fake_now_ms();
     int k, round, stopped = 0;
     for (k = 0; k < SERVERS; k++)
         if (servers[k]) stop(k, UDS_ECHO_DRAIN);
@@ -174,25 +197,32 @@ static void end_all(void)
         fake_sleep(5);
         lawful();
     }
+    CHECK(fake_now_ms() - began <= DRAIN_MS + 10, "a drain that does not keep its deadline");
     for (k = 0; k < SERVERS; k++) {
         CHECK(!servers[k] || uds_echo_server_step(servers[k], 0) == UDS_ECHO_STOPPED, "a drain that does not end");
         if (servers[k]) close_server(k);
     }
 }
 
-/* As socket activation gives one: blocking, and not close-on-exec before now; somebody else has it, too. */
-static void begin(uds_echo_server_desc *desc)
+/* As socket activation gives one: blocking, and not close-on-exec before now; somebody else has it, too. 0: it could not be
+   adopted, and still is the caller's. */
+static int begin(uds_echo_server_desc *desc, unsigned fault, int which)
 {
-    int fd;
     if (!is_given) {
         desc->path = PATH;
         if (uds_echo_server_open(&servers[0], desc, NULL)) abort();
-        return;
+        return 1;
     }
-    fd = fuzz_listener(PATH, PEERS);
-    if (fake_fcntl(fd, F_SETFL, 0)) abort();
-    fake_hold(fd);
-    if (uds_echo_server_adopt(&servers[0], fd, desc, NULL)) abort();
+    given_fd = fuzz_listener(PATH, PEERS);
+    if (fake_fcntl(given_fd, F_SETFL, 0)) abort();
+    fake_hold(given_fd);
+    if (fault) fuzz_fault(fault - 1, which);
+    if (!uds_echo_server_adopt(&servers[0], given_fd, desc, NULL)) return 1;
+    fuzz_fault_settle();
+    CHECK(fuzz_hits, "a listener that cannot be adopted, and nothing failed");
+    CHECK(!fake_close(given_fd), "what could not be adopted is closed");
+    fuzz_finish();
+    return 0;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -205,22 +235,25 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(servers, 0, sizeof servers);
     memset(asked, 0, sizeof asked);
     for (n = 0; n < PEERS; n++) peers[n] = -1;
-    next_peer = is_shut = 0;
+    memset(in_vain, 0, sizeof in_vain);
+    next_peer = is_shut = others_shut_it = 0;
     accepted = 0;
     is_given = data[0] & 1;
     places = data[1];
     memset(&desc, 0, sizeof desc);
     desc.message_max = 8;
     desc.connections_max = (places & 3) * 3 + 1;
-    desc.drain_ms = 50;
-    begin(&desc);
+    desc.drain_ms = DRAIN_MS;
+    if (!begin(&desc, data[0] >> 4, data[1])) return 0;
     if (UDS_ECHO_HAVE_ATOMIC)
         for (n = 1; n < SERVERS; n++) start(n);
     for (i = CONFIG; i + 1 < size; i += 2) act(data[i], data[i + 1]);
     fuzz_fault_settle();
     run_alone(data[0] / 2 % SERVERS);
+    wait_for_nobody(data[0] / 2 % SERVERS);
     end_all();
-    CHECK(!is_given || fake_peer_connect(PATH) >= 0 || errno == EAGAIN, "a listener of somebody else's is shut");
+    CHECK(!is_given || others_shut_it || fake_peer_connect(PATH) >= 0 || errno == EAGAIN,
+          "a listener of somebody else's is shut");
     for (n = 0; n < PEERS; n++) leave(n);
     fuzz_finish();
     CHECK(is_given || !fake_exists(PATH) || fuzz_hit[FAKE_flock] || fuzz_hit[FAKE_fstatat] || fuzz_hit[FAKE_unlinkat],

@@ -180,6 +180,36 @@ static void a_sharer_that_is_full_holds_up_nobody(void **state)
     os_exactly("connections of the one that was full", (double)stats.accepted, 1);
 }
 
+/* Nor does one that was full before the other joined: it was not in line, and all are woken beside it. */
+static void one_that_was_full_before_holds_up_nobody(void **state)
+{
+    uds_echo_server *servers[2];
+    uds_echo_server_desc desc;
+    pthread_t threads[2];
+    int fds[3], i, served = 0;
+    (void)state;
+    memset(&desc, 0, sizeof desc);
+    desc.connections_max = 1;
+    servers[0] = os_open(&desc);
+    threads[0] = os_thread(os_run_thread, servers[0]);
+    fds[0] = os_connect();
+    served += os_ping(fds[0]);
+    desc.share_with = servers[0];
+    desc.connections_max = 2;
+    servers[1] = os_open(&desc);
+    threads[1] = os_thread(os_run_thread, servers[1]);
+    for (i = 1; i < 3; i++) {
+        os_sleep(50); /* both wait by now */
+        fds[i] = os_connect();
+        served += os_ping(fds[i]);
+    }
+    for (i = 0; i < 2; i++) uds_echo_server_stop(servers[i], UDS_ECHO_NOW);
+    for (i = 0; i < 2; i++) assert_int_equal(os_join(threads[i]), UDS_ECHO_OK);
+    for (i = 0; i < 2; i++) assert_int_equal(uds_echo_server_close(servers[i]), UDS_ECHO_OK);
+    for (i = 0; i < 3; i++) (void)close(fds[i]);
+    os_exactly("round trips beside one that was full before", served, 3);
+}
+
 /* Each thread ends and frees its own server; whoever is last retires the path, exactly once. */
 static void *run_and_close(void *argument)
 {
@@ -411,13 +441,10 @@ static void signals_on_the_servers_thread(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        OS_TEST(servers_that_share_serve_all),
-        OS_TEST(servers_that_share_share_evenly),
-        OS_TEST(a_sharer_that_is_full_holds_up_nobody),
-        OS_TEST(sharers_close_at_the_same_time),
-        OS_TEST(many_stop_and_wake_one),
-        OS_TEST(pushes_of_other_threads_all_arrive),
-        OS_TEST(signals_on_the_servers_thread),
+        OS_TEST(servers_that_share_serve_all),          OS_TEST(servers_that_share_share_evenly),
+        OS_TEST(a_sharer_that_is_full_holds_up_nobody), OS_TEST(one_that_was_full_before_holds_up_nobody),
+        OS_TEST(sharers_close_at_the_same_time),        OS_TEST(many_stop_and_wake_one),
+        OS_TEST(pushes_of_other_threads_all_arrive),    OS_TEST(signals_on_the_servers_thread),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
