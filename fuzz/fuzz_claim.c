@@ -16,8 +16,9 @@ typedef struct spot {
     int kind; /* what the world put there; NOTHING: nothing, or not foreign */
     unsigned long inode;
     int peer;
-    int late; /* STALE, but its server has bound it, and can be found as soon as time passes */
-    int shut; /* somebody else's, who lets nobody connect: nobody can know what it is */
+    int late;  /* STALE, but its server has bound it, and can be found as soon as time passes */
+    int found; /* it was late, and was found since */
+    int shut;  /* somebody else's, who lets nobody connect: nobody can know what it is */
 } spot;
 
 static const char *const paths[SPOTS] = {"/w/sock",   "/w/sock~0", "/w/sock~1", "/w/sock~2", "/w/sock~3", "/w/sock~4",
@@ -33,9 +34,11 @@ static struct {
 } rival;
 
 static int crash_at, meddled, crashed;
+static int blurred;          /* where what is foreign has gone to is not known any more */
 static fake_call fault_call; /* the next call that fails is the n-th of this kind; FAKE_CALL_COUNT: none */
 static int fault_at, fault_which;
 static int can_lock;   /* the folder could be read when it was opened */
+static int lets_go;    /* who holds the lock lets go of it as soon as time passes */
 static fake_call last; /* the call before */
 static jmp_buf death;
 
@@ -47,7 +50,7 @@ static void take_away(spot *s)
     if (s->peer >= 0) fake_peer_close(s->peer);
     s->kind = NOTHING;
     s->peer = -1;
-    s->late = s->shut = 0;
+    s->late = s->found = s->shut = 0;
 }
 
 static void put(spot *s, int kind)
@@ -89,6 +92,7 @@ static void be_found(spot *s)
     s->peer = fake_find_late(s->path);
     s->kind = LIVE;
     s->late = 0;
+    s->found = 1;
     meddled = 1;
 }
 
@@ -163,6 +167,7 @@ static void before(fake_call what)
     last = what;
     strike(what);
     if (what == FAKE_poll) be_found(&spots[0]); /* the header sleeps a moment */
+    if (what == FAKE_poll && lets_go) fake.foreign_lock = lets_go = 0;
     if (crash_at && --crash_at == 0) longjmp(death, 1);
 }
 
@@ -179,8 +184,10 @@ static void nothing_foreign_is_gone(void)
             s->kind = NOTHING; /* replaced or swept up */
             continue;
         }
-        /* a process that died between the two exchanges of a lost race leaves them exchanged */
-        CHECK(crashed && meddled, "something foreign is gone");
+        /* a process that died between the two exchanges of a lost race leaves them exchanged; and where the first probe came
+           too early, and the second is made to lie, it was seen twice */
+        CHECK((crashed && meddled) || (s->found && fuzz_hit[FAKE_connect]), "something foreign is gone");
+        blurred = 1;
         s->kind = NOTHING;
         if (s->peer >= 0) fake_peer_close(s->peer);
         s->peer = -1;
@@ -213,7 +220,7 @@ static uds_echo_error expected(void)
     case STALE:
         if (desc.on_existing == UDS_ECHO_REFUSE) return UDS_ECHO_EXISTS;
         if (!can_lock) return UDS_ECHO_DENIED;
-        if (fake.foreign_lock) return UDS_ECHO_BUSY;
+        if (fake.foreign_lock && !(lets_go && desc.lock_ms > 0)) return UDS_ECHO_BUSY;
         break;
     default: break;
     }
@@ -228,6 +235,16 @@ static int has_name(void)
     for (i = 1; i <= 10; i++)
         if (kind_at(&spots[i]) == NOTHING || (kind_at(&spots[i]) == STALE && sweeps)) return 1;
     return desc.publish == UDS_ECHO_DIRECT && (kind_at(&spots[0]) != STALE || fake.no_renameat2);
+}
+
+/* What crashed starters left is gone, where the lock was to be had. */
+static void check_swept(void)
+{
+    int i;
+    if (blurred || fake.foreign_lock || !can_lock || !may_write()) return;
+    for (i = 1; i <= 10; i++)
+        CHECK(!fake_exists(spots[i].path) || kind_at(&spots[i]) != STALE || spots[i].late || spots[i].shut,
+              "litter that is not swept up");
 }
 
 static void check_start(uds_echo_error error, uds_echo_error wanted, int undisturbed, int had_name)
@@ -254,14 +271,31 @@ static void check_name(const uds_echo_failure *why)
     CHECK((e != ENOMEM && e != ENOBUFS) || why->error == UDS_ECHO_MEMORY, "no memory, and it says otherwise");
 }
 
+/* Sockets that the process bound, and that are still there. */
+static int count_left(void)
+{
+    int n = 0;
+    while (*fake_left_behind(n)) n++;
+    return n;
+}
+
+/* No lock, no removal. */
+static int cannot_remove(void)
+{
+    return fake.foreign_lock || !can_lock || !may_write() || fuzz_hit[FAKE_flock] || fuzz_hit[FAKE_unlinkat] ||
+           fuzz_hit[FAKE_fstatat];
+}
+
 static void start(unsigned char how)
 {
     uds_echo_failure why;
     uds_echo_error error, wanted;
+    const int let_go = lets_go, litter = count_left();
     int had_name, was_stale, undisturbed;
     if (server) return;
     fuzz_fault_note();
-    fuzz_hits = fuzz_hit[FAKE_open] = meddled = 0;
+    fuzz_hits = meddled = 0;
+    memset(fuzz_hit, 0, sizeof fuzz_hit);
     memset(&desc, 0, sizeof desc);
     desc.path = PATH;
     desc.mode = how & 1 ? 0666 : how & 16 ? 0600 : 0;
@@ -278,12 +312,15 @@ static void start(unsigned char how)
     error = uds_echo_server_open(&server, &desc, &why);
     fuzz_fault_note();
     undisturbed = !meddled && !fuzz_hits;
+    if (lets_go != let_go && had_name != has_name()) undisturbed = 0; /* in time to sweep, or too late */
     /* -1 asks for the lock once; that is one look, and stale must be seen twice */
     if (wanted == UDS_ECHO_OK && desc.lock_ms < 0 && was_stale) undisturbed = 0;
     if (fuzz_hit[FAKE_open]) can_lock = 0; /* it opened the folder the other way */
     CHECK(why.error == error && why.call, "the failure is not filled in");
     check_name(&why);
+    if (!error && undisturbed && !let_go) check_swept();
     check_start(error, wanted, undisturbed, had_name);
+    CHECK(!error || crashed || count_left() <= litter || cannot_remove(), "a start that failed leaves its file");
     nothing_foreign_is_gone();
 }
 
@@ -353,6 +390,7 @@ static void act(unsigned char what, unsigned char with)
     case 5: die(&spots[with % SPOTS]); break;
     case 6:
         fake.foreign_lock = with & 1;
+        lets_go = fake.foreign_lock && what / 10 & 1;
         fake.no_renameat2 = with >> 1 & 3;
         fake.umask = with & 8 ? 0 : 022;
         fake_set_mode("/w", with >> 4 == 15 ? 0555 : with >> 4 == 14 ? 0333 : 0755);
@@ -374,7 +412,7 @@ static void recover(void)
     relent();
     stop();
     for (i = 0; i < SPOTS; i++) take_away(&spots[i]);
-    fake.foreign_lock = fake.no_renameat2 = 0;
+    fake.foreign_lock = fake.no_renameat2 = lets_go = 0;
     fake.umask = 022;
     fake_set_mode("/w", 0755);
     start(0);
@@ -393,7 +431,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     server = NULL;
     memset(&desc, 0, sizeof desc);
     memset(&rival, 0, sizeof rival);
-    crash_at = meddled = crashed = 0;
+    crash_at = meddled = crashed = blurred = lets_go = 0;
     last = rival.call = fault_call = FAKE_CALL_COUNT;
     memset(spots, 0, sizeof spots);
     for (n = 0; n < SPOTS; n++) {
