@@ -36,10 +36,10 @@ static struct {
 static int crash_at, meddled, crashed;
 static int blurred;          /* where what is foreign has gone to is not known any more */
 static fake_call fault_call; /* the next call that fails is the n-th of this kind; FAKE_CALL_COUNT: none */
-static int fault_at, fault_which;
-static int can_lock;   /* the folder could be read when it was opened */
-static int lets_go;    /* who holds the lock lets go of it as soon as time passes */
-static fake_call last; /* the call before */
+static int fault_at, fault_which, fault_times; /* and so many of that kind in a row */
+static int can_lock;                           /* the folder could be read when it was opened */
+static int lets_go;                            /* who holds the lock lets go of it as soon as time passes */
+static fake_call last;                         /* the call before */
 static jmp_buf death;
 
 /* Only what was put there by the world itself is taken away by it: the number alone may be ours by now. */
@@ -128,12 +128,14 @@ static void aim_fault(fake_call call, int nth, int which)
     fault_call = fake_errors_of(call)[0] ? call : FAKE_CALL_COUNT; /* some calls cannot fail */
     fault_at = nth;
     fault_which = which;
+    fault_times = 1;
 }
 
 static void strike(fake_call what)
 {
     if (what != fault_call || --fault_at > 0) return;
-    relent();
+    fuzz_fault_settle();
+    if (--fault_times <= 0) fault_call = FAKE_CALL_COUNT;
     fuzz_fault_at = fake_calls(); /* this one */
     fuzz_fault_which = fault_which;
     fake_fault_any(fuzz_fault_at, fault_which);
@@ -171,6 +173,16 @@ static void before(fake_call what)
     if (crash_at && --crash_at == 0) longjmp(death, 1);
 }
 
+/* Renaming failed twice: what came out by mistake is still there, under the name that was free. */
+static int cannot_put_back(const spot *s)
+{
+    int i;
+    if (fuzz_hits < 2 || !fuzz_hit[FAKE_renameat2]) return 0;
+    for (i = 1; i <= 10; i++)
+        if (fake_inode(paths[i]) == s->inode) return 1;
+    return 0;
+}
+
 /* What foreign things must be like whatever we did: there, and the same. A stale socket may go, where it may be replaced. */
 static void nothing_foreign_is_gone(void)
 {
@@ -186,7 +198,8 @@ static void nothing_foreign_is_gone(void)
         }
         /* a process that died between the two exchanges of a lost race leaves them exchanged; and where the first probe came
            too early, and the second is made to lie, it was seen twice */
-        CHECK((crashed && meddled) || (s->found && fuzz_hit[FAKE_connect]), "something foreign is gone");
+        CHECK((crashed && meddled) || (s->found && fuzz_hit[FAKE_connect]) || cannot_put_back(s),
+              "something foreign is gone");
         blurred = 1;
         s->kind = NOTHING;
         if (s->peer >= 0) fake_peer_close(s->peer);
@@ -324,7 +337,7 @@ static void start(unsigned char how)
     nothing_foreign_is_gone();
 }
 
-/* A start, and somebody who is faster where that does the most harm; where harm is to be undone, that may fail once. */
+/* A start, and somebody who is faster where that does the most harm; where harm is to be undone, that may fail, and again. */
 static void start_late(unsigned what, unsigned char how)
 {
     static const fake_call calls[] = {FAKE_bind, FAKE_renameat2, FAKE_connect, FAKE_linkat};
@@ -337,6 +350,7 @@ static void start_late(unsigned what, unsigned char how)
     rival.removes = how >> 6 & 1;
     rival.kills = 0;
     if (how & 128) aim_fault(call, 2, how & 31);
+    if (how & 16) fault_times = 2;
     start(how & 31);
 }
 

@@ -288,7 +288,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     script.at = data;
     script.left = size;
     calls = fuzz_byte(&script);
-    fake.queue_bytes = calls % 128 + 1u;
+    fake.queue_bytes = (size_t)calls % 128 + 1;
     user = fake.uid;
     if (calls & 128) fake.uid = 0;
     server_uid = (int)fake.uid;

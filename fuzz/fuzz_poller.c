@@ -121,7 +121,7 @@ static void act(unsigned char what, unsigned char with)
 {
     const int n = with % PLACES;
     place *p = &places[n];
-    unsigned char bytes[64] = {0};
+    unsigned char bytes[64] = {0}; /* as much as a queue holds */
     switch (what % 10) {
     case 0: wait_now(with == 255); break;
     case 1: hand_out(with % 4 + 1); break;
@@ -135,7 +135,7 @@ static void act(unsigned char what, unsigned char with)
         break;
     case 8: /* how full the peer's side is decides whether ours can be written */
         if (p->peer >= 0 && with & 128) (void)fake_peer_recv(p->peer, bytes, 64);
-        else if (p->peer >= 0 && p->shut < 2) (void)fake_send(p->fd, bytes, 16, MSG_NOSIGNAL);
+        else if (p->peer >= 0 && p->shut < 2) (void)fake_send(p->fd, bytes, with & 64 ? 64 : 16, MSG_NOSIGNAL);
         break;
     default:
         if (p->peer >= 0) (void)fake_peer_shutdown(p->peer, with & 128 ? SHUT_RDWR : SHUT_WR);

@@ -25,7 +25,7 @@ typedef struct peer {
 
 static peer peers[PEERS];
 static uds_echo_id ids[PEERS], debts[DEBTS];
-static int debt_count, next_peer, crowds, in_vain;
+static int debt_count, next_peer, crowds, in_vain, accepts;
 static int asked;          /* the strongest uds_echo_stop that was asked for; -1: none */
 static long long asked_at; /* the first time */
 static int woken, woke;    /* a wake is on its way; on_wake was called */
@@ -578,7 +578,19 @@ ORACLE static void nobody_is_forgotten(void)
 }
 
 /* How it all ends. */
-enum { IN_CHILD = 4, HASTY = 8, PATIENT = 16 }; /* HASTY: it drains at once; PATIENT: nobody half-closes */
+enum {
+    IN_CHILD = 4,
+    HASTY = 8,
+    PATIENT = 16,
+    ABORTED = 64
+}; /* HASTY: it drains at once; PATIENT: nobody half-closes */
+
+/* The second connection that is taken was aborted; who is behind it in the queue is not. */
+static void abort_one(fake_call what)
+{
+    if ((what != FAKE_accept && what != FAKE_accept4) || ++accepts != 2) return;
+    fake_fault(fake_calls(), ECONNABORTED, 0);
+}
 
 /* No more faults and no more malice: what is owed must arrive, in a bounded number of steps. */
 static void finish(unsigned char how)
@@ -589,6 +601,7 @@ static void finish(unsigned char how)
     fuzz_fault_settle();
     fake.descriptors_max = 64;
     fake.calls_per_ms = 0;
+    if (how & ABORTED) fake.before = abort_one;
     prompt = asked < 0;
     for (i = 0; i < PEERS && !(how & PATIENT); i++) half_close(&peers[i]);
     if (how & HASTY) ring_stop(UDS_ECHO_DRAIN);
@@ -635,7 +648,7 @@ static void begin(const uint8_t *data)
     memset(ids, 0, sizeof ids);
     memset(peers, 0, sizeof peers);
     for (i = 0; i < PEERS; i++) peers[i].id = -1;
-    debt_count = next_peer = crowds = in_vain = woken = woke = prompt = in_child = 0;
+    debt_count = next_peer = crowds = in_vain = accepts = woken = woke = prompt = in_child = 0;
     asked = -1;
     seed = data[6];
     manner = data[7] % 16;

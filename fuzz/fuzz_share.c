@@ -5,7 +5,7 @@
    Input: CONFIG bytes of sizes, then two bytes an action. In the end one server runs alone. */
 #include "fuzz.h"
 
-enum { CONFIG = 2, SERVERS = 3, PEERS = 24, DRAIN_MS = 50 };
+enum { CONFIG = 2, SERVERS = 3, PEERS = 24, DRAIN_MS = 50, QUEUE = 16 };
 
 static uds_echo_server *servers[SERVERS];
 static unsigned long long accepted; /* by those that are closed */
@@ -130,6 +130,14 @@ static void leave(int n)
     peers[n] = -1;
 }
 
+/* More than there is room for its answer, which it does not read. */
+static void speak(int n)
+{
+    char bytes[QUEUE];
+    memset(bytes, 's', sizeof bytes);
+    if (peers[n] >= 0) (void)fake_peer_send(peers[n], bytes, sizeof bytes);
+}
+
 /* Readable for ever from then on, with nobody to accept. */
 static void be_shut_by_others(void)
 {
@@ -153,6 +161,7 @@ static void act(unsigned char what, unsigned char with)
     case 4:
         if (with & 128) leave(with % PEERS);
         else if (with == 127) be_shut_by_others();
+        else if (with & 64) speak(with % PEERS);
         else fake_sleep(with >> 2);
         break;
     case 5:
@@ -238,13 +247,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(in_vain, 0, sizeof in_vain);
     next_peer = is_shut = others_shut_it = 0;
     accepted = 0;
+    fake.queue_bytes = QUEUE;
     is_given = data[0] & 1;
     places = data[1];
     memset(&desc, 0, sizeof desc);
     desc.message_max = 8;
     desc.connections_max = (places & 3) * 3 + 1;
     desc.drain_ms = DRAIN_MS;
-    if (!begin(&desc, data[0] >> 4, data[1])) return 0;
+    if (!begin(&desc, data[0] >> 3, data[1])) return 0;
     if (UDS_ECHO_HAVE_ATOMIC)
         for (n = 1; n < SERVERS; n++) start(n);
     for (i = CONFIG; i + 1 < size; i += 2) act(data[i], data[i + 1]);
