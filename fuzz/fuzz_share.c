@@ -5,7 +5,7 @@
    Input: CONFIG bytes of sizes, then two bytes an action. In the end one server runs alone. */
 #include "fuzz.h"
 
-enum { CONFIG = 2, SERVERS = 3, PEERS = 24, DRAIN_MS = 50, QUEUE = 16 };
+enum { CONFIG = 2, SERVERS = 3, PEERS = 24, DRAIN_MS = 300, QUEUE = 16 };
 
 static uds_echo_server *servers[SERVERS];
 static unsigned long long accepted; /* by those that are closed */
@@ -81,7 +81,7 @@ static uds_echo_error step(int k, int timeout_ms)
     error = fuzz_step(servers[k], timeout_ms, &in_vain[k]);
     took = stats_of(servers[k]).accepted > before;
     CHECK(error == UDS_ECHO_OK || fuzz_fatal[FAKE_poll] || asked[k], "it stopped, and nobody asked");
-    CHECK(!ready || took || faults != fuzz_hits, "who is woken takes nobody");
+    CHECK(!ready || took || faults != fuzz_hits || fake.descriptors_max < 64, "who is woken takes nobody");
     if ((took || !stood) && serves(k) && is_full(k) && count_serving() > 1)
         CHECK(!servers[k]->listening, "one that is full watches the listener");
     return error;
@@ -105,7 +105,8 @@ static void start(int k)
     fuzz_fault_note();
     CHECK((error == UDS_ECHO_OK) == (servers[k] != NULL), "success without a server, or a server without success");
     if (!UDS_ECHO_HAVE_ATOMIC && error == UDS_ECHO_UNSUPPORTED) return;
-    CHECK(!error || error == UDS_ECHO_STOPPED || fuzz_fatal_any, "it cannot share, and nothing failed");
+    CHECK(!error || error == UDS_ECHO_STOPPED || fuzz_fatal_any || fake.descriptors_max < 64,
+          "it cannot share, and nothing failed");
 }
 
 static void stop(int k, uds_echo_stop how)
@@ -161,6 +162,7 @@ static void act(unsigned char what, unsigned char with)
     case 4:
         if (with & 128) leave(with % PEERS);
         else if (with == 127) be_shut_by_others();
+        else if (with > 120) fake.descriptors_max = with & 1 ? fake_open_descriptors() : 64;
         else if (with & 64) speak(with % PEERS);
         else fake_sleep(with >> 2);
         break;
@@ -259,6 +261,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         for (n = 1; n < SERVERS; n++) start(n);
     for (i = CONFIG; i + 1 < size; i += 2) act(data[i], data[i + 1]);
     fuzz_fault_settle();
+    fake.descriptors_max = 64;
     run_alone(data[0] / 2 % SERVERS);
     wait_for_nobody(data[0] / 2 % SERVERS);
     end_all();
