@@ -2,9 +2,10 @@
 """planted.py tests|fuzz BUILD: does anything notice the bugs in tests/planted/*.bug?
 planted.py plant NAME: puts that one into the header itself, which is for a copy of the project.
 
-A bug is a file: `breaks:` the law or pitfall, `fuzz:` the fuzz targets that should find it, perhaps `flags:` for them,
-then the text of the header that is replaced and the text that replaces it. The old text must be in the header exactly
-once, so that a bug says so when the header has moved on. Each is put into a copy of the header, never into the header.
+A bug is a file: `breaks:` the law or pitfall, `fuzz:` the fuzz target that should find it, perhaps `flags:` for it, and
+`blind: yes` where it was chosen by readers of the header who had not seen the tests; then the text of the header that is
+replaced and the text that replaces it. The old text must be in the header exactly once, so that a bug says so when the
+header has moved on. Each is put into a copy of the header, never into the header.
 
 tests: builds the tests over the fake kernel with it, one after the other until one fails, crashes or does not end. At
     least 90 % must be found; what is not found must be listed, with the reason, in tests/planted/unfound.txt.
@@ -47,6 +48,7 @@ class Bug:
             sys.exit("planted: %s is not a bug" % path)
         fields = dict(row.split(": ", 1) for row in match.group(1).splitlines())
         self.breaks, self.targets = fields["breaks"], fields["fuzz"].split()
+        self.blind = fields.get("blind") == "yes"
         self.flags, self.old, self.new = fields.get("flags", "").split(), match.group(2), match.group(3)
 
 
@@ -134,8 +136,8 @@ def tests(header, bugs, build, work):
                 note, wrong = "NOT FOUND", wrong + 1
             say("%3d of %d  %-28s %-50s %s" % (n, len(bugs), bug.name, bug.breaks, note))
     percent = 100.0 * found / len(bugs)
-    print("# planted bugs: %d of %d found by the tests (%.1f %%, at least %g) in %d s" % (
-        found, len(bugs), percent, ENOUGH, time.time() - began))
+    print("# planted bugs: %d of %d found by the tests (%.1f %%, at least %g), %d of them chosen blind, in %d s" % (
+        found, len(bugs), percent, ENOUGH, sum(bug.blind for bug in bugs), time.time() - began))
     wrong += percent < ENOUGH and len(bugs) >= 40  # of a few, one may be one that is listed
     print("%d passed, %d failed, 0 skipped" % (found, wrong))
     return wrong > 0

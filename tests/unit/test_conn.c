@@ -439,6 +439,31 @@ static size_t announced(const unsigned char *bytes, size_t size, void *user)
     return size ? bytes[0] : 0;
 }
 
+/* A length that is known before the message is whole may be the maximum, too. */
+static void length_that_is_announced_as_the_maximum(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    char text[65];
+    int peer;
+    (void)state;
+    memset(text, 'm', sizeof text);
+    text[0] = 64;
+    text[64] = '\0';
+    desc.frame = announced;
+    server = serve_with(desc);
+    peer = joined(server);
+    assert_int_equal(fake_peer_send(peer, text, 1), 1);
+    settle(server);
+    say(peer, text + 1);
+    settle(server);
+    assert_string_equal(heard(peer), text);
+    fake_peer_shutdown(peer, SHUT_WR);
+    settle(server);
+    closed_for(server, UDS_ECHO_OK);
+    fake_peer_close(peer);
+}
+
 static void length_that_is_announced_too_long(void **state)
 {
     uds_echo_server_desc desc = plain_desc();
@@ -1203,6 +1228,7 @@ int main(void)
                                        TEST(partial_message_at_the_end),
                                        TEST(nothing_partial_at_the_end),
                                        TEST(message_of_exactly_the_maximum),
+                                       TEST(length_that_is_announced_as_the_maximum),
                                        TEST(length_that_is_announced_too_long),
                                        TEST(handler_breaks_its_contract),
                                        TEST(pushes_are_bounded),
