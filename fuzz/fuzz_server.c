@@ -124,11 +124,11 @@ static void push(uds_echo_conn *conn, size_t size)
     }
 }
 
-static void push_to_all(const peer *but)
+static void push_to_all(const peer *but, size_t size)
 {
     int i;
     for (i = 0; i < PEERS; i++)
-        if (&peers[i] != but) push(conn_of(&peers[i]), server->message_max);
+        if (&peers[i] != but) push(conn_of(&peers[i]), size);
 }
 
 static void pay(int which)
@@ -253,7 +253,7 @@ static uds_echo_verdict by_manner(uds_echo_conn *conn, uds_echo_message *m)
     case 5: m->size = most; return UDS_ECHO_REPLY;
     case 6: push(conn, most); return UDS_ECHO_REPLY;
     case 7:
-        push_to_all(peer_of(conn));
+        push_to_all(peer_of(conn), most);
         push(conn, most);
         m->size = most;
         return UDS_ECHO_REPLY;
@@ -486,6 +486,14 @@ ORACLE static uds_echo_error step(int timeout_ms)
     return error;
 }
 
+/* A slow reader that is told a little more as it reads. */
+static void trickle(peer *p)
+{
+    (void)listen_to(p, 64);
+    (void)step(0);
+    push(conn_of(p), 1);
+}
+
 /* What does not happen often: the actions of which a script needs few. */
 static void act_rarely(peer *p, unsigned what, unsigned how)
 {
@@ -502,7 +510,7 @@ static void act_rarely(peer *p, unsigned what, unsigned how)
         break;
     case 5: as_child(); break;
     case 6: urge(p); break;
-    default: push_to_all(NULL);
+    default: push_to_all(NULL, how & 1 ? 1 : server->message_max);
     }
 }
 
@@ -524,7 +532,10 @@ static void act(unsigned char what, unsigned char with)
         else act_rarely(p, with & 7, with >> 3);
         break;
     case 10: pay(with); break;
-    case 11: push(conn_of(p), with % 64u); break;
+    case 11:
+        if (with & 128) trickle(p);
+        else push(conn_of(p), with % 64u);
+        break;
     case 12: end(with & 64 ? conn_of(p) : NULL); break;
     case 13:
         fake_sleep(with * 8);
@@ -548,7 +559,7 @@ static uds_echo_server_desc describe(const uint8_t *config)
     desc.message_max = config[0] % 48 + 8;
     desc.connections_max = config[1] % 4 + 1;
     desc.when_full = config[1] & 64 ? UDS_ECHO_EVICT : UDS_ECHO_REST;
-    desc.pending_max = config[2] & 1 ? (config[2] / 32 + 3) * desc.message_max : 0;
+    desc.pending_max = config[2] & 1 ? (config[2] / 2 % 4 + 3) * desc.message_max : 0;
     desc.idle_ms = config[3] & 1 ? config[3] * 4 : 0;
     desc.frame = config[4] & 1 ? frame : NULL;
     desc.drain_ms = config[4] & 2 ? 500 : 0;
