@@ -96,7 +96,7 @@ ORACLE static void fuzz_fault(unsigned after, int which)
     fuzz_fault_settle();
     fuzz_fault_at = fake_calls() + after + 1;
     fuzz_fault_which = which;
-    fake_fault_any(fuzz_fault_at, which);
+    fake_fault_any(fuzz_fault_at, which, 0);
 }
 
 /* Whoever does nothing only asks the clock, and waits. */

@@ -138,7 +138,7 @@ static void strike(fake_call what)
     if (--fault_times <= 0) fault_call = FAKE_CALL_COUNT;
     fuzz_fault_at = fake_calls(); /* this one */
     fuzz_fault_which = fault_which;
-    fake_fault_any(fuzz_fault_at, fault_which);
+    fake_fault_any(fuzz_fault_at, fault_which, 0);
 }
 
 /* unseen: what bind(2) made is looked at only now. probed: what comes here next must have another number. */

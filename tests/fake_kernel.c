@@ -31,6 +31,7 @@ typedef struct descriptor {
     int repeats;               /* so often in a row */
     unsigned long touched;     /* since which wait */
     int watch;                 /* the first of its watches + 1 */
+    int struck;                /* by a fault */
     unsigned long moved;       /* by which call a byte last moved, or it was accepted */
     long long moved_ms;
     uint64_t count;
@@ -107,7 +108,8 @@ static int locks[INODES];                                                       
 static long live_blocks;
 static size_t live_bytes, peak_bytes;
 static int as_test, hangs, interrupted, touched;
-static long long now_ms;
+static long long now_us;
+static int served[2]; /* the descriptors last received from and sent to */
 
 typedef struct fault {
     unsigned long at;                      /* 0: none */
@@ -183,12 +185,20 @@ static int any_error_of(fake_call what, int which)
     return count ? errors_of[what][which % count] : 0;
 }
 
+static int is_lack(int os_error)
+{
+    return os_error == EMFILE || os_error == ENFILE || os_error == ENOMEM || os_error == ENOBUFS;
+}
+
 /* This call is the one that was meant: learn what it is. */
 static void aim(fault *f, fake_call what)
 {
     if (calls != f->at) return;
     f->call = what;
-    if (f->any >= 0) f->os_error = any_error_of(what, f->any);
+    if (f->any >= 0) {
+        f->os_error = any_error_of(what, f->any);
+        if (!is_lack(f->os_error)) f->for_ever = 0;
+    }
     if (!f->os_error) f->at = 0; /* this one cannot fail */
 }
 
@@ -207,7 +217,7 @@ static int gate(fake_call what)
     if (calls < CALLS_KEPT) kept[calls] = (unsigned char)what;
     calls++;
     calls_of[what]++;
-    if (fake.calls_per_ms && calls % fake.calls_per_ms == 0) now_ms++;
+    if (fake.calls_per_ms && calls % fake.calls_per_ms == 0) now_us += 1000;
     mix((long)what);
     aim(&faults[0], what);
     aim(&faults[1], what);
@@ -222,13 +232,33 @@ static int gate(fake_call what)
     return os_error != 0;
 }
 
+static void note_struck(int fd)
+{
+    if (fd >= 0 && fd < FDS && fds[fd].kind) fds[fd].struck = 1;
+}
+
+int fake_struck(int fd)
+{
+    return fd >= 0 && fd < FDS && fds[fd].struck;
+}
+
 /* A call on a descriptor that fails is work on it all the same. */
 static int gate_fd(fake_call what, int fd)
 {
     int failing = gate(what);
     mix(fd);
+    if (what == FAKE_recv || what == FAKE_send) served[what == FAKE_send] = fd;
     if (!failing) return 0;
     if (fd >= 0 && fd < FDS) fds[fd].reported = 0;
+    note_struck(fd);
+    return 1;
+}
+
+static int gate_memory(fake_call what)
+{
+    if (!gate(what)) return 0;
+    note_struck(served[0]);
+    note_struck(served[1]);
     return 1;
 }
 
@@ -266,9 +296,9 @@ void fake_fault_too(unsigned long call, int os_error, int for_ever)
     schedule(&faults[1], call, os_error, for_ever);
 }
 
-void fake_fault_any(unsigned long call, int which)
+void fake_fault_any(unsigned long call, int which, int for_ever)
 {
-    fake_fault(call, 0, 0);
+    fake_fault(call, 0, for_ever);
     faults[0].any = which;
 }
 
@@ -352,7 +382,7 @@ static descriptor *get(int fd)
 static void moved(int fd)
 {
     fds[fd].moved = calls;
-    fds[fd].moved_ms = now_ms;
+    fds[fd].moved_ms = fake_now_ms();
 }
 
 unsigned long fake_moved(int fd, long long *ms)
@@ -1657,7 +1687,7 @@ static int idle(int timeout, int *worlds)
         fake_complain("hang: it waits for ever, and nothing can happen");
         return fail(EINTR); /* once, so that it may find its way out */
     }
-    now_ms += timeout;
+    now_us += timeout * 1000ll;
     return 0;
 }
 
@@ -1778,7 +1808,7 @@ int fake_poll(struct pollfd *p, nfds_t count, int timeout)
     if (!count) {
         if (timeout < 0) fake_complain("a pause that nothing ends");
         (void)ask_world();
-        now_ms += timeout;
+        now_us += timeout * 1000ll;
         return done(0);
     }
     begin_wait();
@@ -1838,7 +1868,7 @@ static void forget(block *b)
 void *fake_malloc(size_t size)
 {
     void *at;
-    if (gate(FAKE_malloc)) return NULL;
+    if (gate_memory(FAKE_malloc)) return NULL;
     at = malloc(size ? size : 1);
     if (at) memset(at, 0xa5, size ? size : 1);
     return keep(at, size);
@@ -1846,7 +1876,7 @@ void *fake_malloc(size_t size)
 
 void *fake_calloc(size_t count, size_t size)
 {
-    if (gate(FAKE_calloc)) return NULL;
+    if (gate_memory(FAKE_calloc)) return NULL;
     return keep(calloc(count ? count : 1, size ? size : 1), count * size);
 }
 
@@ -1855,7 +1885,7 @@ void *fake_realloc(void *old, size_t size)
 {
     block *b = NULL;
     void *at;
-    if (gate(FAKE_realloc)) return NULL;
+    if (gate_memory(FAKE_realloc)) return NULL;
     if (old && !(b = find_block(old))) return NULL;
     at = malloc(size ? size : 1);
     if (!at) abort();
@@ -1903,8 +1933,8 @@ int fake_clock_gettime(clockid_t clock, struct timespec *t)
 {
     (void)clock;
     if (gate(FAKE_clock_gettime)) return -1;
-    t->tv_sec = (time_t)(now_ms / 1000);
-    t->tv_nsec = (long)(now_ms % 1000) * 1000000;
+    t->tv_sec = (time_t)(now_us / 1000000);
+    t->tv_nsec = (long)(now_us % 1000000) * 1000;
     return 0;
 }
 
@@ -1915,12 +1945,17 @@ void fake_hold(int fd)
 
 long long fake_now_ms(void)
 {
-    return now_ms;
+    return now_us / 1000;
 }
 
 void fake_sleep(int ms)
 {
-    now_ms += ms;
+    now_us += ms * 1000ll;
+}
+
+void fake_set_clock(long long us)
+{
+    now_us = us;
 }
 
 pid_t fake_getpid(void)
@@ -1962,7 +1997,8 @@ void fake_reset(void)
     live_bytes = peak_bytes = 0;
     complaint_count = in_world = 0;
     live_blocks = 0;
-    now_ms = 1000;
+    now_us = 1000000;
+    served[0] = served[1] = -1;
     calls = connections = 0;
     waits = 1;
     hash = 14695981039346656037ull;

@@ -119,9 +119,13 @@ void fake_complain(const char *text); /* adds one; for laws that a test checks i
 enum { FAKE_UNTIL_CLOSE = 2 }; /* for_ever, but only until a descriptor is closed, as a lack of descriptors is */
 void fake_fault(unsigned long call, int os_error, int for_ever);
 void fake_fault_too(unsigned long call, int os_error, int for_ever); /* after fake_fault(): a second one */
-/* The call with this number, whatever it is, fails once with one of the errors that fit it; which: 0 and up. */
-void fake_fault_any(unsigned long call, int which);
+/* The call with this number, whatever it is, fails with one of the errors that fit it; which: 0 and up. for_ever as above,
+   where that error is a lack of something; else once. */
+void fake_fault_any(unsigned long call, int which, int for_ever);
 int fake_fault_happened(void); /* how many of them did, so far */
+/* A fault has struck this descriptor since it was made: a call on it failed, or memory ran out while it was served, that
+   is, when it was the last one that was received from, or sent to. */
+int fake_struck(int fd);
 unsigned long fake_calls(void);
 unsigned long fake_connections(void); /* made since the last fake_reset() */
 unsigned long fake_calls_of(fake_call what);
@@ -133,6 +137,7 @@ unsigned long long fake_trace_hash(void);
 
 long long fake_now_ms(void);
 void fake_sleep(int ms);
+void fake_set_clock(long long us); /* before anything looks at it; fake_reset() sets it to a second */
 int fake_open_descriptors(void);
 long fake_live_blocks(void);
 size_t fake_live_bytes(void);

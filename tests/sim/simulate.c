@@ -93,7 +93,7 @@ static void any_fault(void)
 {
     if (!faults_allowed) return;
     fault_number = fake_calls() + 1 + rnd(40);
-    fake_fault_any(fault_number, (int)rnd(16));
+    fake_fault_any(fault_number, (int)rnd(16), 0);
 }
 
 static void no_faults(void)
