@@ -76,7 +76,7 @@ LIMITS
                    name; what judges by that whether a socket is in use (a cleaner of /tmp) is wrong.
                    desc.publish = UDS_ECHO_DIRECT binds in place instead.
    Removal         a stop that finds the folder locked leaves the file, stale, for the next start; a drain tries for
-                   200 ms. The system has no "unlink this inode": retiring a path compares and then unlinks, and a stale
+                   200 ms. A folder that may be searched but not read cannot be locked at all. The system has no "unlink this inode": retiring a path compares and then unlinks, and a stale
                    file under a temporary name is probed and then unlinked, under a lock on the folder that binds those
                    who take it. A foreign program that replaces the file in between loses its name. Starting over a
                    stale file has no such window where renameat2() exists; where not, rename() under that lock has.
@@ -99,9 +99,10 @@ THREADS, SIGNALS, FORK
    SIGPIPE ignored. N cores are N servers on N threads that share a listener (desc.share_with). A client belongs to one
    thread at a time; any number of servers and clients may live in a process.
    After fork() the child owns nothing: there stop and wake do nothing, run and step return UDS_ECHO_FORKED, and
-   uds_echo_server_close() only closes the child's copies of the descriptors. Call it there soon, since a copy keeps a
-   connection open; exec() closes all of them. A child that was forked in a callback, or while another thread ran a
-   server, must exec() or _exit().
+   uds_echo_server_close() only closes the child's copies of the descriptors, and calls nobody: forget first, by hand,
+   the pointer that on_end would. Call it there soon, since a copy keeps a connection open; exec() closes all of them. A
+   child that was forked in a callback, while another thread ran a server, or into a pid namespace where it has the same
+   number (pid_namespaces(7): 1) must exec() or _exit().
 
 PLATFORMS
    Linux, epoll or poll. README.md says what was tested where. A mode wider than the umask needs glibc 2.32 or musl.
@@ -179,7 +180,8 @@ typedef struct uds_echo_failure {
     int os_error;     /* errno of the call that failed; 0 where no call did */
     const char *call; /* that call, or the step it was part of ("rename" may be linkat), or the argument that is wrong
                          ("desc.mode"); a constant string, never NULL */
-    long pid, uid;    /* UDS_ECHO_IN_USE, UDS_ECHO_UNTRUSTED: who listens (unix(7), SO_PEERCRED); -1: not known */
+    long pid, uid;    /* UDS_ECHO_IN_USE, UDS_ECHO_UNTRUSTED: who listens (unix(7), SO_PEERCRED); -1: not known. After
+                         IN_USE one connection was made to learn it, and closed at once; with failure NULL, none */
 } uds_echo_failure;
 
 // >>types
@@ -216,8 +218,9 @@ typedef enum uds_echo_existing { UDS_ECHO_RECOVER, UDS_ECHO_REFUSE } uds_echo_ex
 /* How the path comes to be. ATOMIC: it appears when connections are accepted. DIRECT: bind() in place, then listen. */
 typedef enum uds_echo_publish { UDS_ECHO_ATOMIC, UDS_ECHO_DIRECT } uds_echo_publish;
 
-/* At connections_max. REST: leave new ones queued in the kernel until one ends. EVICT: cut the idlest with
-   UDS_ECHO_EVICTED, be an answer owed to it or not. */
+/* At connections_max. REST: leave new ones queued in the kernel until one ends. EVICT: cut the one on which no byte
+   moved for longest with UDS_ECHO_EVICTED, be an answer owed to it or not; one a step, and before on_open decides on the
+   new one. */
 typedef enum uds_echo_full { UDS_ECHO_REST, UDS_ECHO_EVICT } uds_echo_full;
 
 /* DRAIN: accept what is queued, answer what was received, then end. A queue that others may hold too, for the listener
@@ -249,16 +252,19 @@ typedef struct uds_echo_server_desc {
     long message_max;        /* bytes of one message or one read; 0: 65,536; at most 1 GiB */
     long pending_max;        /* bytes of unsent answers held for all slow readers together, at least 3 x message_max;
                                 0 or -1: 2 x message_max for each connection, and one more. While less than 2 are left
-                                nothing more is read from anybody: set it lower only together with idle_ms */
+                                nothing more is read from anybody: set it lower only together with idle_ms. Each answer
+                                put off with UDS_ECHO_LATER takes message_max of it until it is paid, and idle_ms does
+                                not end that: so many of them fit, less 2 */
     int send_buffer;         /* SO_SNDBUF of each connection in bytes, see socket(7); 0: the system's */
-    int idle_ms;  /* cut a connection when no byte moved so long, unless an answer is owed, at a step that had
-                                less than 256 connections to look at; 0 or -1: never */
+    int idle_ms;  /* cut a connection when for so long no byte moved and nothing was owed to it, at a step that
+                                had less than 256 connections to look at; 0 or -1: never */
     int drain_ms; /* DRAIN cuts what is left after this long (UDS_ECHO_STOPPED); 0: 5,000; -1: never */
     int spin_us;  /* busy-poll: ask for events so many microseconds before sleeping, see LATENCY; at most
                                 1,000,000; 0 or -1: none */
 
-    /* What to do. All run on the server's thread, inside open, step, run or close. From within, call for this server
-       only conn_*, find, stop, wake, stats, fd and timeout; the others return UDS_ECHO_REENTRANT. */
+    /* What to do. All run on the server's thread, inside open, step, run or close, and return: none may throw or
+       longjmp(3). From within, call for this server only conn_*, find, stop, wake, stats, fd and timeout; the others
+       return UDS_ECHO_REENTRANT. */
     /* The length in bytes of the first message, from bytes[0] on; 0, or more than size: it is not whole yet. More than
        message_max ends the connection with UDS_ECHO_TOO_LONG at once, whatever has come: say so, too, of what can never
        be a message. NULL: chunks as they come. It may call nothing of this file. */
@@ -301,6 +307,7 @@ UDS_ECHO_DEF uds_echo_error uds_echo_serve(const uds_echo_server_desc *desc, uds
 
 /* Opens a server that listens on desc->path, or on the listener of desc->share_with; *server is NULL on failure.
    A stale socket file is replaced; a live server, and anything that is not a socket, is left alone.
+   A live server sees one connection that ends at once, if failure is not NULL: that is how its pid is learned.
    Blocks only over a stale file whose folder somebody else has locked, or where others have all of the temporary names:
    lock_ms, and some 10 ms of looking twice.
    UDS_ECHO_INVALID (failure->call names the field), PATH, NOT_FOUND, DENIED, NOT_SOCKET, IN_USE, EXISTS, BUSY, MEMORY,
@@ -314,7 +321,7 @@ UDS_ECHO_DEF uds_echo_error uds_echo_server_open(uds_echo_server **server, const
    (fcntl(2)), and close-on-exec. On success the server owns the descriptor and closes it at the end; it never unlinks,
    re-modes, re-listens or shuts it down, so that other holders go on; one of them that makes it blocking again makes
    the server wait in accept(2). It takes no passed descriptors from then on, see LIMITS. On failure it is still the
-   caller's. Does not block.
+   caller's, and may have been made so already. Does not block.
    UDS_ECHO_INVALID, WRONG_TYPE, MEMORY, DESCRIPTORS, SYSTEM. */
 UDS_ECHO_DEF uds_echo_error uds_echo_server_adopt(uds_echo_server **server, int listener,
                                                   const uds_echo_server_desc *desc, uds_echo_failure *failure);
@@ -417,15 +424,17 @@ typedef struct uds_echo_io {
     size_t in_size, got;
 } uds_echo_io;
 
-/* Connects, sends size bytes of msg, half-closes, reads the answer to its end into reply; *got (NULL is fine) is how
-   much came, also on failure. timeout_ms is for all of it; -1: no limit; 0 waits for nothing. Blocks for that long at
-   most. Needs no SIGPIPE care. UDS_ECHO_OK: all was sent, and the peer ended in order; one that threw the message away
-   may look like that too, so look at the answer. Those of uds_echo_client_open(), and UDS_ECHO_TIMEOUT, TRUNCATED (the
-   answer is longer than capacity), END (the peer stopped reading before it had all of msg), RESET. */
+/* Connects, sends size bytes of msg, half-closes, reads the answer to its end into reply, which must not overlap msg;
+   *got (NULL is fine) is how much came, also on failure. timeout_ms is for all of it; -1: no limit; 0 waits for
+   nothing. Blocks for that long at most. Needs no SIGPIPE care. UDS_ECHO_OK: all was sent, and the peer ended in order;
+   one that threw the message away may look like that too, so look at the answer. Those of uds_echo_client_open(), and
+   UDS_ECHO_TIMEOUT, TRUNCATED (the answer is longer than capacity), END (the peer stopped reading before it had all of
+   msg), RESET. */
 UDS_ECHO_DEF uds_echo_error uds_echo_call(const char *path, const void *msg, size_t size, void *reply, size_t capacity,
                                           size_t *got, int timeout_ms, uds_echo_failure *failure);
 
-/* Connects. Blocks at most desc->timeout_ms. On failure client->fd is -1, and closing it does nothing.
+/* Connects; what *client held before is not looked at, so close that first. Blocks at most desc->timeout_ms. On failure
+   client->fd is -1, and closing it does nothing.
    UDS_ECHO_INVALID, PATH, NOT_FOUND, DENIED, REFUSED, WRONG_TYPE, UNTRUSTED, TIMEOUT, MEMORY, DESCRIPTORS, SYSTEM. */
 UDS_ECHO_DEF uds_echo_error uds_echo_client_open(uds_echo_client *client, const uds_echo_client_desc *desc,
                                                  uds_echo_failure *failure);
@@ -435,7 +444,8 @@ UDS_ECHO_DEF uds_echo_error uds_echo_client_open(uds_echo_client *client, const 
    UDS_ECHO_OK: all is sent and in is full. END: the peer ended first; in[0 .. got) is what came. FULL: in is full (or
    NULL), more has come, and the socket takes no more now: make room, for the peer may wait for that. TIMEOUT: call
    again. RESET: the peer went away; what came is kept.
-   INVALID: NULL, or sent or got past the size. MEMORY, SYSTEM: the reason is in errno. */
+   INVALID: NULL, a timeout under -1, sent or got past the size, or more to send after uds_echo_client_finish(). MEMORY,
+   SYSTEM: the reason is in errno. out and in must not overlap. */
 UDS_ECHO_DEF uds_echo_error uds_echo_client_exchange(uds_echo_client *client, uds_echo_io *io, int timeout_ms);
 
 /* Half-closes: the server sees the end of what was sent, and its answers can still be received. Does not block. OK,
@@ -456,9 +466,9 @@ UDS_ECHO_DEF size_t uds_echo_explain(const uds_echo_failure *failure, const char
 /* "the time is up" for UDS_ECHO_TIMEOUT; a constant string, never NULL. */
 UDS_ECHO_DEF const char *uds_echo_error_text(uds_echo_error error);
 
-/* Writes size bytes as text that is safe to show: well-formed UTF-8 as it is, control characters, other bytes and the
-   backslash as \n, \r, \t, \\ or \x1b. Ended by NUL, cut to fit, result as uds_echo_explain(). For names and messages
-   that a peer chose. */
+/* Writes size bytes as text that is safe to show: well-formed UTF-8 as it is; control characters, those that turn the
+   direction of writing or end a line, other bytes and the backslash as \n, \r, \t, \\ or \x1b. Ended by NUL, cut
+   between characters to fit, result as uds_echo_explain(). For names and messages that a peer chose. */
 UDS_ECHO_DEF size_t uds_echo_escape(const void *bytes, size_t size, char *text, size_t capacity);
 
 #endif /* UDS_ECHO_H */
@@ -693,6 +703,12 @@ typedef struct ue_text {
     size_t size, used;
 } ue_text;
 
+/* So many bytes follow that make sense only together: what does not fit as a whole is cut before them. */
+static void ue_whole(ue_text *t, size_t bytes)
+{
+    if (t->used < t->size && bytes >= t->size - t->used) t->size = t->used + 1;
+}
+
 static void ue_put(ue_text *t, char c)
 {
     if (t->used + 1 < t->size) t->at[t->used] = c;
@@ -715,6 +731,13 @@ static void ue_put_number(ue_text *t, long number)
     while (n > 0) ue_put(t, digits[--n]);
 }
 
+/* Line and paragraph separators, and what turns the direction of writing (Unicode, UAX #9): to be shown, not obeyed. */
+static int ue_rearranges(const unsigned char *b)
+{
+    if (b[0] != 0xe2) return 0;
+    return (b[1] == 0x80 && b[2] >= 0xa8 && b[2] <= 0xae) || (b[1] == 0x81 && b[2] >= 0xa6 && b[2] <= 0xa9);
+}
+
 /* The length of a well-formed multi-byte character at the start that is no control character (RFC 3629); 0: none. */
 static size_t ue_utf8(const unsigned char *b, size_t size)
 {
@@ -724,7 +747,7 @@ static size_t ue_utf8(const unsigned char *b, size_t size)
         if ((b[i] & 0xc0) != 0x80) return 0;
     if ((b[0] == 0xc2 && b[1] < 0xa0) || (b[0] == 0xe0 && b[1] < 0xa0) || (b[0] == 0xed && b[1] > 0x9f)) return 0;
     if ((b[0] == 0xf0 && b[1] < 0x90) || (b[0] == 0xf4 && b[1] > 0x8f)) return 0;
-    return length;
+    return ue_rearranges(b) ? 0 : length;
 }
 
 static void ue_put_escaped(ue_text *t, const void *bytes, size_t size)
@@ -737,14 +760,17 @@ static void ue_put_escaped(ue_text *t, const void *bytes, size_t size)
         length = ue_utf8(b + i, size - i);
         if (length) {
             size_t k;
+            ue_whole(t, length);
             for (k = 0; k < length; k++) ue_put(t, (char)b[i + k]);
             continue;
         }
         length = 1;
         if (found) {
+            ue_whole(t, 2);
             ue_put(t, '\\');
             ue_put(t, "nrt\\"[found - special]);
         } else if (b[i] < 32 || b[i] > 126) {
+            ue_whole(t, 4);
             ue_puts(t, "\\x");
             ue_put(t, "0123456789abcdef"[b[i] >> 4]);
             ue_put(t, "0123456789abcdef"[b[i] & 15]);
@@ -765,6 +791,7 @@ static size_t ue_text_end(ue_text *t)
 typedef struct ue_place {
     const char *path;
     const char *name; /* the last component, within path */
+    const char *said; /* the argument it came by */
     int dir;          /* the folder; -1: not opened */
 } ue_place;
 
@@ -775,6 +802,7 @@ static uds_echo_error ue_place_split(ue_place *p, const char *path, const char *
     const char *slash;
     p->dir = -1;
     p->path = p->name = path;
+    p->said = field;
     if (!path) return ue_fail(failure, UDS_ECHO_INVALID, 0, field);
     slash = strrchr(path, '/');
     if (slash) p->name = slash + 1;
@@ -1661,9 +1689,8 @@ struct uds_echo_conn {
     unsigned is_listed : 1;
     unsigned welcome : 1;    /* on_open let it in: on_close is owed */
     unsigned owed : 1;       /* the handler said LATER */
-    unsigned peer_ended : 1; /* the peer's end was read */
     unsigned closing : 1;    /* handle nothing more; send what there is, then end readably */
-    unsigned broken : 1;     /* nothing can be sent any more: close */
+    unsigned broken : 1;     /* nothing can be sent any more, or nothing is left to be: close */
     unsigned why : 8;        /* uds_echo_error, for on_close */
 };
 
@@ -1820,6 +1847,7 @@ static void ue_end(uds_echo_conn *c, uds_echo_error why)
 {
     if (!c->why) c->why = (unsigned)why & 255u;
     c->closing = 1;
+    ue_owe(c, 0);
 }
 
 static void ue_break(uds_echo_conn *c, uds_echo_error why)
@@ -1961,14 +1989,11 @@ static void ue_conn_settle(uds_echo_conn *c)
     } else if (c->owed) {
         c->state = UE_WAITING; /* and stays watched: most peers wait too, and then nothing has to be changed twice */
         return;
-    } else if (!ue_has_room(s) && (c->in || !c->peer_ended)) {
+    } else if (!ue_has_room(s)) {
         c->state = UE_STARVED;
         ue_list(c, &s->starved);
-    } else if (c->peer_ended) {
-        if (c->in) ue_break(c, UDS_ECHO_END);
-        ue_conn_close(c);
-        return;
     } else {
+        if (c->state != UE_READING && s->desc.idle_ms > 0) ue_moved(c); /* it waited for us, and is idle from now on */
         c->state = UE_READING;
         want = UE_IN;
     }
@@ -2023,7 +2048,7 @@ static void ue_deliver(uds_echo_conn *c, size_t size)
         return;
     }
     if (verdict == UDS_ECHO_REPLY || verdict == UDS_ECHO_CLOSE) s->filled += m.size;
-    if (verdict == UDS_ECHO_LATER) ue_owe(c, 1);
+    if (verdict == UDS_ECHO_LATER && !c->closing) ue_owe(c, 1);
     if (verdict == UDS_ECHO_CLOSE) ue_end(c, UDS_ECHO_OK);
 }
 
@@ -2073,7 +2098,7 @@ static void ue_conn_read(uds_echo_conn *c)
         have = ue_block_left(c->in);
         bytes = c->in ? ue_block_bytes(c->in) : s->desc.frame ? s->input : s->scratch;
         n = UDS_ECHO_SYS(recv)(c->fd, bytes + have, s->message_max - have, 0);
-        if (n == 0) c->peer_ended = 1;
+        if (n == 0) ue_break(c, c->in ? UDS_ECHO_END : UDS_ECHO_OK); /* all that came before is answered */
         if (n < 0 && !ue_passing(errno)) ue_break(c, ue_error_of(errno));
         if (n <= 0) break;
         s->stats.bytes_in += (unsigned long)n;
@@ -2316,7 +2341,8 @@ static int ue_is_full(const uds_echo_server *s)
     return s->stats.connections >= s->conns_max && s->desc.when_full == UDS_ECHO_REST;
 }
 
-/* accept(2), at most so many. 1: the queue is empty; 0: there may be more. */
+/* accept(2), at most so many, and one for whom another is evicted: those before it have not been looked at yet. 1: the
+   queue is empty; 0: there may be more. */
 static int ue_accept_some(uds_echo_server *s, int most)
 {
     int fd, os_error;
@@ -2325,7 +2351,10 @@ static int ue_accept_some(uds_echo_server *s, int most)
         fd = ue_accept(s->listener->fd);
         os_error = errno;
         if (fd >= 0) {
-            if (s->stats.connections >= s->conns_max) ue_cut(&s->conns[s->oldest], UDS_ECHO_EVICTED);
+            if (s->stats.connections >= s->conns_max) {
+                ue_cut(&s->conns[s->oldest], UDS_ECHO_EVICTED);
+                most = 1;
+            }
             ue_conn_open(s, fd);
         } else if (os_error == EAGAIN || os_error == EWOULDBLOCK || (os_error == EINVAL && s->phase == UE_EMPTYING)) {
             return 1;
@@ -2519,17 +2548,17 @@ static void ue_rang(uds_echo_server *s)
     if (rang & UE_RANG_WAKE && s->desc.on_wake) s->desc.on_wake(s, s->desc.user);
 }
 
-static void ue_event(uds_echo_server *s, unsigned long long token)
+/* 1: somebody calls, and is let in behind those who are here: who has bytes waiting is not the idlest. */
+static int ue_event(uds_echo_server *s, unsigned long long token)
 {
     unsigned place = (unsigned)(token & 0xffffffff);
     if (place < UE_PLACE_LISTENER) {
         ue_rang(s);
-    } else if (place == UE_PLACE_LISTENER) {
-        ue_accept_ready(s);
-    } else {
+    } else if (place > UE_PLACE_LISTENER) {
         uds_echo_conn *c = &s->conns[place - UE_PLACE_CONN];
         if (c->generation == token >> 32) ue_conn_event(c);
     }
+    return place == UE_PLACE_LISTENER;
 }
 
 static int ue_timeout(const uds_echo_server *s)
@@ -2559,13 +2588,14 @@ static int ue_wait(uds_echo_server *s, int timeout_ms)
 static uds_echo_error ue_step(uds_echo_server *s, int timeout_ms)
 {
     unsigned long long token;
-    int due = ue_timeout(s), count, os_error;
+    int due = ue_timeout(s), called = 0, count, os_error;
     if (s->phase == UE_STOPPED) return UDS_ECHO_STOPPED;
     count = ue_wait(s, due >= 0 && (timeout_ms < 0 || due < timeout_ms) ? due : timeout_ms);
     os_error = errno;
     s->inside = 1;
     ue_tell_time(s);
-    while (ue_poller_next(&s->poller, &token)) ue_event(s, token);
+    while (ue_poller_next(&s->poller, &token)) called |= ue_event(s, token);
+    if (called) ue_accept_ready(s);
     ue_tick(s);
     s->inside = 0;
     if (s->phase == UE_STOPPED) return UDS_ECHO_STOPPED;
@@ -2835,7 +2865,7 @@ static uds_echo_error ue_connect(int fd, const ue_place *p, long long deadline, 
     struct sockaddr_un address;
     socklen_t size;
     int pause_ms = 1, left;
-    if (!ue_address(&address, &size, p, "")) return ue_fail(failure, UDS_ECHO_PATH, 0, "path");
+    if (!ue_address(&address, &size, p, "")) return ue_fail(failure, UDS_ECHO_PATH, 0, p->said);
     for (;;) {
         if (!UDS_ECHO_SYS(connect)(fd, (struct sockaddr *)&address, size)) return UDS_ECHO_OK;
         if (!ue_passing(errno)) return ue_fail_os(failure, "connect");
@@ -2858,11 +2888,11 @@ static uds_echo_error ue_trust(int fd, const uds_echo_client_desc *desc, uds_ech
     return UDS_ECHO_UNTRUSTED;
 }
 
-static uds_echo_error ue_client_connect(uds_echo_client *client, const uds_echo_client_desc *desc, long long deadline,
-                                        uds_echo_failure *failure)
+static uds_echo_error ue_client_connect(uds_echo_client *client, const uds_echo_client_desc *desc, const char *field,
+                                        long long deadline, uds_echo_failure *failure)
 {
     ue_place place;
-    uds_echo_error error = ue_place_split(&place, desc->path, "desc.path", failure);
+    uds_echo_error error = ue_place_split(&place, desc->path, field, failure);
     if (!error && strlen(place.path) >= sizeof((struct sockaddr_un *)0)->sun_path)
         error = ue_place_open(&place, failure);
     if (error) return error;
@@ -2891,7 +2921,8 @@ UDS_ECHO_DEF uds_echo_error uds_echo_client_open(uds_echo_client *client, const 
         return ue_fail(failure, UDS_ECHO_INVALID, 0, "desc.trust");
     if (desc->spin_us < -1 || desc->spin_us > 1000000) return ue_fail(failure, UDS_ECHO_INVALID, 0, "desc.spin_us");
     client->spin_us = desc->spin_us;
-    return ue_client_connect(client, desc, ue_deadline(desc->timeout_ms ? desc->timeout_ms : 5000), failure);
+    return ue_client_connect(client, desc, "desc.path", ue_deadline(desc->timeout_ms ? desc->timeout_ms : 5000),
+                             failure);
 }
 
 /* What an exchange and a call have in common: bytes out and bytes in, both as far as they go. */
@@ -3045,7 +3076,7 @@ UDS_ECHO_DEF uds_echo_error uds_echo_call(const char *path, const void *msg, siz
     memset(&io, 0, sizeof io);
     memset(&t, 0, sizeof t);
     desc.path = path;
-    error = ue_client_connect(&client, &desc, deadline, failure);
+    error = ue_client_connect(&client, &desc, "path", deadline, failure);
     if (error) return error;
     io.out = msg;
     io.out_size = size;
@@ -3094,7 +3125,7 @@ UDS_ECHO_DEF size_t uds_echo_explain(const uds_echo_failure *failure, const char
         ue_puts(&t, "\": ");
     }
     ue_puts(&t, uds_echo_error_text(failure ? failure->error : UDS_ECHO_OK));
-    if (failure && failure->pid > 0) {
+    if (failure && failure->error && failure->pid >= 0) {
         ue_puts(&t, " (pid ");
         ue_put_number(&t, failure->pid);
         ue_puts(&t, ", uid ");

@@ -1131,6 +1131,12 @@ static void escapes(void **state)
                  {"\xe4\xb8", "\\xe4\\xb8", 2},          /* cut */
                  {"\xc0\xaf\xff", "\\xc0\\xaf\\xff", 3}, /* never well-formed */
                  {"\xed\xa0\x80", "\\xed\\xa0\\x80", 3}, /* a surrogate */
+                 {"\xe2\x80\xae", "\\xe2\\x80\\xae", 3}, /* right-to-left from here on */
+                 {"\xe2\x80\xa8", "\\xe2\\x80\\xa8", 3}, /* the end of a line */
+                 {"\xe2\x81\xa6\xe2\x81\xa9", "\\xe2\\x81\\xa6\\xe2\\x81\\xa9", 6},
+                 {"\xe2\x80\xa7\xe2\x80\xaf", "\xe2\x80\xa7\xe2\x80\xaf", 6}, /* their harmless neighbours */
+                 {"\xe2\x81\xa5\xe2\x81\xaa", "\xe2\x81\xa5\xe2\x81\xaa", 6},
+                 {"\xe2\x82\xac\xe3\x80\xae", "\xe2\x82\xac\xe3\x80\xae", 6},
                  {"\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80", 4}};
     char text[64];
     size_t i;

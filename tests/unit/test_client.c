@@ -442,6 +442,29 @@ static void busy_poll(void **state)
     fake_peer_close(peer);
 }
 
+/* An error names the argument as the caller knows it. */
+static void paths_go_by_their_names(void **state)
+{
+    uds_echo_client_desc desc;
+    uds_echo_client client;
+    uds_echo_failure why;
+    char far[400];
+    (void)state;
+    memset(&desc, 0, sizeof desc);
+    memset(far, 'f', sizeof far - 1);
+    memcpy(far, "/w/", 3);
+    far[150] = '\0';
+    assert_int_equal(uds_echo_call(NULL, "q", 1, NULL, 0, NULL, 10, &why), UDS_ECHO_INVALID);
+    assert_string_equal(why.call, "path");
+    assert_int_equal(uds_echo_call(far, "q", 1, NULL, 0, NULL, 10, &why), UDS_ECHO_PATH);
+    assert_string_equal(why.call, "path");
+    assert_int_equal(uds_echo_client_open(&client, &desc, &why), UDS_ECHO_INVALID);
+    assert_string_equal(why.call, "desc.path");
+    desc.path = far;
+    assert_int_equal(uds_echo_client_open(&client, &desc, &why), UDS_ECHO_PATH);
+    assert_string_equal(why.call, "desc.path");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(call_and_answer),
@@ -461,6 +484,7 @@ int main(void)
                                        TEST(exchange_one_way),
                                        TEST(calls_of_a_round_trip),
                                        TEST(client_and_server_together),
-                                       TEST(busy_poll)};
+                                       TEST(busy_poll),
+                                       TEST(paths_go_by_their_names)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

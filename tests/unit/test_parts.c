@@ -142,6 +142,60 @@ static void explanations(void **state)
     assert_string_equal(text, "\\x1f ~\\x7f");
 }
 
+/* A text that is cut ends with a whole character, or a whole escape; the length is that of all of it. */
+static void cut_between_characters(void **state)
+{
+    static const struct {
+        const char *bytes, *text;
+        size_t capacity, length;
+    } cases[] = {{"a\xc3\xa9z", "a", 3, 4},
+                 {"a\xc3\xa9z", "a\xc3\xa9", 4, 4},
+                 {"\xf0\x9f\x98\x80", "", 4, 4},
+                 {"\xf0\x9f\x98\x80!", "\xf0\x9f\x98\x80", 5, 5},
+                 {"a\n", "a", 3, 3},
+                 {"a\n", "a\\n", 4, 3},
+                 {"\x01"
+                  "z",
+                  "", 4, 5},
+                 {"\x01"
+                  "z",
+                  "\\x01", 5, 5},
+                 {"a\xc3\xa9zzz", "a", 3, 6}};
+    uds_echo_failure failure;
+    char text[64];
+    size_t i;
+    (void)state;
+    for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        memset(text, 'x', sizeof text);
+        assert_int_equal(uds_echo_escape(cases[i].bytes, strlen(cases[i].bytes), text, cases[i].capacity),
+                         cases[i].length);
+        assert_string_equal(text, cases[i].text);
+        assert_int_equal(text[cases[i].capacity], 'x');
+    }
+    ue_fail(&failure, UDS_ECHO_TIMEOUT, 0, "");
+    (void)uds_echo_explain(&failure, "/\xc3\xa9", text, 4);
+    assert_string_equal(text, "\"/");
+}
+
+/* Process 0 is one of another pid namespace: who it runs as is told all the same. */
+static void nobody_and_somebody(void **state)
+{
+    uds_echo_failure failure;
+    char text[200];
+    (void)state;
+    ue_fail(&failure, UDS_ECHO_UNTRUSTED, 0, "getsockopt");
+    failure.pid = 0;
+    failure.uid = 1234;
+    (void)uds_echo_explain(&failure, NULL, text, sizeof text);
+    assert_non_null(strstr(text, "(pid 0, uid 1234)"));
+    failure.pid = failure.uid = -1;
+    (void)uds_echo_explain(&failure, NULL, text, sizeof text);
+    assert_null(strstr(text, "pid"));
+    memset(&failure, 0, sizeof failure);
+    (void)uds_echo_explain(&failure, NULL, text, sizeof text);
+    assert_string_equal(text, "success");
+}
+
 static void nothing_is_fine(void **state)
 {
     uds_echo_server *server = serve(plain_desc());
@@ -181,6 +235,8 @@ int main(void)
                                        TEST(numbers_and_times),
                                        TEST(well_formed_utf8),
                                        TEST(explanations),
+                                       TEST(cut_between_characters),
+                                       TEST(nobody_and_somebody),
                                        TEST(nothing_is_fine)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
