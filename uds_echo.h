@@ -1806,6 +1806,12 @@ static void ue_moved(uds_echo_conn *c)
     ue_order_append(c);
 }
 
+/* It was us that it waited for, and it is idle from now on. The order of eviction is that of the bytes alone. */
+static void ue_waited(uds_echo_conn *c)
+{
+    if (c->server->desc.idle_ms > 0) ue_moved(c);
+}
+
 static void ue_unstarve(uds_echo_server *s)
 {
     while (s->starved != UE_NIL) {
@@ -1825,6 +1831,7 @@ static void ue_owe(uds_echo_conn *c, unsigned owed)
         s->promised += s->message_max;
     } else {
         s->promised -= s->message_max;
+        ue_waited(c);
         ue_unstarve(s);
     }
 }
@@ -1993,7 +2000,6 @@ static void ue_conn_settle(uds_echo_conn *c)
         c->state = UE_STARVED;
         ue_list(c, &s->starved);
     } else {
-        if (c->state != UE_READING && s->desc.idle_ms > 0) ue_moved(c); /* it waited for us, and is idle from now on */
         c->state = UE_READING;
         want = UE_IN;
     }
@@ -2141,6 +2147,7 @@ static void ue_conn_send_rest(uds_echo_conn *c)
 
 static void ue_conn_resume(uds_echo_conn *c)
 {
+    if (c->state == UE_STARVED) ue_waited(c);
     if (c->state != UE_FREE && c->state != UE_DISCARDING) ue_conn_proceed(c);
 }
 
@@ -2341,20 +2348,19 @@ static int ue_is_full(const uds_echo_server *s)
     return s->stats.connections >= s->conns_max && s->desc.when_full == UDS_ECHO_REST;
 }
 
-/* accept(2), at most so many, and one for whom another is evicted: those before it have not been looked at yet. 1: the
-   queue is empty; 0: there may be more. */
+/* accept(2), at most so many; only the first may have another evicted, for those behind it would evict who has not been
+   looked at yet. 1: the queue is empty; 0: there may be more. */
 static int ue_accept_some(uds_echo_server *s, int most)
 {
-    int fd, os_error;
+    int fd, os_error, first = 1;
     for (; most > 0; most--) {
         if (ue_is_full(s)) return ue_rest(s, UE_NONE), 0;
+        if (!first && s->stats.connections >= s->conns_max) return 0;
         fd = ue_accept(s->listener->fd);
         os_error = errno;
         if (fd >= 0) {
-            if (s->stats.connections >= s->conns_max) {
-                ue_cut(&s->conns[s->oldest], UDS_ECHO_EVICTED);
-                most = 1;
-            }
+            if (s->stats.connections >= s->conns_max) ue_cut(&s->conns[s->oldest], UDS_ECHO_EVICTED);
+            first = 0;
             ue_conn_open(s, fd);
         } else if (os_error == EAGAIN || os_error == EWOULDBLOCK || (os_error == EINVAL && s->phase == UE_EMPTYING)) {
             return 1;
@@ -2506,7 +2512,7 @@ static void ue_cut_idle(uds_echo_server *s)
     while (s->oldest != UE_NIL) {
         c = &s->conns[s->oldest];
         if (s->now - c->moved < s->desc.idle_ms) return;
-        if (c->owed || c->state == UE_STARVED) ue_moved(c); /* it is us that it waits for */
+        if (c->owed || c->state == UE_STARVED) ue_waited(c);
         else ue_cut(c, UDS_ECHO_IDLE);
     }
 }
@@ -2531,8 +2537,8 @@ static void ue_tick(uds_echo_server *s)
     else if (s->how == UDS_ECHO_DRAIN && s->phase == UE_SERVING) ue_begin_drain(s);
     ue_run_todo(s);
     ue_cut_idle(s);
-    if (s->phase == UE_GRACE && s->now >= s->grace_until) ue_end_grace(s);
     if (s->phase == UE_EMPTYING) ue_accept_rest(s);
+    if (s->phase == UE_GRACE && s->now >= s->grace_until) ue_end_grace(s);
     if (s->phase == UE_DRAINING && !s->stats.connections) s->phase = UE_STOPPED;
     if (s->phase > UE_GRACE || s->listening) return;
     if (s->resting && (s->rest_until == UE_NONE || s->now < s->rest_until)) return;

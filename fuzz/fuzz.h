@@ -57,7 +57,7 @@ ORACLE static void fuzz_finish(void)
 }
 
 /* Faults, and what they excuse: only what did happen, and fatal is only what cannot be tried again. */
-MAY_BE_UNUSED static unsigned long fuzz_fault_at;
+MAY_BE_UNUSED static unsigned long fuzz_fault_at, fuzz_strikes; /* strikes: those that are accounted for */
 MAY_BE_UNUSED static int fuzz_fault_which, fuzz_fatal[FAKE_CALL_COUNT], fuzz_fatal_any;
 MAY_BE_UNUSED static int fuzz_hit[FAKE_CALL_COUNT], fuzz_hits; /* fatal or not */
 
@@ -69,34 +69,45 @@ ORACLE static int fuzz_is_tried_again(fake_call what, int os_error)
     return os_error == EINTR || os_error == EAGAIN;
 }
 
+/* What struck since the last look is accounted for. */
+ORACLE static void fuzz_fault_note(void)
+{
+    const unsigned long now = fake_strikes();
+    fake_call what = fuzz_fault_at ? fake_call_at(fuzz_fault_at) : FAKE_CALL_COUNT;
+    int count = 0;
+    if (what != FAKE_CALL_COUNT && now != fuzz_strikes) {
+        while (fake_errors_of(what)[count]) count++;
+        fuzz_hit[what] = 1;
+        fuzz_hits += (int)(now - fuzz_strikes);
+        if (!fuzz_is_tried_again(what, fake_errors_of(what)[fuzz_fault_which % count]))
+            fuzz_fatal[what] = fuzz_fatal_any = 1;
+    }
+    fuzz_strikes = now;
+}
+
+/* And nothing strikes from now on. */
 ORACLE static void fuzz_fault_settle(void)
 {
-    fake_call what = fuzz_fault_at ? fake_call_at(fuzz_fault_at) : FAKE_CALL_COUNT;
-    int count = 0, os_error;
-    if (what != FAKE_CALL_COUNT && fake_fault_happened()) {
-        while (fake_errors_of(what)[count]) count++;
-        os_error = fake_errors_of(what)[fuzz_fault_which % count];
-        fuzz_hit[what] = 1;
-        fuzz_hits++;
-        if (!fuzz_is_tried_again(what, os_error)) fuzz_fatal[what] = fuzz_fatal_any = 1;
-    }
+    fuzz_fault_note();
     fake_fault(0, 0, 0);
     fuzz_fault_at = 0;
 }
 
-/* The same, but one that is still to come stays armed. */
-ORACLE static void fuzz_fault_note(void)
-{
-    if (fuzz_fault_at && fake_fault_happened()) fuzz_fault_settle();
-}
-
-/* The call that comes after so many others fails. One fault at a time is armed. */
+/* The call that comes after so many others fails; the upper half of which: where that is for want of something, until a
+   descriptor is closed. One fault at a time is armed. */
 ORACLE static void fuzz_fault(unsigned after, int which)
 {
     fuzz_fault_settle();
     fuzz_fault_at = fake_calls() + after + 1;
     fuzz_fault_which = which;
-    fake_fault_any(fuzz_fault_at, which, 0);
+    fake_fault_any(fuzz_fault_at, which, which & 8 ? FAKE_UNTIL_CLOSE : 0);
+}
+
+/* A fault explains the end of this descriptor's connection, and of no other. */
+ORACLE static int fuzz_struck(int fd)
+{
+    const int os_error = fake_struck(fd);
+    return os_error && os_error != EINTR && os_error != EAGAIN;
 }
 
 /* Whoever does nothing only asks the clock, and waits. */
@@ -126,7 +137,7 @@ ORACLE static void fuzz_begin(void)
     memset(fuzz_fatal, 0, sizeof fuzz_fatal);
     memset(fuzz_hit, 0, sizeof fuzz_hit);
     fuzz_fatal_any = fuzz_hits = 0;
-    fuzz_fault_at = 0;
+    fuzz_fault_at = fuzz_strikes = 0;
 }
 
 /* An input is read from its beginning; where it is used up it goes on with zeroes, and zero is benign everywhere. */

@@ -1,12 +1,12 @@
 /* fuzz_server.c - the server over the fake kernel: many peers, handlers of every kind, faults, all in an order that the
    input decides.
 
-   Input: CONFIG bytes that set sizes and limits, then a script, two bytes an action. An exhausted script ends the run: no
-   more faults, the peers half-close, or do not, and read, the server drains; then everything that is owed must have arrived.
- */
+   Input: CONFIG bytes that set sizes, limits, and how long the machine and the server have been up; then a script, two bytes
+   an action. An exhausted script ends the run: no more faults, the peers half-close, or do not, and read, the server drains;
+   then everything that is owed must have arrived. */
 #include "fuzz.h"
 
-enum { CONFIG = 8, PEERS = 6, CROWD = 40, ACCEPTS_MAX = 32, READS_MAX = 16, KEPT = 4096, DEBTS = 8 };
+enum { CONFIG = 8, PEERS = 6, PLACES = 4, CROWD = 40, ACCEPTS_MAX = 16, READS_MAX = 16, KEPT = 4096, DEBTS = 8 };
 
 /* The other side of a connection, and what the oracle knows of it. */
 typedef struct peer {
@@ -20,7 +20,13 @@ typedef struct peer {
     int owed, ended;     /* LATER; we end it: CLOSE, conn_close(), refused */
     int faithless;       /* the handler broke its contract */
     int broken;          /* a part of an answer may be lost: conn_send() said so */
+    int fd, struck;      /* ours, once it is known; a fault struck it, as it was seen when it closed */
     uds_echo_error why;
+    /* What a step began with. */
+    size_t sent_before;
+    int waited;             /* it waited for us: for room, or for an answer */
+    long long waited_until; /* the end of the last step that began so, or when it was paid */
+    unsigned long let_in;   /* by which step */
 } peer;
 
 static peer peers[PEERS];
@@ -33,6 +39,10 @@ static int prompt;         /* nobody is slow any more: a drain needs no deadline
 static int in_child;
 static unsigned char seed, manner;
 static uds_echo_server *server;
+static size_t furniture;             /* bytes allocated once it is open */
+static unsigned generations[PLACES]; /* what those of the slots must be */
+static unsigned long steps, began_at,
+    struck_before; /* the number of the step, of the call before it, of faults so far */
 
 /* The peer of a connection is known by the pid that it had when it connected. */
 ORACLE static peer *peer_of(const uds_echo_conn *conn)
@@ -106,8 +116,10 @@ ORACLE static void answered(peer *p, const void *bytes, size_t size)
 static void push(uds_echo_conn *conn, size_t size)
 {
     unsigned char bytes[64];
+    const unsigned long strikes = fake_strikes();
     peer *p = conn ? peer_of(conn) : NULL;
     if (!p || p->answered_size + size > KEPT) return;
+    if (p->owed) p->waited_until = fake_now_ms();
     memset(bytes, 'A' + seed++ % 26, sizeof bytes);
     switch (uds_echo_conn_send(conn, bytes, size)) {
     case UDS_ECHO_WOULD_BLOCK: CHECK(!p->owed, "no room for an answer that is owed"); break;
@@ -118,6 +130,7 @@ static void push(uds_echo_conn *conn, size_t size)
         p->owed = 0;
         break;
     default: /* it broke on the way, and a part of it may arrive */
+        CHECK(p->id < 0 || fake_strikes() != strikes, "a send that breaks, and nothing failed");
         answered(p, bytes, size);
         p->owed = 0;
         p->broken = 1;
@@ -145,6 +158,19 @@ static void pay(int which)
 
 /* ---- handlers ------------------------------------------------------------------------------------------------------------ */
 
+/* An id is never used again: each use of a slot has the next generation, 0 left out. */
+ORACLE static void check_id(const uds_echo_conn *conn)
+{
+    const unsigned slot = (unsigned)(uds_echo_conn_id(conn) & 0xffffffff);
+    CHECK(slot < server->conns_max && conn == &server->conns[slot], "an id of another slot");
+    generations[slot] = generations[slot] < 0xffffffffu ? generations[slot] + 1 : 1;
+    if (uds_echo_conn_id(conn) >> 32 == generations[slot]) return;
+    fuzz_fault_note();
+    CHECK(fuzz_fatal[FAKE_setsockopt],
+          "an id that is not the next one"); /* one was lost before anybody was told of it */
+    generations[slot] = (unsigned)(uds_echo_conn_id(conn) >> 32);
+}
+
 static int on_open(uds_echo_conn *conn, void *user)
 {
     uds_echo_peer who;
@@ -152,12 +178,15 @@ static int on_open(uds_echo_conn *conn, void *user)
     (void)user;
     CHECK(!in_child, "a callback in a child");
     CHECK(!uds_echo_conn_user(conn), "a new connection has the pointer of another");
+    check_id(conn);
     if (uds_echo_conn_peer(conn, &who) || who.pid < 1000 || who.pid >= 1000 + PEERS) return 1;
     p = &peers[who.pid - 1000];
     CHECK(p->called && !p->known, "a connection that nobody made, or made once");
     uds_echo_conn_set_user(conn, p);
     ids[p - peers] = uds_echo_conn_id(conn);
     p->known = 1;
+    p->fd = conn->fd;
+    p->let_in = steps;
     if (seed % 7 == 3) push(conn, 3);
     if (seed++ % 11 == 5 || manner == 10) return p->ended = 1;
     p->welcome = 1;
@@ -184,33 +213,46 @@ ORACLE static int is_idlest(const uds_echo_conn *conn)
     return 1;
 }
 
+/* It was served in this step, it was not its turn to be read, or it had said nothing that was not. */
+ORACLE static int was_looked_at(const peer *p, const uds_echo_conn *conn)
+{
+    const size_t taken = p->handed + ue_block_left(conn->in);
+    long long ms;
+    if (fake_strikes() != struck_before || fake.staged) return 1; /* it was not read, or nobody was */
+    if (p->let_in == steps) return 0;
+    return conn->state != UE_READING || p->sent_before <= taken || fake_moved(conn->fd, &ms) > began_at;
+}
+
 /* What on_close is told is true. */
 ORACLE static void check_reason(const peer *p, const uds_echo_conn *conn, uds_echo_error why)
 {
     const uds_echo_server_desc *d = &server->desc;
     const int over = p->half_closed || p->id < 0 || asked >= 0;
     const int late = asked >= 0 && !prompt && fake_now_ms() - asked_at >= d->drain_ms;
-    fuzz_fault_note();
     switch (why) {
     case UDS_ECHO_OK:
         CHECK(p->ended || over, "an end that nobody asked for");
         CHECK(p->ended || p->handed == p->sent_size, "an orderly end, and not all was handled");
         break;
     case UDS_ECHO_END: CHECK(d->frame && over && p->handed < p->sent_size, "no message is cut short"); break;
-    case UDS_ECHO_RESET: CHECK(p->id < 0 || fuzz_fatal_any, "a reset of one who is there"); break;
+    case UDS_ECHO_RESET: CHECK(p->id < 0 || p->struck, "a reset of one who is there"); break;
     case UDS_ECHO_HANDLER: CHECK(p->faithless, "the handler kept its contract"); break;
     case UDS_ECHO_IDLE:
-        CHECK(d->idle_ms && !p->owed, "cut as idle, and an answer is owed");
+        CHECK(d->idle_ms && (!p->owed || p->ended), "cut as idle, and an answer is owed");
         /* where calls take time, a byte moves later than the clock was looked at */
         CHECK(is_idle(conn) || d->spin_us || fuzz_fatal[FAKE_clock_gettime], "cut as idle too soon");
+        CHECK(!p->waited || p->ended, "cut as idle, and it waited for us");
+        CHECK(p->ended || fake_now_ms() - p->waited_until >= d->idle_ms || d->spin_us || fuzz_fatal[FAKE_clock_gettime],
+              "cut as idle, and it waited for us until just now");
         break;
     case UDS_ECHO_EVICTED: /* with idle_ms who is owed an answer is no longer among the idle */
         CHECK(d->when_full == UDS_ECHO_EVICT && (d->idle_ms || is_idlest(conn)), "evicted, and another was idler");
+        CHECK(was_looked_at(p, conn), "evicted unheard");
         break;
     case UDS_ECHO_STOPPED:
         CHECK(asked == UDS_ECHO_NOW || late || fuzz_fatal[FAKE_clock_gettime], "cut, and nobody asked for it");
         break;
-    default: CHECK(fuzz_fatal_any, "an end that nothing explains");
+    default: CHECK(p->struck || p->broken, "an end that nothing explains");
     }
 }
 
@@ -223,6 +265,8 @@ static void on_close(uds_echo_conn *conn, uds_echo_error why, void *user)
     if (!p) return;
     p->closed = 1;
     p->why = why;
+    fuzz_fault_note();
+    p->struck = fuzz_struck(conn->fd);
     check_reason(p, conn, why);
     CHECK(uds_echo_conn_send(conn, "x", 1) == UDS_ECHO_GONE, "a send on a connection that is closed");
     if (seed++ % 5 == 0) end(conn);
@@ -355,7 +399,7 @@ ORACLE static void check_reset(const peer *p)
 {
     const int cut = asked == UDS_ECHO_NOW || (asked >= 0 && !prompt) || server->desc.idle_ms ||
                     server->desc.when_full == UDS_ECHO_EVICT || fuzz_fatal_any;
-    CHECK(!p->closed || p->why || fuzz_fatal_any, "an orderly end that resets the peer");
+    CHECK(!p->closed || p->why || p->struck, "an orderly end that resets the peer");
     CHECK(!p->known || p->welcome || cut, "who is refused is reset");
 }
 
@@ -365,6 +409,7 @@ ORACLE static int listen_to(peer *p, size_t size)
     unsigned char bytes[64];
     long n;
     if (p->id < 0) return 0;
+    if (fake.staged) (void)fake_peer_drain(p->id, size);
     n = fake_peer_recv(p->id, bytes, size);
     if (n < 0 && errno == ECONNRESET) check_reset(p);
     if (n <= 0) return 0;
@@ -407,8 +452,27 @@ ORACLE static void check_peer(const peer *p)
     const uds_echo_conn *conn = p->known ? conn_of(p) : NULL;
     CHECK(!conn || uds_echo_conn_user(conn) == p, "an id that leads to another connection");
     CHECK(!conn || !(p->closed || p->ended), "an id that leads to a connection that is to end");
-    if (p->id < 0 || p->closed || p->broken || fuzz_fatal_any || p->answered_size + 64 > KEPT) return;
+    if (p->id < 0 || p->closed || p->broken || !p->known || fuzz_struck(p->fd) || p->answered_size + 64 > KEPT) return;
+    if (fake.staged) return; /* what is in flight is nobody's */
     CHECK(p->answered_size - p->got - fake_peer_pending(p->id) <= 2 * server->message_max, "too much is held for one");
+}
+
+/* Room is kept for the answers that are owed, and for no others. */
+ORACLE static unsigned long long owed_by_us(void)
+{
+    unsigned long long owed = 0;
+    int i;
+    for (i = 0; i < PEERS; i++) {
+        const peer *p = &peers[i];
+        owed += p->owed && !p->closed && !p->ended;
+    }
+    return owed * server->message_max;
+}
+
+/* Law 2: beside what is allocated at open, the answers that wait and a message in pieces for each. */
+ORACLE static size_t memory_bound(const uds_echo_stats *stats)
+{
+    return furniture + (size_t)stats->pending + PLACES * (2 * sizeof(ue_block) + server->message_max);
 }
 
 ORACLE static void lawful(void)
@@ -417,14 +481,15 @@ ORACLE static void lawful(void)
     int i;
     fuzz_lawful();
     uds_echo_server_stats(server, &stats);
+    CHECK(server->promised <= owed_by_us(), "room is kept for an answer that nobody waits for");
+    CHECK(fake_live_bytes() <= memory_bound(&stats), "more memory than is said");
     CHECK(stats.pending_peak <= server->pending_max, "more was held than pending_max");
     CHECK(stats.connections <= server->conns_max, "more connections than connections_max");
     CHECK(server->starved == UE_NIL || !ue_has_room(server), "somebody waits for room, and there is some");
     for (i = 0; i < PEERS; i++) check_peer(&peers[i]);
 }
 
-/* Law 5: however many there are, a step lets in no more than so many, 16, and as many again where the path just went; and
-   reads of each no more than 16 times. */
+/* Law 5: however many there are, a step lets in no more than 16, and reads of each no more than 16 times. */
 ORACLE static void check_share(const uds_echo_stats *before, const uds_echo_stats *now)
 {
     const unsigned long long accepted = now->accepted - before->accepted;
@@ -432,7 +497,9 @@ ORACLE static void check_share(const uds_echo_stats *before, const uds_echo_stat
     CHECK(now->bytes_in - before->bytes_in <= (before->connections + accepted) * READS_MAX * server->message_max,
           "a step that does nothing but read");
     CHECK(now->closed[UDS_ECHO_EVICTED] - before->closed[UDS_ECHO_EVICTED] <= accepted, "evicted for nobody");
-    CHECK(now->exhausted == before->exhausted || fuzz_fatal_any || fake.descriptors_max < 64, "it rests for nothing");
+    CHECK(now->exhausted == before->exhausted || fuzz_fatal[FAKE_accept] || fuzz_fatal[FAKE_accept4] ||
+              fuzz_fatal[FAKE_fcntl] || fuzz_fatal[FAKE_epoll_ctl] || fake.descriptors_max < 64,
+          "it rests for nothing");
 }
 
 /* Law 5: what was asked for between steps is done by the next one. */
@@ -459,6 +526,22 @@ ORACLE static void check_bells(uds_echo_error error, int asked_before, int woken
     woken = 1;
 }
 
+/* What the oracle has to know of how things stand as a step begins, and ends. */
+ORACLE static void note_peers(int ends)
+{
+    int i;
+    for (i = 0; i < PEERS; i++) {
+        peer *p = &peers[i];
+        const uds_echo_conn *conn = p->known && !p->closed ? &server->conns[ids[i] & 0xffffffff] : NULL;
+        if (ends) {
+            if (p->waited) p->waited_until = fake_now_ms();
+        } else {
+            p->sent_before = p->sent_size;
+            p->waited = conn && (conn->state == UE_STARVED || p->owed);
+        }
+    }
+}
+
 ORACLE static uds_echo_error step(int timeout_ms)
 {
     const int asked_before = asked, woken_before = woken && server->phase != UE_STOPPED;
@@ -473,7 +556,12 @@ ORACLE static uds_echo_error step(int timeout_ms)
     due = uds_echo_server_timeout(server);
     woken = woke = 0;
     uds_echo_server_stats(server, &before);
+    note_peers(0);
+    steps++;
+    began_at = calls;
+    struck_before = fake_strikes();
     error = fuzz_step(server, timeout_ms, &in_vain);
+    note_peers(1);
     uds_echo_server_stats(server, &now);
     faulted = fuzz_hits - faulted;
     CHECK(error == UDS_ECHO_OK || error == UDS_ECHO_STOPPED || fuzz_fatal[FAKE_poll], "a step");
@@ -525,7 +613,10 @@ static void act(unsigned char what, unsigned char with)
     case 4:
     case 5: speak(p, with % 61 + 1u); break;
     case 6:
-    case 7: (void)listen_to(p, with % 64 + 1u); break;
+    case 7:
+        if (fake.staged && p->id >= 0) (void)fake_peer_arrive(p->id, with % 61 + 1u);
+        (void)listen_to(p, with % 64 + 1u);
+        break;
     case 8: half_close(p); break;
     case 9:
         if (with & 128) leave(p);
@@ -559,6 +650,7 @@ static uds_echo_server_desc describe(const uint8_t *config)
     desc.message_max = config[0] % 48 + 8;
     desc.connections_max = config[1] % 4 + 1;
     desc.when_full = config[1] & 64 ? UDS_ECHO_EVICT : UDS_ECHO_REST;
+    desc.send_buffer = config[1] & 128 ? 1 : 0;
     desc.pending_max = config[2] & 1 ? (config[2] / 2 % 4 + 3) * desc.message_max : 0;
     desc.idle_ms = config[3] & 1 ? config[3] * 4 : 0;
     desc.frame = config[4] & 1 ? frame : NULL;
@@ -593,8 +685,9 @@ enum {
     IN_CHILD = 4,
     HASTY = 8,
     PATIENT = 16,
-    ABORTED = 64
-}; /* HASTY: it drains at once; PATIENT: nobody half-closes */
+    ABORTED = 64,
+    STAGED = 128
+}; /* HASTY: it drains at once; PATIENT: nobody half-closes; STAGED: bytes take their time, to the end */
 
 /* The second connection that is taken was aborted; who is behind it in the queue is not. */
 static void abort_one(fake_call what)
@@ -623,6 +716,8 @@ static void finish(unsigned char how)
             ring_stop(UDS_ECHO_DRAIN);
         }
         while (debt_count) pay(0);
+        for (i = 0; i < PEERS && fake.staged; i++)
+            if (peers[i].id >= 0) (void)fake_peer_arrive(peers[i].id, 64);
         before = fuzz_calls_of_work();
         error = (int)step(0);
         moved = debt_count + (fuzz_calls_of_work() != before);
@@ -648,22 +743,45 @@ ORACLE static void settle_accounts(void)
     }
 }
 
+/* Just before numbers become too large for 31 and 32 bits: of milliseconds, and of seconds. */
+static void age_clock(unsigned how)
+{
+    static const long long at_ms[] = {1000, 0x7fffffff - 50, 0xffffffff - 50, 0x7fffffff * 1000ll - 50};
+    fake_set_clock(at_ms[how] * 1000 + (how ? 987 : 0));
+}
+
+/* A server that has had millions of connections and steps, near to where their numbers wrap or grow by a bit. */
+static void age_server(int old)
+{
+    static const unsigned ages[] = {0xfffffffeu, 0x7ffffffeu, 0xfffe, 0xfe};
+    unsigned i;
+    memset(generations, 0, sizeof generations);
+    if (!old) return;
+    for (i = 0; i < server->conns_max; i++) server->conns[i].generation = generations[i] = ages[i % 4];
+    server->stats.waits = server->again_at = 0xfffffffeull;
+}
+
 static void begin(const uint8_t *data)
 {
     uds_echo_server_desc desc = describe(data);
     int i;
     fuzz_begin();
+    age_clock(data[7] >> 4 & 3);
+    fake.staged = (data[4] & STAGED) != 0;
     fake.queue_bytes = (data[5] % 128 + 1u) * (data[5] & 128 ? 16 : 1);
     fake.calls_max = 1000000;
     if (desc.spin_us) fake.calls_per_ms = 4; /* who spins sees time go by */
     memset(ids, 0, sizeof ids);
     memset(peers, 0, sizeof peers);
-    for (i = 0; i < PEERS; i++) peers[i].id = -1;
+    for (i = 0; i < PEERS; i++) peers[i].id = peers[i].fd = -1;
+    steps = began_at = struck_before = 0;
     debt_count = next_peer = crowds = in_vain = accepts = woken = woke = prompt = in_child = 0;
     asked = -1;
     seed = data[6];
     manner = data[7] % 16;
     if (uds_echo_server_open(&server, &desc, NULL)) abort();
+    furniture = fake_live_bytes();
+    age_server(data[7] & 128);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -31,7 +31,7 @@ typedef struct descriptor {
     int repeats;               /* so often in a row */
     unsigned long touched;     /* since which wait */
     int watch;                 /* the first of its watches + 1 */
-    int struck;                /* by a fault */
+    int struck;                /* by a fault: its error */
     unsigned long moved;       /* by which call a byte last moved, or it was accepted */
     long long moved_ms;
     uint64_t count;
@@ -117,7 +117,7 @@ typedef struct fault {
     fake_call call;
 } fault;
 
-static unsigned long waits, calls, connections, calls_of[FAKE_CALL_COUNT];
+static unsigned long waits, calls, strikes, connections, calls_of[FAKE_CALL_COUNT];
 static fault faults[2];
 static unsigned char kept[CALLS_KEPT];
 static unsigned long long hash;
@@ -219,12 +219,13 @@ static int gate(fake_call what)
     calls_of[what]++;
     if (fake.calls_per_ms && calls % fake.calls_per_ms == 0) now_us += 1000;
     mix((long)what);
+    if (fake.before) fake.before(what); /* which may let this very call fail */
     aim(&faults[0], what);
     aim(&faults[1], what);
-    if (fake.before) fake.before(what);
     os_error = strike(&faults[0], what);
     if (!os_error) os_error = strike(&faults[1], what);
     if (os_error) {
+        strikes++;
         errno = os_error;
         mix(os_error);
     }
@@ -234,12 +235,13 @@ static int gate(fake_call what)
 
 static void note_struck(int fd)
 {
-    if (fd >= 0 && fd < FDS && fds[fd].kind) fds[fd].struck = 1;
+    if (fd < 0 || fd >= FDS || !fds[fd].kind) return;
+    if (!fds[fd].struck || (errno != EINTR && errno != EAGAIN)) fds[fd].struck = errno;
 }
 
 int fake_struck(int fd)
 {
-    return fd >= 0 && fd < FDS && fds[fd].struck;
+    return fd >= 0 && fd < FDS ? fds[fd].struck : 0;
 }
 
 /* A call on a descriptor that fails is work on it all the same. */
@@ -305,6 +307,11 @@ void fake_fault_any(unsigned long call, int which, int for_ever)
 int fake_fault_happened(void)
 {
     return faults[0].happened + faults[1].happened;
+}
+
+unsigned long fake_strikes(void)
+{
+    return strikes;
 }
 
 unsigned long fake_calls(void)
@@ -1801,7 +1808,10 @@ int fake_poll(struct pollfd *p, nfds_t count, int timeout)
 {
     nfds_t i;
     int n = 0, worlds = 0, more = 1;
-    if (gate(FAKE_poll)) return -1;
+    if (gate(FAKE_poll)) {
+        if (count || errno == EINTR) return -1;
+        strikes--; /* for no descriptors it needs no memory: it only sleeps */
+    }
     mix((long)count);
     mix(timeout);
     if (count > (nfds_t)fake.descriptors_max + 3) return fail(EINVAL);
@@ -1999,7 +2009,7 @@ void fake_reset(void)
     live_blocks = 0;
     now_us = 1000000;
     served[0] = served[1] = -1;
-    calls = connections = 0;
+    calls = strikes = connections = 0;
     waits = 1;
     hash = 14695981039346656037ull;
     fake_fault(0, 0, 0);

@@ -123,8 +123,10 @@ void fake_fault_too(unsigned long call, int os_error, int for_ever); /* after fa
    where that error is a lack of something; else once. */
 void fake_fault_any(unsigned long call, int which, int for_ever);
 int fake_fault_happened(void); /* how many of them did, so far */
-/* A fault has struck this descriptor since it was made: a call on it failed, or memory ran out while it was served, that
-   is, when it was the last one that was received from, or sent to. */
+unsigned long fake_strikes(void); /* calls that failed by them in this run; one that lasts strikes more than once */
+/* The error of a fault that struck this descriptor since it was made; 0: none did. A call on it failed, or memory ran out
+   while it was served, that is, when it was the last one that was received from, or sent to. The last one is told, but EINTR
+   and EAGAIN, after which a call is tried again, only where there was no other. */
 int fake_struck(int fd);
 unsigned long fake_calls(void);
 unsigned long fake_connections(void); /* made since the last fake_reset() */
