@@ -2,22 +2,24 @@
 # Makefile.
 
 SIMULATE := $(BUILD)/tests/sim/simulate
-$(SIMULATE): tests/sim/simulate.c $(FAKE) $(HEADERS) Makefile
+SIMULATES := $(SIMULATE)_epoll $(SIMULATE)_poll $(SIMULATE)_plain
+$(SIMULATE)_poll: FLAVOUR := -DUDS_ECHO_USE_POLL
+$(SIMULATE)_plain: FLAVOUR := $(PLAIN:%=-DUDS_ECHO_HAVE_%=0)
+$(SIMULATES): $(SIMULATE)_%: tests/sim/simulate.c $(FAKE) $(HEADERS) Makefile
 	@mkdir -p $(@D)
-	$(COMPILE) -I. -Itests $< $(FAKE) -o $@ $(LDFLAGS) $(LDLIBS)
-$(SIMULATE)_poll: tests/sim/simulate.c $(FAKE) $(HEADERS) Makefile
-	@mkdir -p $(@D)
-	$(COMPILE) -DUDS_ECHO_USE_POLL -I. -Itests $< $(FAKE) -o $@ $(LDFLAGS) $(LDLIBS)
-$(SIMULATE)_plain: tests/sim/simulate.c $(FAKE) $(HEADERS) Makefile
-	@mkdir -p $(@D)
-	$(COMPILE) $(PLAIN:%=-DUDS_ECHO_HAVE_%=0) -I. -Itests $< $(FAKE) -o $@ $(LDFLAGS) $(LDLIBS)
+	$(COMPILE) $(FLAVOUR) -DVARIANT='"$*"' -I. -Itests $< $(FAKE) -o $@ $(LDFLAGS) $(LDLIBS)
 
-SEEDS ?= 2000
-simulate: $(SIMULATE) ## whole lives of servers over the fake kernel (SEEDS=n, 0: endless; SEED=n replays one)
-	@$(SIMULATE) $(if $(SEED),-t -s $(SEED),-n $(SEEDS))
+# FIRST=today: seeds that no other day begins with, a million for each.
+SEEDS   ?= 2000
+FIRST   ?= 1
+VARIANT ?= epoll
+ONSET   := $(if $(filter today,$(FIRST)),$(shell echo $$(($$(date +%s) / 86400))000000),$(FIRST))
+WHICH    = $(if $(SEED),-t -s $(SEED),-n $(SEEDS) -f $(ONSET))
+simulate: $(SIMULATE)_$(VARIANT) ## whole lives of servers over the fake kernel (SEEDS=n, 0: endless; FIRST=n; SEED=n replays one, VARIANT=epoll)
+	@$< $(WHICH)
 
-simulate-all: $(SIMULATE) $(SIMULATE)_poll $(SIMULATE)_plain ## the same over epoll, poll and a plain system
-	@failed=; for p in $^; do $$p -n $(SEEDS) || failed=1; done; test -z "$$failed"
+simulate-all: $(SIMULATES) ## the same over epoll, poll and a plain system
+	@failed=; for p in $^; do $$p $(WHICH) || failed=1; done; test -z "$$failed"
 
 matrix: all ## run the tests over real sockets and write docs/matrix.md: every pitfall, every cell, with its result
 	@if CC='$(CC)' sh tests/need.sh cmocka; then \

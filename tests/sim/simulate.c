@@ -3,8 +3,10 @@
    A life is a few epochs. In each, up to four servers live in one process: one on a path, one that shares its listener,
    one on a path of its own, one over a listener that somebody else made. Dozens of peers and a client of ours talk to
    them; handlers answer at once, later, not at all, close, push to connections of any server, and step other servers.
-   Calls fail, descriptors run out, hours pass. An epoch ends in a drain, a stop, a close or a crash; the next one starts
-   on the same paths. The laws are checked after every action, and before a drain all that is owed must arrive.
+   Calls fail, descriptors run out, weeks pass, clocks and counters cross the ends of 31 and of 32 bits. An epoch ends in a
+   drain, a stop, a close or a crash; the next one starts on the same paths. The laws are checked after every action, and
+   before a drain all that is owed must arrive. Every end of a connection must be explained, and a fault excuses no more
+   than the one connection that it struck.
 
    simulate [-v] [-t] [-n SEEDS] [-f FIRST] [-s SEED]: -n 0 never ends, -v tells of every seed, -t of every action. */
 #include "fake_kernel.h"
@@ -13,8 +15,13 @@
 #define UDS_ECHO_IMPLEMENTATION
 #include "uds_echo.h"
 
+#include <signal.h>
+
 #define PATH "/w/sock"
-enum { SERVERS = 4, PEERS = 120, RING = 4096, DEBTS = 64, CHUNK = 128, HOUR = 3600 * 1000 };
+#ifndef VARIANT
+#define VARIANT "epoll" /* which of the builds of gates.mk this is */
+#endif
+enum { SERVERS = 4, PEERS = 120, RING = 4096, DEBTS = 64, CHUNK = 128, HOUR = 3600 * 1000, PAST = 512, CLOCKS = 16 };
 enum { ON_PATH, SHARING, ON_OTHER, ADOPTED };
 
 static const char *const paths[SERVERS] = {PATH, PATH, "/w/other", "/w/given"};
@@ -23,15 +30,15 @@ static const char *const paths[SERVERS] = {PATH, PATH, "/w/other", "/w/given"};
 typedef struct peer {
     int used, id; /* id -1: it left, or is the client of ours */
     int at;       /* which path it connected to */
-    int half_closed, patient, broken, known, refused, welcome, closed, ending, owed;
-    long serial; /* and the pid it says it has */
+    int half_closed, left, patient, broken, known, refused, welcome, closed, ending, owed;
+    int faithless; /* the handler broke its contract */
+    int struck;    /* memory ran out when it was this one's turn, though no call on its descriptor came before */
+    long serial;   /* and the pid it says it has */
     uds_echo_id conn;
     int server;
     unsigned start; /* of that server: another start gives the same ids to others */
     uds_echo_error why;
-    long long last_in;      /* a byte came then, or later */
-    unsigned long spoke_at; /* how much it had sent before it spoke last, */
-    long long spoke;        /* and when that was */
+    unsigned long opened; /* the call before on_open */
     unsigned long sent, handed, answered, got;
     unsigned char ring[RING]; /* answered and not yet got */
 } peer;
@@ -44,16 +51,45 @@ typedef struct debt {
 static peer peers[PEERS + 1]; /* the last is the client of ours */
 static uds_echo_server *servers[SERVERS];
 static uds_echo_server_desc descs[SERVERS];
-static long long stopped_at[SERVERS];
+static long long stopped_at[SERVERS]; /* -1: not asked to */
+static int asked[SERVERS];            /* how it was asked */
+static int in_vain[SERVERS];          /* steps that were due at once, did nothing, and are due at once again */
+static int inside[SERVERS];           /* a step of it is running */
+static int closing_one;               /* uds_echo_server_close() of this one is running; -1: none */
 static unsigned starts[SERVERS];
+static long long rested_at[SERVERS];           /* when accepting last had to rest for want of something; */
+static unsigned long long ended_then[SERVERS]; /* how many connections had ended by then */
+static uds_echo_id past[SERVERS][PAST];        /* of this start */
+static unsigned past_count[SERVERS];
 static debt debts[DEBTS];
-static int debt_count, clock_failed, depth, faults_allowed, excused, unprobed, settling, crashing, tracing, verbose;
+static int debt_count, depth, settling, crashing, at_client;
 static size_t base_bytes;
 enum { STRAYS = 64 };
 static long serials, strays[STRAYS];
-static unsigned long fault_number, steps, epochs, fault_total, faults_before, exchanges;
 static long long life_began;
 static uint64_t state;
+
+/* The fault that is armed, those that struck, and whom. What an epoch's faults excuse ends with it. */
+static struct {
+    int allowed, which, lasts;
+    unsigned long number;  /* of the call; 0: none */
+    fake_call lacking;     /* this one fails until something is closed; FAKE_CALL_COUNT: none */
+    int lack;              /* with this */
+    unsigned long strikes; /* all of them */
+    unsigned long lost;    /* of these, such as cost a connection before it is known */
+    unsigned long breaks;  /* of these, such as break a connection; one each: */
+    unsigned long breaks_by[UDS_ECHO_ERROR_COUNT], ends_by[UDS_ECHO_ERROR_COUNT];
+    int excused, unprobed;    /* a path may be left behind, a temporary name may be */
+    long long clocks[CLOCKS]; /* when the clock failed */
+    unsigned clock_count;
+    unsigned waits;           /* poll(2) and epoll_wait(2) in this step; the first is the wait */
+    uds_echo_error wait_told; /* what the step is to say of it */
+} faults;
+static peer *served; /* whose handler ran last, in the step that is running */
+
+/* These are of the whole run, and judge nothing. */
+static int tracing, verbose;
+static unsigned long steps, epochs, fault_total, exchanges;
 
 /* ---- chance and laws -------------------------------------------------------------------------------------------------- */
 
@@ -77,31 +113,118 @@ static void check(int holds, const char *what)
     longjmp(fake_escape, 1);
 }
 
-/* A fault excuses a path that is left behind only where it met what retiring needs, and what a crash left under a temporary
-   name only where it also met the probe that tells whether somebody is bound to that. */
+/* As the manual names them to on_close. OK: it passes, the call is tried again. */
+static uds_echo_error name_of(int os_error)
+{
+    switch (os_error) {
+    case EAGAIN:
+    case EINTR: return UDS_ECHO_OK;
+    case ENOMEM:
+    case ENOBUFS: return UDS_ECHO_MEMORY;
+    case EPIPE:
+    case ECONNRESET: return UDS_ECHO_RESET;
+    case EMFILE:
+    case ENFILE: return UDS_ECHO_DESCRIPTORS;
+    default: return UDS_ECHO_SYSTEM;
+    }
+}
+
+/* What a call that failed excuses. A path that is left behind only where it met what retiring needs, and what a crash left
+   under a temporary name only where it also met the probe that tells whether somebody is bound to that. */
+static void struck(fake_call what, int os_error)
+{
+    const uds_echo_error name = name_of(os_error);
+    fault_total++;
+    faults.strikes++;
+    tell(fake_name_of(what), -1, os_error);
+    switch (what) {
+    case FAKE_clock_gettime: faults.clocks[faults.clock_count++ % CLOCKS] = fake_now_ms(); break;
+    case FAKE_poll:
+    case FAKE_epoll_wait:
+        if (faults.waits == 1) faults.wait_told = name ? UDS_ECHO_SYSTEM : UDS_ECHO_OK;
+        break;
+    case FAKE_socket:
+    case FAKE_connect: faults.unprobed = 1; break;
+    case FAKE_flock:
+    case FAKE_fstatat:
+    case FAKE_unlinkat:
+    case FAKE_open: faults.excused = 1; break;
+    case FAKE_setsockopt:
+    case FAKE_getsockopt:
+    case FAKE_fcntl: faults.lost++; break;
+    case FAKE_malloc:
+    case FAKE_realloc:
+        if (served) served->struck = 1;
+        /* fall through */
+    case FAKE_recv:
+    case FAKE_send:
+    case FAKE_epoll_ctl:
+    case FAKE_shutdown:
+        if (at_client || !name) break;
+        faults.breaks++;
+        faults.breaks_by[name]++;
+        break;
+    default: break;
+    }
+}
+
+static int error_of(fake_call what, int which)
+{
+    int count = 0;
+    while (fake_errors_of(what)[count]) count++;
+    return count ? fake_errors_of(what)[which % count] : 0;
+}
+
+/* Told of each call: knows, as the fake kernel does, whether it fails. */
 static void before(fake_call what)
 {
-    if (fake_calls() != fault_number || !fake_errors_of(what)[0]) return;
-    fault_total++;
-    tell(fake_name_of(what), -1, 0);
-    if (what == FAKE_clock_gettime) clock_failed = 1;
-    if (what == FAKE_socket || what == FAKE_connect) unprobed = 1;
-    if (what == FAKE_flock || what == FAKE_fstatat || what == FAKE_unlinkat || what == FAKE_open) excused = 1;
+    faults.waits += what == FAKE_poll || what == FAKE_epoll_wait;
+    if (fake_calls() == faults.number) {
+        const int os_error = error_of(what, faults.which);
+        const int lack = name_of(os_error) == UDS_ECHO_MEMORY || name_of(os_error) == UDS_ECHO_DESCRIPTORS;
+        faults.lack = os_error;
+        if (faults.lasts && lack) faults.lacking = what;
+        if (os_error) struck(what, os_error);
+    } else if (what == faults.lacking) {
+        struck(what, faults.lack);
+    }
+    if (what == FAKE_close) faults.lacking = FAKE_CALL_COUNT;
+}
+
+static void arm(unsigned long number)
+{
+    faults.number = number;
+    faults.which = (int)rnd(16);
+    faults.lasts = rnd(4) ? 0 : FAKE_UNTIL_CLOSE;
+    faults.lacking = FAKE_CALL_COUNT;
+    fake_fault_any(number, faults.which, faults.lasts);
 }
 
 static void any_fault(void)
 {
-    if (!faults_allowed) return;
-    fault_number = fake_calls() + 1 + rnd(40);
-    fake_fault_any(fault_number, (int)rnd(16), 0);
+    if (faults.allowed) arm(fake_calls() + 1 + rnd(40));
+}
+
+/* One is still to come, or lasts. */
+static int fault_is_armed(void)
+{
+    return faults.number > fake_calls() || faults.lacking != FAKE_CALL_COUNT;
 }
 
 static void no_faults(void)
 {
     fake_fault(0, 0, 0);
-    fault_number = 0;
-    faults_allowed = 0;
+    faults.number = 0;
+    faults.lacking = FAKE_CALL_COUNT;
+    faults.allowed = 0;
     fake.descriptors_max = 1024;
+}
+
+/* Nothing struck yet. */
+static void forgive(void)
+{
+    memset(&faults, 0, sizeof faults);
+    no_faults();
 }
 
 static unsigned char byte_of(const peer *p, unsigned long at)
@@ -135,6 +258,15 @@ static void ids_are_for_ever(void)
         check(!conn || uds_echo_conn_user(conn) == p, "an id that leads to another connection");
         check(!conn || !(p->closed || p->ending), "an id that leads to a connection that is to end");
     }
+}
+
+/* No connection of a server had it before. */
+static void id_is_new(int s, uds_echo_id id)
+{
+    unsigned i;
+    check(id != 0, "an id that is 0");
+    for (i = 0; i < past_count[s] && i < PAST; i++) check(past[s][i] != id, "an id that another had");
+    past[s][past_count[s]++ % PAST] = id;
 }
 
 static void lawful(void)
@@ -174,11 +306,10 @@ static void push(uds_echo_conn *conn, size_t size)
 {
     unsigned char bytes[CHUNK];
     peer *p = conn ? peer_of(conn) : NULL;
-    uds_echo_error error;
+    const unsigned long breaks = faults.breaks;
     if (!p) return;
     memset(bytes, (int)rnd(256), sizeof bytes);
-    error = uds_echo_conn_send(conn, bytes, size);
-    switch (error) {
+    switch (uds_echo_conn_send(conn, bytes, size)) {
     case UDS_ECHO_WOULD_BLOCK: check(!p->owed, "no room for an answer that is owed"); break;
     case UDS_ECHO_TOO_LONG: check(size > (size_t)descs[p->server].message_max, "too long, and it is not"); break;
     case UDS_ECHO_GONE: check(0, "a connection that is at hand takes nothing"); break;
@@ -186,7 +317,11 @@ static void push(uds_echo_conn *conn, size_t size)
         answered(p, bytes, size);
         p->owed = 0;
         break;
-    default: /* a part of it may arrive */ p->broken = 1; answered(p, bytes, size);
+    default: /* a part of it may arrive */
+        check(p->left || faults.breaks != breaks, "a send fails though nothing did");
+        if (faults.breaks != breaks) p->struck = 1;
+        p->broken = 1;
+        answered(p, bytes, size);
     }
 }
 
@@ -220,6 +355,207 @@ static void pay(unsigned which)
     push(conn, rnd(4) ? rnd((unsigned)descs[d.server].message_max) % CHUNK : 0);
 }
 
+/* ---- steps ---------------------------------------------------------------------------------------------------------------- */
+
+/* What a step is judged by: how things stood before it. */
+typedef struct glance {
+    unsigned long strikes, work;
+    unsigned long long waits, exhausted, ended;
+    int due, scarce;
+} glance;
+
+static unsigned long work_done(void)
+{
+    return fake_calls() - fake_calls_of(FAKE_clock_gettime) - fake_calls_of(FAKE_epoll_wait) - fake_calls_of(FAKE_poll);
+}
+
+static glance look_at(int s)
+{
+    glance g;
+    g.strikes = faults.strikes;
+    g.due = uds_echo_server_timeout(servers[s]);
+    g.work = work_done();
+    g.waits = servers[s]->stats.waits;
+    g.exhausted = servers[s]->stats.exhausted;
+    g.ended = servers[s]->stats.accepted - servers[s]->stats.connections;
+    g.scarce = fake.descriptors_max < 1024;
+    return g;
+}
+
+static long long moved_at(const uds_echo_conn *conn)
+{
+    long long ms;
+    (void)fake_moved(conn->fd, &ms);
+    return ms;
+}
+
+/* Nobody is left that was idle so long, but whom we keep waiting. From then on its own clock counts. */
+static void idle_are_cut(int s)
+{
+    const uds_echo_server *server = servers[s];
+    const long long now = fake_now_ms();
+    unsigned i;
+    for (i = 0; i < server->conns_used && descs[s].idle_ms > 0; i++) {
+        const uds_echo_conn *c = &server->conns[i];
+        if (c->state == UE_FREE || c->state == UE_STARVED || c->owed) continue;
+        check(c->moved <= now, "a byte moved in the future");
+        check(now - c->moved < descs[s].idle_ms || now - moved_at(c) < descs[s].idle_ms, "idle, and it is not cut");
+    }
+}
+
+/* A clock that failed stands still: what happens then has the time of the step before. */
+static int clock_failed_at(long long ms)
+{
+    unsigned i;
+    for (i = 0; i < faults.clock_count && i < CLOCKS; i++)
+        if (faults.clocks[i] == ms) return 1;
+    return 0;
+}
+
+/* Only where something failed, or descriptors are scarce; and then for its time, or until a connection ends. */
+static void judge_rest(int s, const glance *g)
+{
+    const uds_echo_stats *stats = &servers[s]->stats;
+    const long long since = fake_now_ms() - rested_at[s];
+    if (stats->exhausted == g->exhausted) return;
+    check(faults.strikes != g->strikes || g->scarce, "it rests for nothing");
+    check(since >= UE_REST_MS || stats->accepted - stats->connections != ended_then[s] || clock_failed_at(rested_at[s]),
+          "it does not rest");
+    rested_at[s] = fake_now_ms();
+    ended_then[s] = g->ended;
+}
+
+static void judge_step(int s, const glance *g)
+{
+    const uds_echo_server *server = servers[s];
+    const int unharmed = faults.strikes == g->strikes;
+    check(server->stats.waits == g->waits + 1, "a step that does not wait once");
+    judge_rest(s, g);
+    if (unharmed) idle_are_cut(s);
+    if (g->due || !unharmed || work_done() != g->work) in_vain[s] = 0;
+    else if (!uds_echo_server_timeout(server)) in_vain[s]++;
+    check(in_vain[s] < 3, "it spins");
+}
+
+/* poll(2), EINVAL: the limit on descriptors was lowered, and lies below the highest place that is watched. */
+static int is_past_limit(const uds_echo_server *server)
+{
+#if UDS_ECHO_HAVE_EPOLL
+    (void)server;
+    return 0;
+#else
+    size_t places = server->poller.places;
+    while (places && server->poller.fds[places - 1].fd < 0) places--;
+    return places > (size_t)fake.descriptors_max + 3;
+#endif
+}
+
+/* Inside: only that is said. Else it fails only where the wait itself did, and then it says so. */
+static void judge_error(int s, int is_inside, uds_echo_error error)
+{
+    if (is_inside) check(error == UDS_ECHO_REENTRANT, "a step within a step");
+    else if (error == UDS_ECHO_STOPPED) check(stopped_at[s] >= 0, "it stopped, and nobody asked");
+    else check(error == faults.wait_told, "a step fails, or does not say so");
+}
+
+static uds_echo_error step(int s)
+{
+    const unsigned waits = faults.waits;
+    const uds_echo_error told = faults.wait_told;
+    const int is_inside = inside[s] || closing_one == s, was_stopped = servers[s]->phase == UE_STOPPED;
+    peer *const at_hand = served;
+    const glance g = look_at(s);
+    uds_echo_error error;
+    steps++;
+    served = NULL;
+    faults.waits = 0;
+    faults.wait_told = is_past_limit(servers[s]) ? UDS_ECHO_SYSTEM : UDS_ECHO_OK;
+    inside[s]++;
+    error = uds_echo_server_step(servers[s], 0);
+    inside[s]--;
+    judge_error(s, is_inside, error);
+    if (!was_stopped && !is_inside) judge_step(s, &g);
+    served = at_hand;
+    faults.waits = waits;
+    faults.wait_told = told;
+    return error;
+}
+
+/* ---- why connections end -------------------------------------------------------------------------------------------------- */
+
+/* No byte moved so long; what is thrown away at the end does not count as moving. */
+static int is_idle(int s, const uds_echo_conn *conn)
+{
+    const long long moved = moved_at(conn);
+    return conn->state == UE_DISCARDING || fake_now_ms() - moved >= descs[s].idle_ms || clock_failed_at(moved);
+}
+
+/* By which call a byte last moved; a new one takes its place in the order when it is opened. */
+static unsigned long order_of(const uds_echo_conn *conn)
+{
+    long long ms;
+    const unsigned long moved = fake_moved(conn->fd, &ms);
+    const peer *p = peer_of(conn);
+    return p && p->opened > moved ? p->opened : moved;
+}
+
+static int is_idlest(const uds_echo_conn *conn)
+{
+    const uds_echo_server *server = conn->server;
+    const unsigned long order = order_of(conn);
+    unsigned i;
+    if (conn->state == UE_DISCARDING) return 1;
+    for (i = 0; i < server->conns_used; i++)
+        if (server->conns[i].state != UE_FREE && order_of(&server->conns[i]) < order) return 0;
+    return 1;
+}
+
+/* One fault, one end: it struck this connection, it gives this reason, and it has not yet explained another end. */
+static int fault_explains(const peer *p, const uds_echo_conn *conn, uds_echo_error why)
+{
+    return (p->struck || fake_struck(conn->fd)) && ++faults.ends_by[why] <= faults.breaks_by[why];
+}
+
+/* It sent a part of a message, and no more of it will come. */
+static int is_cut_short(const peer *p)
+{
+    return p->handed < p->sent && (byte_of(p, p->handed) & 31u) + 1 > p->sent - p->handed;
+}
+
+/* What on_close is told is true. */
+static void judge_end(int s, const peer *p, const uds_echo_conn *conn, uds_echo_error why)
+{
+    const uds_echo_server_desc *d = &descs[s];
+    const int over = p->half_closed || p->left || stopped_at[s] >= 0;
+    const int late = stopped_at[s] >= 0 && fake_now_ms() - stopped_at[s] >= d->drain_ms;
+    switch (why) {
+    case UDS_ECHO_OK:
+        check(p->ending || over, "an end that nobody asked for");
+        check(p->ending || p->handed == p->sent, "an orderly end, and not all was handled");
+        check(!p->owed || p->ending, "an orderly end, and an answer is owed");
+        break;
+    case UDS_ECHO_END: check(d->frame && over && is_cut_short(p), "no message is cut short"); break;
+    case UDS_ECHO_RESET: check(p->left || fault_explains(p, conn, why), "a reset of one who is there"); break;
+    case UDS_ECHO_HANDLER: check(p->faithless, "the handler kept its contract"); break;
+    case UDS_ECHO_IDLE:
+        check(d->idle_ms > 0 && !p->owed, "cut as idle, and an answer is owed");
+        check(is_idle(s, conn), "cut as idle too soon");
+        break;
+    case UDS_ECHO_EVICTED: /* with idle_ms whom we keep waiting is no longer among the idle */
+        check(d->when_full == UDS_ECHO_EVICT, "evicted, and it was to rest");
+        check(conn->server->stats.connections >= (unsigned)d->connections_max, "evicted, and there is a place");
+        check(d->idle_ms > 0 || is_idlest(conn), "evicted, and another was idler");
+        break;
+    case UDS_ECHO_STOPPED:
+        check(closing_one == s || (stopped_at[s] >= 0 && asked[s] == UDS_ECHO_NOW) || late,
+              "cut, and nobody asked for it");
+        break;
+    default: check(fault_explains(p, conn, why), "an end that nothing explains");
+    }
+}
+
+/* ---- callbacks ------------------------------------------------------------------------------------------------------------- */
+
 /* What callbacks do to others: the interactions that are easy to get wrong. */
 static void meddle(int s)
 {
@@ -239,7 +575,7 @@ static void meddle(int s)
     case 8: /* another server is not within a callback */
         if (depth > 1 || other == s || !servers[other]) break;
         depth++;
-        (void)uds_echo_server_step(servers[other], 0);
+        (void)step(other);
         depth--;
         break;
     default: break;
@@ -257,12 +593,14 @@ static int on_open(uds_echo_conn *conn, void *user)
         if (strays[k] == who.pid) return 1;
     check(i <= PEERS, "a connection that nobody made");
     check(!peers[i].known, "one connection was accepted twice");
+    check(!crashing, "a callback in a child");
     check(peers[i].at == s || (s == SHARING && peers[i].at == ON_PATH), "accepted from another's listener");
     peers[i].known = 1;
     peers[i].server = s;
     peers[i].start = starts[s];
     peers[i].conn = uds_echo_conn_id(conn);
-    peers[i].last_in = fake_now_ms();
+    peers[i].opened = fake_calls();
+    id_is_new(s, peers[i].conn);
     uds_echo_conn_set_user(conn, &peers[i]);
     if (!rnd(6)) push(conn, rnd(20));
     if (!rnd(30)) peers[i].refused = 1;
@@ -275,19 +613,28 @@ static void on_close(uds_echo_conn *conn, uds_echo_error why, void *user)
 {
     peer *p = peer_of(conn);
     int s = (int)(intptr_t)user;
+    check(!crashing, "a callback in a child");
     check(p && p->welcome && !p->closed, "on_close not once for each that is welcome");
     check(p->server == s && p->conn == uds_echo_conn_id(conn), "on_close of another connection");
     p->closed = 1;
     p->why = why;
     tell("on_close", p->serial, (long)why);
-    if (why == UDS_ECHO_IDLE) {
-        check(descs[s].idle_ms > 0 && (clock_failed || fake_now_ms() - p->last_in >= descs[s].idle_ms),
-              "cut as idle too soon"); /* by a clock that failed, what moved last may have moved earlier */
-        check(!p->owed, "cut as idle, and an answer is owed");
-    }
-    if (why == UDS_ECHO_EVICTED) check(descs[s].when_full == UDS_ECHO_EVICT, "evicted, and it was to rest");
+    judge_end(s, p, conn, why);
     check(uds_echo_conn_send(conn, "x", 1) == UDS_ECHO_GONE, "a send on a connection that is closed");
     meddle(s);
+}
+
+static void judge_message(const uds_echo_conn *conn, const uds_echo_message *m, int s)
+{
+    const peer *p = peer_of(conn);
+    const size_t got = m->size;
+    size_t i;
+    check(p && p->server == s && p->conn == uds_echo_conn_id(conn), "a message of another connection");
+    check(p->welcome && !p->closed && !p->owed, "a message that was not to be handled now");
+    check(m->capacity == (size_t)descs[s].message_max && got > 0 && got <= m->capacity, "a message of a wrong size");
+    check(p->handed + got <= p->sent, "the handler got more than was sent");
+    for (i = 0; i < got; i++) check(m->data[i] == byte_of(p, p->handed + i), "the handler got what was not sent");
+    if (descs[s].frame) check(got == (m->data[0] & 31u) + 1, "not one message");
 }
 
 static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *m, void *user)
@@ -296,16 +643,10 @@ static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *m, voi
     int s = (int)(intptr_t)user;
     uds_echo_verdict verdict = UDS_ECHO_REPLY;
     size_t i, got = m->size;
-    check(p && p->server == s && p->conn == uds_echo_conn_id(conn), "a message of another connection");
-    check(p->welcome && !p->closed && !p->owed, "a message that was not to be handled now");
-    check(m->capacity == (size_t)descs[s].message_max && got > 0 && got <= m->capacity, "a message of a wrong size");
-    check(p->handed + got <= p->sent, "the handler got more than was sent");
-    for (i = 0; i < got; i++) check(m->data[i] == byte_of(p, p->handed + i), "the handler got what was not sent");
-    if (descs[s].frame) check(got == (m->data[0] & 31u) + 1, "not one message");
+    judge_message(conn, m, s);
     p->handed += got;
-    /* what it said last came no earlier; it may have come long ago, and waited for an answer before it to be paid */
-    if (p->handed > p->spoke_at && p->spoke > p->last_in) p->last_in = p->spoke;
     meddle(s);
+    served = p;
     if (!rnd(5)) {
         m->size = rnd((unsigned)m->capacity + 1);
         for (i = got; i < m->size; i++) m->data[i] = (unsigned char)i;
@@ -325,6 +666,12 @@ static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *m, voi
         if (!rnd(4)) verdict = UDS_ECHO_CLOSE;
         p->ending |= verdict == UDS_ECHO_CLOSE;
         break;
+    case 5:
+        if (rnd(10)) break;
+        p->faithless = p->ending = 1;
+        if (rnd(2)) m->size = m->capacity + 1;
+        else verdict = (uds_echo_verdict)(UDS_ECHO_CLOSE + 1);
+        return verdict;
     default: break;
     }
     if (verdict != UDS_ECHO_SILENT) answered(p, m->data, m->size);
@@ -379,10 +726,7 @@ static void speak(peer *p, size_t size)
     if (!p->used || p->id < 0 || p->half_closed) return;
     for (i = 0; i < size; i++) bytes[i] = byte_of(p, p->sent + i);
     n = fake_peer_send(p->id, bytes, size);
-    if (n <= 0) return;
-    p->spoke = fake_now_ms();
-    p->spoke_at = p->sent;
-    p->sent += (unsigned long)n;
+    if (n > 0) p->sent += (unsigned long)n;
 }
 
 static void received(peer *p, const unsigned char *bytes, size_t size)
@@ -413,7 +757,10 @@ static void half_close(peer *p)
 
 static void leave(peer *p)
 {
-    if (p->used && p->id >= 0) fake_peer_close(p->id);
+    if (p->used && p->id >= 0) {
+        fake_peer_close(p->id);
+        p->left = 1;
+    }
     p->id = -1;
 }
 
@@ -427,63 +774,84 @@ static int others(void *user)
     int s, moved = 0;
     (void)user;
     if (++turns % 8 == 0) return 0; /* now and then time passes for the client, too */
+    at_client = 0;
     for (s = 0; s < SERVERS; s++) {
         uds_echo_stats then = stats_of(servers[s]), now;
         if (!servers[s]) continue;
-        (void)uds_echo_server_step(servers[s], 0);
+        (void)step(s);
         now = stats_of(servers[s]);
         then.waits = now.waits;
         moved |= memcmp(&then, &now, sizeof now) != 0;
     }
     if (debt_count) pay(rnd(DEBTS)), moved = 1;
     moved |= listen_to(&peers[rnd(PEERS)], CHUNK);
+    at_client = 1;
     return moved;
+}
+
+/* 1: it is connected. Only a fault, or a want of descriptors, may prevent that. */
+static int client_opens(uds_echo_client *client, peer *p)
+{
+    const unsigned long strikes = faults.strikes;
+    const long pid = fake.pid;
+    uds_echo_client_desc desc;
+    uds_echo_failure why;
+    uds_echo_error error;
+    memset(&desc, 0, sizeof desc);
+    desc.path = paths[p->at];
+    desc.timeout_ms = 200;
+    desc.trust = rnd(2) ? UDS_ECHO_TRUST_ANY : UDS_ECHO_TRUST_UID_OR_ROOT;
+    desc.uid = fake.uid;
+    fake.pid = p->serial; /* it is known by its pid, as the others are */
+    error = uds_echo_client_open(client, &desc, &why);
+    fake.pid = pid;
+    check(error == why.error, "a failure that says something else");
+    if (!error) return 1;
+    check(faults.strikes != strikes || (error == UDS_ECHO_DESCRIPTORS && fake.descriptors_max < 1024),
+          "a client cannot connect though nothing fails");
+    p->refused = p->left = 1;
+    strays[p->serial % STRAYS] = p->serial;
+    return 0;
+}
+
+static void client_talks(uds_echo_client *client, peer *p)
+{
+    static unsigned char out[2000], in[RING];
+    uds_echo_io io = {out, 0, 0, in, sizeof in, 0};
+    uds_echo_error error;
+    size_t i;
+    exchanges++;
+    io.out_size = 1 + rnd(sizeof out - 1);
+    for (i = 0; i < io.out_size; i++) out[i] = byte_of(p, (unsigned long)i);
+    fake.world = others;
+    for (i = 0, turns = 0; i < 3; i++) {
+        const size_t had = io.got;
+        p->sent = io.out_size; /* at most */
+        error = uds_echo_client_exchange(client, &io, (int)rnd(50));
+        check(io.got >= had && io.got <= io.in_size && io.sent <= io.out_size, "an exchange that goes astray");
+        check(p->handed <= io.sent, "handled more than was sent");
+        p->sent = io.sent;
+        received(p, in + had, io.got - had);
+        if (error != UDS_ECHO_TIMEOUT) break;
+    }
+    p->half_closed = rnd(2) && uds_echo_client_finish(client) == UDS_ECHO_OK;
+    fake.world = NULL;
 }
 
 static void be_client(void)
 {
-    static unsigned char out[2000], in[RING];
     peer *p = &peers[PEERS];
-    uds_echo_client_desc desc;
     uds_echo_client client;
-    uds_echo_failure why;
-    uds_echo_error error;
-    uds_echo_io io = {out, 0, 0, in, sizeof in, 0};
-    int i, at = rnd(2) ? ON_PATH : ON_OTHER;
+    int at = rnd(2) ? ON_PATH : ON_OTHER;
     if (!servers[at] || (p->used && !p->closed && !p->refused)) return;
     birth(p, at);
-    memset(&desc, 0, sizeof desc);
-    desc.path = paths[at];
-    desc.timeout_ms = 200;
-    desc.trust = rnd(2) ? UDS_ECHO_TRUST_ANY : UDS_ECHO_TRUST_UID_OR_ROOT;
-    desc.uid = fake.uid;
-    i = (int)fake.pid;
-    fake.pid = p->serial; /* it is known by its pid, as the others are */
-    error = uds_echo_client_open(&client, &desc, &why);
-    fake.pid = i;
-    check(error == why.error, "a failure that says something else");
-    if (error) {
-        check(faults_allowed, "a client cannot connect though nothing fails");
-        p->refused = 1;
-        strays[p->serial % STRAYS] = p->serial;
-        return;
+    at_client = 1;
+    if (client_opens(&client, p)) {
+        client_talks(&client, p);
+        uds_echo_client_close(&client);
+        p->left = 1;
     }
-    exchanges++;
-    io.out_size = 1 + rnd(sizeof out - 1);
-    p->sent = io.out_size; /* at most */
-    for (i = 0; i < (int)io.out_size; i++) out[i] = byte_of(p, (unsigned long)i);
-    fake.world = others;
-    for (i = 0, turns = 0; i < 3; i++) {
-        size_t had = io.got;
-        error = uds_echo_client_exchange(&client, &io, (int)rnd(50));
-        check(io.got >= had && io.got <= io.in_size && io.sent <= io.out_size, "an exchange that goes astray");
-        check(p->handed <= io.sent, "handled more than was sent");
-        received(p, in + had, io.got - had);
-        if (error != UDS_ECHO_TIMEOUT) break;
-    }
-    if (rnd(2)) (void)uds_echo_client_finish(&client);
-    fake.world = NULL;
-    uds_echo_client_close(&client);
+    at_client = 0;
     check(client.fd == -1, "a client that is closed, and is not");
 }
 
@@ -533,43 +901,70 @@ static int given_listener(void)
     return -1;
 }
 
+/* 0: over a listener that somebody else made, and no fault strikes that. */
+static uds_echo_error adopt(uds_echo_failure *why)
+{
+    const int scheduled = fault_is_armed();
+    uds_echo_error error;
+    int fd;
+    no_faults();
+    fd = given_listener();
+    check(fd >= 0, "no listener to give");
+    if (scheduled) arm(fake_calls() + 1 + rnd(40));
+    error = uds_echo_server_adopt(&servers[ADOPTED], fd, &descs[ADOPTED], why);
+    if (error) (void)fake_close(fd);
+    return error;
+}
+
+/* Counters that were counting for years: soon they have more than 31 bits, or more than 32. */
+static void age(uds_echo_server *server)
+{
+    const unsigned ends = rnd(2) ? 1u << 31 : 0, count = rnd(8);
+    unsigned i;
+    if (rnd(3)) return;
+    for (i = 0; i < server->conns_max; i++) server->conns[i].generation = ends - 1 - rnd(count + 1);
+    server->stats.waits = (rnd(2) ? 1ull << 31 : 1ull << 32) - rnd(200);
+    server->again_at = server->stats.waits;
+}
+
+static void nothing_is_left_of_the_start(int s)
+{
+    char name[32];
+    int n;
+    for (n = 0; n < 10; n++) {
+        (void)snprintf(name, sizeof name, "%s~%d", paths[s], n);
+        check(!fake_exists(name), "a temporary name is left");
+    }
+}
+
 /* Under faults a start may fail, and then nothing is left of it; with none it must not. */
 static void start(int s)
 {
-    int fd = -1, n, had = fake_open_descriptors();
+    const int had = fake_open_descriptors();
+    const unsigned long strikes = faults.strikes;
     uds_echo_failure why;
     uds_echo_error error;
     if (s == SHARING && !servers[ON_PATH]) return;
     descs[s] = describe(s);
     stopped_at[s] = -1;
+    in_vain[s] = 0;
+    past_count[s] = 0;
+    rested_at[s] = fake_now_ms() - UE_REST_MS;
     starts[s]++;
-    if (s == ADOPTED) {
-        unsigned long scheduled = fault_number;
-        no_faults();
-        faults_allowed = scheduled != 0;
-        fd = given_listener();
-        check(fd >= 0, "no listener to give");
-        if (scheduled) any_fault();
-        error = uds_echo_server_adopt(&servers[s], fd, &descs[s], &why);
-        if (error) (void)fake_close(fd);
-    } else {
-        error = uds_echo_server_open(&servers[s], &descs[s], &why);
-    }
+    error = s == ADOPTED ? adopt(&why) : uds_echo_server_open(&servers[s], &descs[s], &why);
     tell("start", s, (long)error);
     tell("which says", (long)why.error, why.os_error);
     check(error == why.error && (error != UDS_ECHO_OK) == !servers[s], "a start whose failure does not say so");
     if (error) {
-        check(fault_number != 0, "cannot start though nothing fails");
+        check(faults.strikes != strikes, "cannot start though nothing fails");
         check(fake_open_descriptors() == had, "a start that failed left descriptors");
         return;
     }
+    age(servers[s]);
     base_bytes = fake_live_bytes();
     check(fake_exists(paths[s]), "it started, and there is no path");
-    for (n = 0; n < 10 && !fault_number && s != ADOPTED && !excused && !unprobed; n++) {
-        char name[32];
-        (void)snprintf(name, sizeof name, "%s~%d", paths[s], n);
-        check(!fake_exists(name), "a temporary name is left");
-    }
+    if (s != ADOPTED && faults.strikes == strikes && !faults.excused && !faults.unprobed)
+        nothing_is_left_of_the_start(s);
 }
 
 /* A life is not lost where another is: the second start says so, and harms nothing. */
@@ -578,7 +973,7 @@ static void start_twice(void)
     uds_echo_server_desc desc = describe(ON_PATH);
     uds_echo_server *second;
     unsigned long inode = fake_inode(PATH);
-    if (!running(ON_PATH) || fault_number || stopped_at[ON_PATH] >= 0 || !inode || excused ||
+    if (!running(ON_PATH) || fault_is_armed() || stopped_at[ON_PATH] >= 0 || !inode || faults.excused ||
         fake.descriptors_max < 1024)
         return;
     check(uds_echo_server_open(&second, &desc, NULL) == UDS_ECHO_IN_USE && !second, "two servers on one path");
@@ -591,7 +986,9 @@ static void close_one(int s)
     int i;
     if (!server) return;
     tell("close", s, crashing);
+    closing_one = s;
     check(uds_echo_server_close(server) == UDS_ECHO_OK, "close");
+    closing_one = -1;
     servers[s] = NULL;
     for (i = 0; i <= PEERS; i++)
         if (peers[i].used && peers[i].server == s && peers[i].welcome && !crashing)
@@ -600,18 +997,21 @@ static void close_one(int s)
 
 static void step_one(int s)
 {
-    uds_echo_error error;
     if (!servers[s]) return;
-    steps++;
-    error = uds_echo_server_step(servers[s], 0);
-    check(error == UDS_ECHO_OK || error == UDS_ECHO_STOPPED || (error == UDS_ECHO_SYSTEM && fault_total),
-          "a step fails");
-    if (error == UDS_ECHO_STOPPED) check(stopped_at[s] >= 0, "it stopped, and nobody asked");
-    if (stopped_at[s] >= 0 && !fault_number && fake_now_ms() - stopped_at[s] > descs[s].drain_ms + 400)
-        check(uds_echo_server_step(servers[s], 0) == UDS_ECHO_STOPPED, "a drain that outlives its deadline");
+    (void)step(s);
+    if (stopped_at[s] >= 0 && !fault_is_armed() && fake_now_ms() - stopped_at[s] > descs[s].drain_ms + 400)
+        check(step(s) == UDS_ECHO_STOPPED, "a drain that outlives its deadline");
 }
 
 /* ---- a life ------------------------------------------------------------------------------------------------------------ */
+
+/* Mostly a moment, seldom hours, now and then weeks. */
+static void time_passes(void)
+{
+    int days = rnd(60) ? 0 : 1 + (int)rnd(40);
+    fake_sleep((int)rnd(rnd(20) ? 30 : rnd(40) ? 5000 : 6 * HOUR));
+    while (days--) fake_sleep(24 * HOUR);
+}
 
 static void act(void)
 {
@@ -626,11 +1026,11 @@ static void act(void)
     else if (what < 86) push(someone(), rnd(CHUNK));
     else if (what < 87) end(someone());
     else if (what < 90 && debt_count) pay(rnd(DEBTS));
-    else if (what < 93) fake_sleep((int)rnd(rnd(20) ? 30 : rnd(40) ? 5000 : 6 * HOUR));
+    else if (what < 93) time_passes();
     else if (what < 94) uds_echo_server_wake(servers[rnd(SERVERS)]);
     else if (what < 95) be_client();
-    else if (what < 96 && faults_allowed) fake.descriptors_max = rnd(2) ? 1024 : fake_open_descriptors() + (int)rnd(4);
-    else if (what < 97 && faults_allowed && rnd(8) == 0) {
+    else if (what < 96 && faults.allowed) fake.descriptors_max = rnd(2) ? 1024 : fake_open_descriptors() + (int)rnd(4);
+    else if (what < 97 && faults.allowed && rnd(8) == 0) {
         fake.descriptors_max = fake_open_descriptors(); /* and so it stays until one is closed */
     } else if (what < 98) start_twice();
     else any_fault();
@@ -670,7 +1070,7 @@ static void settle(void)
     }
     for (i = 0; i < PEERS && tracing; i++)
         if (peers[i].used && peers[i].id >= 0 && !peers[i].known) tell("still queued", peers[i].serial, peers[i].at);
-    check(unknown <= fault_total - faults_before, "queued for ever"); /* a fault may cost one before on_open */
+    check(unknown <= faults.lost, "queued for ever"); /* a fault may cost one before on_open */
     settling = 0;
 }
 
@@ -680,7 +1080,8 @@ static void drain_all(void)
     no_faults();
     for (s = 0; s < SERVERS; s++) {
         if (!servers[s]) continue;
-        uds_echo_server_stop(servers[s], rnd(4) ? UDS_ECHO_DRAIN : UDS_ECHO_NOW);
+        asked[s] = rnd(4) ? UDS_ECHO_DRAIN : UDS_ECHO_NOW;
+        uds_echo_server_stop(servers[s], (uds_echo_stop)asked[s]);
         stopped_at[s] = fake_now_ms();
     }
     for (round = 0; round < 600; round++) {
@@ -693,65 +1094,77 @@ static void drain_all(void)
         fake_sleep(10);
         lawful();
     }
-    for (s = 0; s < SERVERS; s++)
-        check(!servers[s] || uds_echo_server_step(servers[s], 0) == UDS_ECHO_STOPPED, "a drain that does not end");
+    for (s = 0; s < SERVERS; s++) check(!servers[s] || step(s) == UDS_ECHO_STOPPED, "a drain that does not end");
 }
 
-static void epoch(void)
+/* A start that a fault made fail is tried again without. */
+static void start_all(int may_fail)
 {
-    int i, s, count = 100 + (int)rnd(900), left_to_fail = (int)rnd(3), whole;
-    unsigned how = rnd(5);
-    epochs++;
-    faults_before = fault_total;
-    excused = unprobed = clock_failed = 0;
-    base_bytes = fake_live_bytes();
-    fake.queue_bytes = 1 + rnd(rnd(2) ? 16 : 700);
-    fake.no_renameat2 = (int)rnd(3);
+    int s;
     for (s = 0; s < SERVERS; s++) {
-        faults_allowed = left_to_fail != 0;
-        if (!rnd(6) && faults_allowed) any_fault();
+        faults.allowed = may_fail;
+        if (!rnd(6)) any_fault();
         start(s);
         no_faults();
         if (!servers[s] && s != SHARING) start(s);
         lawful();
     }
-    faults_allowed = left_to_fail != 0;
+    faults.allowed = may_fail;
+}
+
+/* One goes and comes back while the others serve. */
+static void restart_one(int s)
+{
+    int i;
+    no_faults();
+    close_one(s);
+    check(!fake_exists(paths[s]) || faults.excused, "the path is left behind");
+    for (i = 0; i < PEERS; i++) { /* whom it did not accept, nobody will */
+        if (!peers[i].used || peers[i].at != s || peers[i].known) continue;
+        leave(&peers[i]);
+        peers[i].used = 0;
+    }
+    start(s);
+}
+
+static void nothing_is_left(int s_that_shares_last)
+{
+    int i, s;
+    for (i = 0; i < SERVERS; i++) {
+        close_one(i ^ s_that_shares_last);
+        if (!crashing) lawful();
+    }
+    check(!fake_violations(), fake_violation(0));
+    for (s = 0; s < ADOPTED; s++)
+        check(crashing || faults.excused || !fake_exists(paths[s]), "the path is left behind");
+    check(!fake_open_descriptors(), "descriptors are left");
+    check(!fake_live_blocks(), "memory is left");
+}
+
+static void epoch(void)
+{
+    const int count = 100 + (int)rnd(900), may_fail = rnd(3) != 0;
+    const unsigned how = rnd(5);
+    int i;
+    epochs++;
+    forgive();
+    base_bytes = fake_live_bytes();
+    fake.queue_bytes = 1 + rnd(rnd(2) ? 16 : 700);
+    fake.no_renameat2 = (int)rnd(3);
+    start_all(may_fail);
     for (i = 0; i < count; i++) {
         act();
-        if (i % 200 == 199 && !rnd(3)) {
-            whole = faults_allowed;
-            settle();
-            faults_allowed = whole;
-        }
-        if (i % 300 == 299 && !rnd(4)) { /* one goes and comes back while the others serve */
-            s = ON_OTHER;
-            no_faults();
-            close_one(s);
-            check(!fake_exists(paths[s]) || excused, "the path is left behind");
-            for (whole = 0; whole < PEERS; whole++) { /* whom it did not accept, nobody will */
-                if (!peers[whole].used || peers[whole].at != s || peers[whole].known) continue;
-                leave(&peers[whole]);
-                peers[whole].used = 0;
-            }
-            start(s);
-            faults_allowed = left_to_fail != 0;
-        }
+        if (i % 200 == 199 && !rnd(3)) settle();
+        if (i % 300 == 299 && !rnd(4)) restart_one(ON_OTHER);
+        faults.allowed = may_fail;
     }
     tell("epoch ends", (long)how, 0);
     no_faults();
     if (how < 2) settle();
     if (how < 3) drain_all();
     crashing = how == 4;
-    if (crashing) fake.pid++; /* what a process leaves that is killed: its descriptors close, its file stays */
-    for (i = 0; i < SERVERS; i++) {
-        s = i ^ (int)(how == 3); /* the one that shares may outlive the one that opened */
-        close_one(s);
-        if (!crashing) lawful();
-    }
-    check(!fake_violations(), fake_violation(0));
-    for (s = 0; s < ADOPTED; s++) check(crashing || excused || !fake_exists(paths[s]), "the path is left behind");
-    check(!fake_open_descriptors(), "descriptors are left");
-    check(!fake_live_blocks(), "memory is left");
+    if (crashing) fake.pid++;  /* what a process leaves that is killed: its descriptors close, its file stays */
+    nothing_is_left(how == 3); /* the one that shares may outlive the one that opened */
     crashing = debt_count = 0;
     for (i = 0; i <= PEERS; i++) {
         leave(&peers[i]);
@@ -759,21 +1172,59 @@ static void epoch(void)
     }
 }
 
-/* 1: the laws held. */
-static int live(unsigned long seed, double *hours)
+/* Nothing of a life before: a seed alone decides. */
+static void be_born(unsigned long long seed)
 {
-    static int held, n, count; /* static: read after longjmp */
-    held = 0;
+    static const long long births[] = {1000, 1ll << 31, 1ll << 32, 1000ll << 31};
+    long long ms;
     fake_reset();
     state = seed * 0x2545f4914f6cdd1du + 1;
     fake.calls_max = 1000000000;
     fake.before = before;
     fake.uid = 1000;
+    forgive();
     memset(peers, 0, sizeof peers);
     memset(servers, 0, sizeof servers);
-    debt_count = depth = settling = crashing = 0;
+    memset(descs, 0, sizeof descs);
+    memset(stopped_at, 0, sizeof stopped_at);
+    memset(asked, 0, sizeof asked);
+    memset(in_vain, 0, sizeof in_vain);
+    memset(inside, 0, sizeof inside);
+    memset(rested_at, 0, sizeof rested_at);
+    memset(ended_then, 0, sizeof ended_then);
+    memset(starts, 0, sizeof starts);
+    memset(past, 0, sizeof past);
+    memset(past_count, 0, sizeof past_count);
+    memset(debts, 0, sizeof debts);
+    memset(strays, 0, sizeof strays);
+    debt_count = depth = settling = crashing = at_client = turns = 0;
+    closing_one = -1;
     serials = 0;
+    served = NULL;
+    base_bytes = 0;
+    ms = births[rnd(4)];
+    if (ms > 1000) ms -= rnd(rnd(2) ? 1000 : 30000);
+    fake_set_clock(ms * 1000 + rnd(1000));
     life_began = fake_now_ms();
+}
+
+static char replay[80]; /* how to live the life that is being lived once more */
+
+/* Also where that life takes the process with it. Only what a signal handler may do. */
+static void died(int signal_number)
+{
+    if (write(STDOUT_FILENO, replay, strlen(replay)) < 0) _exit(1);
+    (void)signal(signal_number, SIG_DFL);
+    (void)raise(signal_number);
+}
+
+/* 1: the laws held. */
+static int live(unsigned long long seed, double *hours)
+{
+    static int held, n, count; /* static: read after longjmp */
+    held = 0;
+    be_born(seed);
+    (void)snprintf(replay, sizeof replay, "    make simulate SEED=%llu VARIANT=%s\n", seed, VARIANT);
     if (!setjmp(fake_escape)) {
         fake_escape_set = 1;
         count = 2 + (int)rnd(3);
@@ -786,16 +1237,16 @@ static int live(unsigned long seed, double *hours)
     if (!held && fake_violations()) (void)printf("fake kernel: %s\n", fake_violation(0));
     *hours += (double)(fake_now_ms() - life_began) / HOUR;
     if (verbose || !held) {
-        (void)printf("seed %lu: %s, trace %016llx\n", seed, held ? "the laws hold" : "FAILED, replay with",
+        (void)printf("seed %llu: %s, trace %016llx\n", seed, held ? "the laws hold" : "FAILED, replay with",
                      fake_trace_hash());
-        if (!held) (void)printf("    make simulate SEED=%lu\n", seed);
+        if (!held) (void)fputs(replay, stdout);
     }
     return held;
 }
 
 int main(int argc, char **argv)
 {
-    unsigned long seed, first = 1, count = 400, passed = 0, failed = 0;
+    unsigned long long seed, first = 1, count = 400, passed = 0, failed = 0;
     double hours = 0;
     int option;
     time_t told = time(NULL);
@@ -803,26 +1254,32 @@ int main(int argc, char **argv)
         switch (option) {
         case 'v': verbose = 1; break;
         case 't': tracing = 1; break;
-        case 'n': count = strtoul(optarg, NULL, 10); break;
-        case 'f': first = strtoul(optarg, NULL, 10); break;
+        case 'n': count = strtoull(optarg, NULL, 10); break;
+        case 'f': first = strtoull(optarg, NULL, 10); break;
         case 's':
-            first = strtoul(optarg, NULL, 10);
+            first = strtoull(optarg, NULL, 10);
             count = 1;
             verbose = 1;
             break;
         default: return 2;
         }
     }
+    (void)signal(SIGSEGV, died);
+    (void)signal(SIGABRT, died);
+    (void)signal(SIGFPE, died);
+    (void)printf("# over %s, seeds from %llu on\n", VARIANT, first);
+    (void)fflush(stdout);
     for (seed = first; (!count || seed < first + count) && failed < 5; seed++) {
         if (live(seed, &hours)) passed++;
         else failed++;
         if (time(NULL) - told < 10) continue;
         told = time(NULL);
-        (void)printf("seed %lu: %lu passed, %lu failed so far, %.0f hours of fake time\n", seed, passed, failed, hours);
+        (void)printf("seed %llu: %llu passed, %llu failed so far, %.0f hours of fake time\n", seed, passed, failed,
+                     hours);
         (void)fflush(stdout);
     }
-    (void)printf("# %lu seeds, %lu epochs, %lu steps, %lu exchanges, %lu faults, %.0f hours of fake time\n",
+    (void)printf("# %llu seeds, %lu epochs, %lu steps, %lu exchanges, %lu faults, %.0f hours of fake time\n",
                  passed + failed, epochs, steps, exchanges, fault_total, hours);
-    (void)printf("%lu passed, %lu failed, 0 skipped\n", passed, failed);
+    (void)printf("%llu passed, %llu failed, 0 skipped\n", passed, failed);
     return failed != 0;
 }
