@@ -67,7 +67,8 @@ FIVE PROMISES
 
 LIMITS
    Path            any length whose last component fits an address (85 bytes where the whole does not fit 105).
-   Connections     connections_max, 1,024 unless you say otherwise; each takes a descriptor (ulimit -n).
+   Connections     connections_max, 1,024 unless you say otherwise; each takes a descriptor (ulimit -n). Over poll(2)
+                   that limit may not be lowered under a running server: it would say SYSTEM, with EINVAL.
    Memory          fixed at open: 64 bytes a connection (poll: 80), 1 to 3 times message_max. Then at most
                    2 x message_max of unsent answers a connection (together pending_max), and with framing message_max
                    of an unfinished message. Default: 64 KiB messages.
@@ -76,9 +77,9 @@ LIMITS
                    name; what judges by that whether a socket is in use (a cleaner of /tmp) is wrong.
                    desc.publish = UDS_ECHO_DIRECT binds in place instead.
    Removal         a stop that finds the folder locked leaves the file, stale, for the next start; a drain tries for
-                   200 ms. A folder that may be searched but not read cannot be locked at all. The system has no "unlink this inode": retiring a path compares and then unlinks, and a stale
-                   file under a temporary name is probed and then unlinked, under a lock on the folder that binds those
-                   who take it. A foreign program that replaces the file in between loses its name. Starting over a
+                   200 ms. A folder that may be searched but not read cannot be locked at all. The system has no
+                   "unlink this inode": retiring a path compares and then unlinks, and a stale file under a temporary
+                   name is probed and then unlinked, under a lock on the folder that binds those who take it. A foreign program that replaces the file in between loses its name. Starting over a
                    stale file has no such window where renameat2() exists; where not, rename() under that lock has.
    Passed descriptors  are refused: the peer's sendmsg(2) gets EPERM (Linux 6.16). Before, they are closed unseen, and
                    closing the last copy of a TCP connection waits for its SO_LINGER: there, who may connect can stall
@@ -219,8 +220,8 @@ typedef enum uds_echo_existing { UDS_ECHO_RECOVER, UDS_ECHO_REFUSE } uds_echo_ex
 typedef enum uds_echo_publish { UDS_ECHO_ATOMIC, UDS_ECHO_DIRECT } uds_echo_publish;
 
 /* At connections_max. REST: leave new ones queued in the kernel until one ends. EVICT: cut the one on which no byte
-   moved for longest with UDS_ECHO_EVICTED, be an answer owed to it or not; one a step, and before on_open decides on the
-   new one. */
+   moved for longest with UDS_ECHO_EVICTED, be an answer owed to it or not; one a step, and before on_open decides on
+   the new one. */
 typedef enum uds_echo_full { UDS_ECHO_REST, UDS_ECHO_EVICT } uds_echo_full;
 
 /* DRAIN: accept what is queued, answer what was received, then end. A queue that others may hold too, for the listener

@@ -17,6 +17,8 @@ typedef struct talker {
 static talker talkers[CLIENTS];
 static uds_echo_server *server;
 static int has_idle;
+static int over;        /* it is closed */
+static int server_lost; /* connections that the server gave up with a named error */
 
 /* The server runs until something happened; a step may only have to look away from something. */
 static int world(void *user)
@@ -34,6 +36,15 @@ static int world(void *user)
     return 0;
 }
 
+static void on_close(uds_echo_conn *conn, uds_echo_error why, void *user)
+{
+    (void)user;
+    CHECK(why == UDS_ECHO_OK || why == UDS_ECHO_RESET || (why == UDS_ECHO_IDLE && has_idle) || fuzz_struck(conn->fd) ||
+              over,
+          "the server ends what nothing ended");
+    server_lost += why && (why != UDS_ECHO_RESET || fuzz_struck(conn->fd));
+}
+
 static void hang_up(talker *t)
 {
     uds_echo_client_close(&t->client);
@@ -45,16 +56,38 @@ static void dial(talker *t, unsigned stream, size_t size)
 {
     uds_echo_client_desc desc;
     uds_echo_error error;
+    int failed;
     hang_up(t);
     memset(&desc, 0, sizeof desc);
     desc.path = PATH;
     desc.timeout_ms = 50;
+    fuzz_fault_note();
+    failed = fuzz_hits;
     error = uds_echo_client_open(&t->client, &desc, NULL);
-    CHECK(error == UDS_ECHO_OK || error == UDS_ECHO_TIMEOUT || fuzz_fault_at, "it cannot connect, and nothing failed");
+    fuzz_fault_note();
+    CHECK(error == UDS_ECHO_OK || error == UDS_ECHO_TIMEOUT || failed != fuzz_hits,
+          "it cannot connect, and nothing failed");
     fuzz_pattern(t->out, size, 0, stream);
     t->io.out = t->out;
     t->io.out_size = t->io.in_size = size;
     t->io.in = t->in;
+}
+
+/* Only what failed at this client, or at the server's side of it, ends an exchange: of the others' faults it knows nothing. */
+ORACLE static void check_end(const talker *t, uds_echo_error error)
+{
+    fuzz_fault_note();
+    switch (error) {
+    case UDS_ECHO_OK:
+    case UDS_ECHO_TIMEOUT:
+    case UDS_ECHO_FULL: break;
+    case UDS_ECHO_END:
+    case UDS_ECHO_RESET: /* the server may have lost it before it could tell anybody */
+        CHECK(t->client.finished || has_idle || server_lost || fuzz_struck(t->client.fd) || fuzz_fatal[FAKE_setsockopt],
+              "cut for nothing");
+        break;
+    default: CHECK(fuzz_struck(t->client.fd) || fuzz_fatal[FAKE_poll], "an error that nothing explains");
+    }
 }
 
 static void go_on(talker *t, int timeout_ms)
@@ -65,6 +98,7 @@ static void go_on(talker *t, int timeout_ms)
     CHECK(t->io.got <= t->io.sent && !memcmp(t->in, t->out, t->io.got), "not what was sent came back");
     CHECK(error != UDS_ECHO_OK || t->io.got == t->io.out_size, "OK, and something is missing");
     CHECK(error != UDS_ECHO_INVALID, "an exchange that is refused");
+    check_end(t, error);
     t->cut = error != UDS_ECHO_OK && error != UDS_ECHO_TIMEOUT && error != UDS_ECHO_FULL;
 }
 
@@ -110,7 +144,7 @@ static void progress(int has_places)
     fuzz_fault_settle();
     for (round = 0; round < 40; round++)
         for (i = 0; i < CLIENTS; i++) go_on(&talkers[i], 5);
-    for (i = 0; i < CLIENTS && has_places && !fuzz_fatal_any; i++)
+    for (i = 0; i < CLIENTS && has_places; i++)
         CHECK(talkers[i].client.fd < 0 || talkers[i].cut || talkers[i].io.got == talkers[i].io.out_size, "it hangs");
     for (i = 0; i < CLIENTS; i++) hang_up(&talkers[i]);
     for (i = 0; i < 10; i++) fake_sleep(50), (void)uds_echo_server_step(server, 0); /* any rest is over */
@@ -129,13 +163,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     desc.connections_max = data[2] % 3 + 1;
     desc.pending_max = data[2] & 128 ? 3 * desc.message_max : 0;
     desc.idle_ms = data[3] & 1 ? data[3] : 0;
+    desc.on_close = on_close;
     has_idle = desc.idle_ms > 0;
+    over = server_lost = 0;
     memset(talkers, 0, sizeof talkers);
     for (i = 0; i < CLIENTS; i++) talkers[i].client.fd = -1;
     if (uds_echo_server_adopt(&server, fuzz_listener(PATH, 1), &desc, NULL)) abort();
     fake.world = world;
     for (i = CONFIG; i + 2 < size; i += 3) act(data[i], data[i + 1], data[i + 2]);
     progress(!desc.idle_ms && desc.connections_max == CLIENTS);
+    over = 1;
     CHECK(uds_echo_server_close(server) == UDS_ECHO_OK, "close");
     fuzz_finish();
     return 0;

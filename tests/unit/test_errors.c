@@ -340,6 +340,8 @@ static void a_drain_rests(void **state)
     fake.descriptors_max = fake_open_descriptors();
     (void)fake_exists(PATH);
     fake_sleep(2);
+    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK); /* no grace any more */
+    assert_int_equal(uds_echo_server_timeout(server), 0);
     assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_STOPPED); /* nobody came */
     (void)uds_echo_server_close(server);
 
