@@ -79,8 +79,9 @@ LIMITS
    Removal         a stop that finds the folder locked leaves the file, stale, for the next start; a drain tries for
                    200 ms. A folder that may be searched but not read cannot be locked at all. The system has no
                    "unlink this inode": retiring a path compares and then unlinks, and a stale file under a temporary
-                   name is probed and then unlinked, under a lock on the folder that binds those who take it. A foreign program that replaces the file in between loses its name. Starting over a
-                   stale file has no such window where renameat2() exists; where not, rename() under that lock has.
+                   name is probed and then unlinked, under a lock on the folder that binds those who take it. A
+                   foreign program that replaces the file in between loses its name. Starting over a stale file has no
+                   such window where renameat2() exists; where not, rename() under that lock has.
    Passed descriptors  are refused: the peer's sendmsg(2) gets EPERM (Linux 6.16). Before, they are closed unseen, and
                    closing the last copy of a TCP connection waits for its SO_LINGER: there, who may connect can stall
                    the thread.

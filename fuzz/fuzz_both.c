@@ -145,7 +145,9 @@ static void progress(int has_places)
     for (round = 0; round < 40; round++)
         for (i = 0; i < CLIENTS; i++) go_on(&talkers[i], 5);
     for (i = 0; i < CLIENTS && has_places; i++)
-        CHECK(talkers[i].client.fd < 0 || talkers[i].cut || talkers[i].io.got == talkers[i].io.out_size, "it hangs");
+        CHECK(talkers[i].client.fd < 0 || talkers[i].cut || talkers[i].io.got == talkers[i].io.out_size ||
+                  fuzz_struck(talkers[i].client.fd), /* it takes the server for gone, and that is there */
+              "it hangs");
     for (i = 0; i < CLIENTS; i++) hang_up(&talkers[i]);
     for (i = 0; i < 10; i++) fake_sleep(50), (void)uds_echo_server_step(server, 0); /* any rest is over */
     CHECK(call(100, 100, 1000) == UDS_ECHO_OK, "a call to a server that is well");
