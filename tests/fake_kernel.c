@@ -46,6 +46,7 @@ typedef struct sock {
     size_t flight;           /* the last so many of them have not arrived yet */
     size_t urgent;           /* which of them was sent with MSG_OOB, from 1; 0: none */
     int urgent_inline;       /* SO_OOBINLINE */
+    int takes_descriptors;   /* SO_PASSRIGHTS */
     int no_in, no_out, reset;
     int inode; /* bound to; -1 */
     int send_buffer;
@@ -455,6 +456,7 @@ static int new_sock(int type)
     socks[i].peer = socks[i].inode = socks[i].fd = -1;
     socks[i].mode = 0777;
     socks[i].send_buffer = SEND_BUFFER;
+    socks[i].takes_descriptors = 1;
     socks[i].peer_uid = socks[i].peer_gid = -1;
     socks[i].pid = fake.pid;
     socks[i].uid = fake.uid;
@@ -604,6 +606,7 @@ static int connect_to(int from, int listener)
     s->peer_uid = l->uid;
     s->peer_gid = l->gid;
     s->connected = socks[n].connected = 1;
+    socks[n].takes_descriptors = l->takes_descriptors; /* as it is now, not when it is accepted */
     (void)strcpy(socks[n].name, l->name);
     l->queue[l->queued++] = n;
     connections++;
@@ -1165,7 +1168,7 @@ int fake_getsockopt(int fd, int level, int option, void *value, socklen_t *size)
     if (gate_fd(FAKE_getsockopt, fd)) return -1;
     s = get_sock(fd);
     if (!s) return -1;
-    if (level != SOL_SOCKET) return fail(ENOPROTOOPT);
+    if (level != SOL_SOCKET) return fail(EOPNOTSUPP);
     if (option == SO_PEERCRED) {
         who.pid = (pid_t)s->peer_pid;
         who.uid = (uid_t)s->peer_uid;
@@ -1178,6 +1181,8 @@ int fake_getsockopt(int fd, int level, int option, void *value, socklen_t *size)
     else if (option == SO_TYPE) number = s->type;
     else if (option == SO_ACCEPTCONN) number = s->listening;
     else if (option == SO_SNDBUF) number = s->send_buffer;
+    else if (option == SO_OOBINLINE) number = s->urgent_inline;
+    else if (option == SO_PASSRIGHTS && !fake.no_passrights) number = s->takes_descriptors;
     else if (option == SO_ERROR) {
         number = s->reset ? ECONNRESET : 0;
         s->reset = 0;
@@ -1194,14 +1199,16 @@ int fake_setsockopt(int fd, int level, int option, const void *value, socklen_t 
     if (gate_fd(FAKE_setsockopt, fd)) return -1;
     s = get_sock(fd);
     if (!s) return -1;
+    if (level != SOL_SOCKET) return fail(EOPNOTSUPP);
     if (size < sizeof number) return fail(EINVAL);
-    if (level != SOL_SOCKET) return fail(ENOPROTOOPT);
     memcpy(&number, value, sizeof number);
     if (option == SO_OOBINLINE) s->urgent_inline = number != 0;
-    if (option == SO_SNDBUF) /* socket(7): doubled, and never below a floor */
+    else if (option == SO_PASSRIGHTS && !fake.no_passrights) s->takes_descriptors = number != 0;
+    else if (option == SO_SNDBUF) /* socket(7): doubled, and never below a floor */
         s->send_buffer = number > SEND_BUFFER             ? 2 * SEND_BUFFER
                          : 2 * number < SEND_BUFFER_LEAST ? SEND_BUFFER_LEAST
                                                           : 2 * number;
+    else return fail(ENOPROTOOPT);
     return done(0);
 }
 

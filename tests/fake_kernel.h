@@ -29,6 +29,9 @@
 #define RENAME_NOREPLACE (1 << 0)
 #define RENAME_EXCHANGE (1 << 1)
 #endif
+#ifndef SO_PASSRIGHTS /* nor this one, of Linux 6.16: <asm-generic/socket.h> */
+#define SO_PASSRIGHTS 83
+#endif
 
 /* Every function of the seam, once: name, and the errors it can plausibly give on Linux (0-terminated). Functions that
    cannot fail have none. */
@@ -67,7 +70,7 @@
     X(renameat, ENOENT, EACCES, ENOSPC)                                                                                \
     X(renameat2, EEXIST, ENOENT, EINVAL, ENOSYS, EACCES, ENOSPC)                                                       \
     X(send, EAGAIN, EINTR, EPIPE, ECONNRESET, ENOBUFS, ENOMEM)                                                         \
-    X(setsockopt, ENOBUFS, ENOMEM)                                                                                     \
+    X(setsockopt, ENOBUFS, ENOMEM, ENOPROTOOPT)                                                                        \
     X(shutdown, ENOTCONN, ENOBUFS)                                                                                     \
     X(socket, EMFILE, ENFILE, ENOBUFS, ENOMEM)                                                                         \
     X(unlinkat, ENOENT, EACCES, EBUSY)                                                                                 \
@@ -86,6 +89,7 @@ typedef struct fake_config {
     int descriptors_max; /* EMFILE above; default 64 */
     size_t queue_bytes;  /* what one direction of a connection holds; default 256 */
     int no_renameat2;    /* renameat2 says ENOSYS; 2: EINVAL, as a file system that has no such rename */
+    int no_passrights;   /* setsockopt does not know SO_PASSRIGHTS: Linux before 6.16 */
     unsigned umask;      /* default 022 */
     long pid, uid, gid;  /* of the process; 100, 1000, 1000 */
     int staged;          /* what is sent is in flight until fake_peer_arrive or fake_peer_drain */

@@ -1029,7 +1029,7 @@ static void adopted_listener(void **state)
     uds_echo_server *server;
     ue_place place;
     unsigned long polls;
-    int fd = fake_socket(AF_UNIX, SOCK_STREAM, 0), peer;
+    int fd = fake_socket(AF_UNIX, SOCK_STREAM, 0), passes = -1, peer;
     (void)state;
     desc.path = NULL;
     assert_int_equal(uds_echo_server_adopt(&server, fd, &desc, &why), UDS_ECHO_INVALID); /* does not listen */
@@ -1042,6 +1042,9 @@ static void adopted_listener(void **state)
     assert_string_equal(why.call, "desc.path");
     desc.path = NULL;
     assert_int_equal(uds_echo_server_adopt(&server, fd, &desc, &why), UDS_ECHO_OK);
+    size = sizeof passes;
+    assert_int_equal(fake_getsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &passes, &size), 0);
+    assert_int_equal(passes, !UDS_ECHO_HAVE_PASSRIGHTS);
     peer = fake_peer_connect(PATH);
     polls = fake_calls_of(FAKE_poll);
     assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);

@@ -1032,6 +1032,57 @@ static void options(void)
     FAILS(k->getsockopt(new_epoll(), SOL_SOCKET, SO_TYPE, &value, &size), ENOTSOCK);
 }
 
+/* setsockopt(2), ERRORS. The order counts: first the level, then the size, then the option. */
+static void options_that_are_unknown(void)
+{
+    int fd = new_socket(SOCK_STREAM), value = 1;
+    socklen_t size = sizeof value;
+    FAILS(k->setsockopt(fd, SOL_SOCKET, 9999, &value, sizeof value), ENOPROTOOPT);
+    FAILS(k->setsockopt(fd, SOL_SOCKET, 9999, &value, 1), EINVAL);
+    FAILS(k->setsockopt(fd, 6, 1, &value, sizeof value), EOPNOTSUPP);
+    FAILS(k->setsockopt(fd, 6, 1, &value, 1), EOPNOTSUPP);
+    FAILS(k->getsockopt(fd, 6, 1, &value, &size), EOPNOTSUPP);
+    FAILS(k->setsockopt(new_epoll(), SOL_SOCKET, SO_SNDBUF, &value, sizeof value), ENOTSOCK);
+}
+
+static int set_option(int fd, int name, int value)
+{
+    return k->setsockopt(fd, SOL_SOCKET, name, &value, sizeof value);
+}
+
+/* SO_PASSRIGHTS, since Linux 6.16: on, unless it is taken away. Of a listener's peer it is what the listener had when that
+   connected; the client's end has its own. */
+static void descriptors_that_are_refused(void)
+{
+    int listener = listening(in("sock"), 4), fd = new_socket(SOCK_STREAM);
+    if (set_option(listener, SO_PASSRIGHTS, 0) && k->is_real) {
+        assert_int_equal(errno, ENOPROTOOPT);
+        return;
+    }
+    assert_int_equal(option(listener, SO_PASSRIGHTS), 0);
+    assert_int_equal(option(fd, SO_PASSRIGHTS), 1);
+    WORKS(connect_to(fd, in("sock")));
+    assert_int_equal(option(fd, SO_PASSRIGHTS), 1);
+    WORKS(set_option(listener, SO_PASSRIGHTS, 2));
+    assert_int_equal(option(listener, SO_PASSRIGHTS), 1);
+    assert_int_equal(option(accepted(listener), SO_PASSRIGHTS), 0);
+    (void)connected(in("sock"));
+    assert_int_equal(option(accepted(listener), SO_PASSRIGHTS), 1);
+}
+
+/* What a listener has been told is not what its connections do. */
+static void options_that_are_not_inherited(void)
+{
+    int listener = listening(in("sock"), 4), before = option(listener, SO_SNDBUF), fd;
+    WORKS(set_option(listener, SO_OOBINLINE, 1));
+    WORKS(set_option(listener, SO_SNDBUF, 20000));
+    (void)connected(in("sock"));
+    fd = accepted(listener);
+    assert_int_equal(option(listener, SO_OOBINLINE), 1);
+    assert_int_equal(option(fd, SO_OOBINLINE), 0);
+    assert_int_equal(option(fd, SO_SNDBUF), before);
+}
+
 /* socket(7): the kernel doubles what is asked for, and has a floor. */
 static void send_buffer(void)
 {
@@ -1904,6 +1955,15 @@ static void scripted_server(void)
     FAILS(connect_to(new_socket(SOCK_STREAM), in("sock")), ECONNREFUSED);
 }
 
+static void systems_without_passrights(void)
+{
+    int fd = new_socket(SOCK_STREAM), value;
+    socklen_t size = sizeof value;
+    fake.no_passrights = 1;
+    FAILS(set_option(fd, SO_PASSRIGHTS, 0), ENOPROTOOPT);
+    FAILS(k->getsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &value, &size), ENOPROTOOPT);
+}
+
 static void systems_without_renameat2(void)
 {
     fake.no_renameat2 = 1;
@@ -1965,7 +2025,7 @@ static void trace_hash(void)
     X(full_backlog) X(queue_is_first_come_first_served) X(listener_is_readable_when_somebody_waits)                    \
     X(drained_listener) X(closing_a_listener_resets_the_queued) X(client_that_left_before_accept)                      \
     X(only_a_listener_accepts) X(only_a_bound_stream_listens) X(flags_of_what_is_accepted)                             \
-    X(no_descriptor_for_accept) X(options) X(send_buffer) X(credentials) X(bytes_come_in_order) X(peek_takes_nothing)  \
+    X(no_descriptor_for_accept) X(options) X(options_that_are_unknown) X(descriptors_that_are_refused) X(options_that_are_not_inherited) X(send_buffer) X(credentials) X(bytes_come_in_order) X(peek_takes_nothing)  \
     X(urgent_byte) X(half_close) X(shut_for_reading_keeps_what_is_queued) X(shut_both_ways) X(both_half_close)         \
     X(peer_closed)                                                                                                     \
     X(peer_closed_with_unread_input) X(reset_is_told_once) X(shut_for_reading_does_not_hide_a_reset) X(full_window)    \
@@ -1978,7 +2038,7 @@ static void trace_hash(void)
 
 #define FAKE_ONLY(X)                                                                                                   \
     X(laws_of_descriptors) X(laws_of_waiting) X(laws_of_removal) X(laws_of_memory) X(waiting_takes_time) X(hang)       \
-    X(livelock) X(faults) X(stages) X(scripted_server) X(systems_without_renameat2) X(inode_is_reused) X(trace_hash)
+    X(livelock) X(faults) X(stages) X(scripted_server) X(systems_without_passrights) X(systems_without_renameat2) X(inode_is_reused) X(trace_hash)
 // clang-format on
 
 typedef struct question {

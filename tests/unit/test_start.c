@@ -140,6 +140,56 @@ static void send_buffer_is_set(void **state)
     }
 }
 
+static int takes_descriptors(int fd)
+{
+    int value = -1;
+    socklen_t size = sizeof value;
+    assert_int_equal(fake_getsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &value, &size), 0);
+    return value;
+}
+
+/* Descriptors that a peer passes are refused on each socket of ours, from before the first peer can be there. */
+static void descriptors_are_refused(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server = serve(desc);
+    uds_echo_client_desc wish;
+    uds_echo_client client;
+    int peer = joined(server);
+    (void)state;
+    assert_int_equal(takes_descriptors(server->listener->fd), !UDS_ECHO_HAVE_PASSRIGHTS);
+    assert_int_equal(takes_descriptors(server->conns[0].fd), !UDS_ECHO_HAVE_PASSRIGHTS);
+    memset(&wish, 0, sizeof wish);
+    wish.path = PATH;
+    assert_int_equal(uds_echo_client_open(&client, &wish, &why), UDS_ECHO_OK);
+    assert_int_equal(takes_descriptors(uds_echo_client_fd(&client)), !UDS_ECHO_HAVE_PASSRIGHTS);
+    uds_echo_client_close(&client);
+    fake_peer_close(peer);
+    (void)uds_echo_server_close(server);
+}
+
+/* Linux before 6.16 says ENOPROTOOPT, and that is all. */
+static void systems_that_cannot_refuse_descriptors(void **state)
+{
+    uds_echo_server *server;
+    uds_echo_client_desc wish;
+    uds_echo_client client;
+    int peer;
+    (void)state;
+    fake.no_passrights = 1;
+    server = serve(plain_desc());
+    peer = joined(server);
+    say(peer, "hello");
+    settle(server);
+    assert_string_equal(heard(peer), "hello");
+    memset(&wish, 0, sizeof wish);
+    wish.path = PATH;
+    assert_int_equal(uds_echo_client_open(&client, &wish, &why), UDS_ECHO_OK);
+    uds_echo_client_close(&client);
+    fake_peer_close(peer);
+    (void)uds_echo_server_close(server);
+}
+
 static void every_error_has_its_name(void **state)
 {
     static const struct {
@@ -311,6 +361,8 @@ int main(void)
                                        TEST(defaults),
                                        TEST(what_a_server_is_made_of),
                                        TEST(send_buffer_is_set),
+                                       TEST(descriptors_are_refused),
+                                       TEST(systems_that_cannot_refuse_descriptors),
                                        TEST(every_error_has_its_name),
                                        TEST(a_mode_that_cannot_be_widened),
                                        TEST(litter_that_lives),
