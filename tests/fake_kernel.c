@@ -639,6 +639,16 @@ static int allowed(int node, unsigned bit) /* 4 read, 2 write, 1 search */
     return as_test || fake.uid == 0 || (mode & bit) == bit;
 }
 
+/* A name may go only where its folder is writable; where that is sticky, only by who owns the file or the folder: unlink(2),
+   EPERM. 0, or -1 with errno. */
+static int may_remove(int folder, int node)
+{
+    if (!allowed(folder, 2)) return fail(EACCES);
+    if (inodes[folder].mode & S_ISVTX && inodes[folder].uid != fake.uid && inodes[node].uid != fake.uid && fake.uid)
+        return fail(EPERM);
+    return 0;
+}
+
 /* The folder in which a path begins, and how much of the path that took; -1 with errno. */
 static int start_of(int dir, const char *path, int *used)
 {
@@ -1484,7 +1494,7 @@ int fake_unlinkat(int fd, const char *path, int flags)
     (void)flags;
     if (locate(fd, path, 0, &at)) return -1;
     if (at.entry < 0) return fail(ENOENT);
-    if (!allowed(at.folder, 2)) return fail(EACCES);
+    if (may_remove(at.folder, names[at.entry].inode)) return -1;
     law_of_removal(at.entry, "unlink");
     law_of_lock(at.entry, at.folder);
     if (inodes[names[at.entry].inode].kind == F_DIR) return fail(EISDIR);
@@ -1522,9 +1532,13 @@ static int rename_some(int from_fd, const char *from, int to_fd, const char *to,
     int node;
     if (locate(from_fd, from, 0, &a) || locate(to_fd, to, 0, &b)) return -1;
     if (a.entry < 0) return fail(ENOENT);
-    if (!allowed(a.folder, 2) || !allowed(b.folder, 2)) return fail(EACCES);
     if (how == RENAME_NOREPLACE && b.entry != -1) return fail(EEXIST);
     if (how == RENAME_EXCHANGE && b.entry < 0) return fail(ENOENT);
+    if (b.entry == -2) return fail(EBUSY);
+    if (b.entry >= 0 && names[a.entry].inode == names[b.entry].inode) return done(0); /* rename(2): nothing happens */
+    if (may_remove(a.folder, names[a.entry].inode)) return -1;
+    if (b.entry >= 0 && may_remove(b.folder, names[b.entry].inode)) return -1;
+    if (!allowed(b.folder, 2)) return fail(EACCES);
     if (how == RENAME_EXCHANGE) {
         if (!locks[b.folder]) fake_complain("an exchange without the lock");
         node = names[a.entry].inode;
@@ -1532,8 +1546,6 @@ static int rename_some(int from_fd, const char *from, int to_fd, const char *to,
         names[b.entry].inode = node;
         return done(0);
     }
-    if (b.entry == -2) return fail(EBUSY);
-    if (b.entry >= 0 && names[a.entry].inode == names[b.entry].inode) return done(0); /* rename(2): nothing happens */
     if (b.entry >= 0) {
         law_of_removal(b.entry, "rename over");
         law_of_lock(b.entry, b.folder);

@@ -202,6 +202,91 @@ static void unknown_refuses(void **state)
     assert_true(fake_exists(PATH));
 }
 
+/* How a path is taken: by an exchange, over and without renameat2, and directly, with and without it. */
+static uds_echo_error start_in_one_way(int way, const char *path, uds_echo_server **server)
+{
+    uds_echo_server_desc desc = plain_desc();
+    fake.no_renameat2 = way % 2;
+    desc.publish = way / 2 ? UDS_ECHO_DIRECT : UDS_ECHO_ATOMIC;
+    desc.path = path;
+    return uds_echo_server_open(server, &desc, &why);
+}
+
+enum { WAYS = 4 };
+
+static void put_sticky_folder(void)
+{
+    fake_reset();
+    fake_put_dir("/w/tmp");
+    fake_set_owner("/w/tmp", 0);
+    fake_set_mode("/w/tmp", 01777);
+}
+
+static void put_stale_of_another(const char *path)
+{
+    fake_put_stale(path);
+    fake_set_owner(path, 1001);
+    fake_set_mode(path, 0777);
+}
+
+/* In /tmp nobody removes what is another's: the start is refused, and leaves everything as it was. */
+static void stale_of_another_in_a_sticky_folder(void **state)
+{
+    uds_echo_server *server;
+    unsigned long inode;
+    int way;
+    (void)state;
+    for (way = 0; way < WAYS; way++) {
+        put_sticky_folder();
+        put_stale_of_another("/w/tmp/sock");
+        inode = fake_inode("/w/tmp/sock");
+        assert_int_equal(start_in_one_way(way, "/w/tmp/sock", &server), UDS_ECHO_DENIED);
+        assert_null(server);
+        assert_int_equal(why.os_error, EPERM);
+        assert_string_equal(why.call, "rename");
+        assert_int_equal(fake_inode("/w/tmp/sock"), inode);
+        assert_string_equal(fake_left_behind(0), "");
+        fake_finish();
+        assert_lawful();
+    }
+}
+
+/* One's own is replaced there as anywhere, and the litter of others is stepped over. */
+static void own_in_a_sticky_folder(void **state)
+{
+    uds_echo_server *server;
+    int way, peer;
+    (void)state;
+    for (way = 0; way < WAYS; way++) {
+        put_sticky_folder();
+        put_stale_of_another("/w/tmp/sock~0");
+        fake_put_stale("/w/tmp/sock");
+        assert_int_equal(start_in_one_way(way, "/w/tmp/sock", &server), UDS_ECHO_OK);
+        peer = fake_peer_connect("/w/tmp/sock");
+        assert_true(peer >= 0);
+        fake_peer_close(peer);
+        (void)uds_echo_server_close(server);
+        assert_false(fake_exists("/w/tmp/sock"));
+        assert_true(fake_exists("/w/tmp/sock~0"));
+        assert_string_equal(fake_left_behind(0), "");
+        fake_finish();
+        assert_lawful();
+    }
+}
+
+/* Who became another user in between may not take its own socket away: it stays, stale and harmless. */
+static void retired_by_another_in_a_sticky_folder(void **state)
+{
+    uds_echo_server *server;
+    (void)state;
+    put_sticky_folder();
+    assert_int_equal(start(&server, "/w/tmp/sock"), UDS_ECHO_OK);
+    fake.uid = 1001;
+    assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+    assert_true(fake_exists("/w/tmp/sock"));
+    assert_false(fake_locked("/w/tmp"));
+}
+
 /* No lock, no removal; a fresh path needs none. */
 static void held_lock(void **state)
 {
@@ -1194,6 +1279,9 @@ int main(void)
                                        TEST(live_refuses),
                                        TEST(refuse_what_exists),
                                        TEST(unknown_refuses),
+                                       TEST(stale_of_another_in_a_sticky_folder),
+                                       TEST(own_in_a_sticky_folder),
+                                       TEST(retired_by_another_in_a_sticky_folder),
                                        TEST(held_lock),
                                        TEST(held_lock_and_no_time),
                                        TEST(lock_is_waited_for),

@@ -66,6 +66,7 @@
     X(void, put_link, (const char *, const char *))                                                                    \
     X(void, put_fifo, (const char *))                                                                                  \
     X(void, set_mode, (const char *, unsigned))                                                                        \
+    X(void, set_owner, (const char *, long))                                                                           \
     X(void, set_umask, (unsigned))                                                                                     \
     X(void, close_to_new_descriptors, (int))
 
@@ -120,6 +121,11 @@ static void real_put_fifo(const char *path)
 static void real_set_mode(const char *path, unsigned mode)
 {
     assert_int_equal(chmod(path, (mode_t)mode), 0);
+}
+
+static void real_set_owner(const char *path, long uid)
+{
+    assert_int_equal(lchown(path, (uid_t)uid, (gid_t)-1), 0);
 }
 
 static void real_set_umask(unsigned mask)
@@ -511,10 +517,11 @@ static void links_on_the_way(void)
     (void)connected(in("dir/../way/./sock"));
 }
 
+enum { NOBODY = 65534 };
+
 /* Root may do everything: on the real kernel it asks as nobody. end() takes root back, after a failed test too. */
 static void be_a_plain_user(void)
 {
-    enum { NOBODY = 65534 };
     if (k->geteuid() == 0) assert_true(!chown(folder, NOBODY, NOBODY) && !seteuid(NOBODY));
 }
 
@@ -550,6 +557,82 @@ static void no_access_to_remove(void)
     FAILS(k->unlinkat(AT_FDCWD, in("dir/sock"), 0), EACCES);
     k->set_mode(in("dir"), 0755);
     WORKS(k->unlinkat(AT_FDCWD, in("dir/sock"), 0));
+}
+
+/* Only root can give files away, and the real kernel is asked by whoever runs the tests. */
+static int can_give_away(void)
+{
+    return !k->is_real || k->geteuid() == 0;
+}
+
+enum { SOMEBODY = 1 };
+
+/* Somebody's folder in which everybody may write, with a file of somebody else's in it, and one of ours. */
+static void put_theirs(unsigned mode, long owner)
+{
+    k->put_dir(in("dir"));
+    k->set_mode(in("dir"), mode);
+    k->put_file(in("dir/theirs"));
+    k->set_owner(in("dir/theirs"), SOMEBODY);
+    k->set_owner(in("dir"), owner);
+    be_a_plain_user();
+    (void)bound(SOCK_STREAM, in("dir/own"));
+}
+
+/* unlink(2), rename(2): in a sticky folder, as /tmp is, nobody moves or removes what is another's. */
+static void sticky_folder(void)
+{
+    const char *theirs, *own;
+    if (!can_give_away()) return;
+    put_theirs(01777, SOMEBODY);
+    theirs = in("dir/theirs"), own = in("dir/own");
+    FAILS(k->unlinkat(AT_FDCWD, theirs, 0), EPERM);
+    FAILS(k->renameat(AT_FDCWD, theirs, AT_FDCWD, in("dir/new")), EPERM);
+    FAILS(k->renameat(AT_FDCWD, own, AT_FDCWD, theirs), EPERM);
+    FAILS(k->renameat2(AT_FDCWD, theirs, AT_FDCWD, in("dir/new"), RENAME_NOREPLACE), EPERM);
+    FAILS(k->renameat2(AT_FDCWD, own, AT_FDCWD, theirs, RENAME_NOREPLACE), EEXIST);
+    FAILS(k->renameat2(AT_FDCWD, own, AT_FDCWD, theirs, RENAME_EXCHANGE), EPERM);
+    FAILS(k->renameat2(AT_FDCWD, theirs, AT_FDCWD, own, RENAME_EXCHANGE), EPERM);
+    FAILS(bind_to(new_socket(SOCK_STREAM), theirs), EADDRINUSE);
+    assert_true(S_ISREG(stat_of(theirs).st_mode) && S_ISSOCK(stat_of(own).st_mode));
+    WORKS(k->linkat(AT_FDCWD, own, AT_FDCWD, in("dir/second"), 0));
+    WORKS(k->renameat(AT_FDCWD, own, AT_FDCWD, in("dir/second"))); /* two names of one: nothing to forbid */
+    WORKS(k->renameat(AT_FDCWD, own, AT_FDCWD, in("dir/new")));
+    WORKS(k->unlinkat(AT_FDCWD, in("dir/new"), 0));
+    WORKS(k->unlinkat(AT_FDCWD, in("dir/second"), 0));
+}
+
+/* Who owns the folder may, and so may everybody where it is not sticky. */
+static void sticky_folder_of_ones_own(void)
+{
+    if (!can_give_away()) return;
+    put_theirs(01777, k->is_real ? (long)NOBODY : (long)k->geteuid());
+    WORKS(k->renameat2(AT_FDCWD, in("dir/own"), AT_FDCWD, in("dir/theirs"), RENAME_EXCHANGE));
+    WORKS(k->unlinkat(AT_FDCWD, in("dir/own"), 0));
+}
+
+static void folder_for_everybody(void)
+{
+    if (!can_give_away()) return;
+    put_theirs(0777, SOMEBODY);
+    WORKS(k->renameat(AT_FDCWD, in("dir/theirs"), AT_FDCWD, in("dir/new")));
+    WORKS(k->unlinkat(AT_FDCWD, in("dir/new"), 0));
+}
+
+/* What is there is told before what is not permitted. */
+static void folder_for_nobody(void)
+{
+    be_a_plain_user();
+    k->put_dir(in("dir"));
+    k->put_file(in("dir/file"));
+    (void)bound(SOCK_STREAM, in("sock"));
+    k->set_mode(in("dir"), 0555);
+    FAILS(k->renameat2(AT_FDCWD, in("sock"), AT_FDCWD, in("dir/file"), RENAME_NOREPLACE), EEXIST);
+    FAILS(k->renameat2(AT_FDCWD, in("sock"), AT_FDCWD, in("dir/none"), RENAME_EXCHANGE), ENOENT);
+    FAILS(k->renameat2(AT_FDCWD, in("sock"), AT_FDCWD, in("dir/file"), RENAME_EXCHANGE), EACCES);
+    FAILS(k->unlinkat(AT_FDCWD, in("dir/none"), 0), ENOENT);
+    FAILS(k->linkat(AT_FDCWD, in("sock"), AT_FDCWD, in("dir/file"), 0), EEXIST);
+    k->set_mode(in("dir"), 0755);
 }
 
 static void bind_where_something_is(void)
@@ -2015,7 +2098,7 @@ static void trace_hash(void)
 #define FACTS(X)                                                                                                       \
     X(connect_to_nothing) X(connect_to_what_is_no_socket) X(connect_to_stale) X(bound_but_not_listening)               \
     X(probe_takes_no_place) X(probe_sees_draining) X(datagram_server) X(connect_follows_links) X(links_on_the_way)     \
-    X(permissions) X(no_access_to_remove) X(bind_where_something_is) X(bind_where_nothing_can_be) X(bind_twice)        \
+    X(permissions) X(no_access_to_remove) X(sticky_folder) X(sticky_folder_of_ones_own) X(folder_for_everybody) X(folder_for_nobody) X(bind_where_something_is) X(bind_where_nothing_can_be) X(bind_twice)        \
     X(mode_of_a_new_socket) X(fchmod_after_bind_is_too_late) X(path_of_108_bytes)                                      \
     X(path_ends_at_a_nul_or_at_the_size) X(sizes_that_are_none) X(path_through_a_descriptor)                           \
     X(descriptor_of_no_folder) X(names_are_at_most_255_bytes) X(stat_follows_or_not)                                   \
