@@ -63,7 +63,7 @@ typedef enum file_kind { F_NONE, F_DIR, F_FILE, F_FIFO, F_LINK, F_SOCK } file_ki
 typedef struct inode {
     file_kind kind;
     unsigned mode;
-    long uid;
+    long uid, gid;
     int sock;               /* who is bound; -1: nobody */
     int links, parent, own; /* own: the process made it by bind */
     char target[128];
@@ -633,9 +633,11 @@ static int is_dots(const char *text, size_t size)
     return (size == 1 && *text == '.') || (size == 2 && !memcmp(text, "..", 2));
 }
 
+/* path_resolution(7): the owner's bits, else the group's, else the others'; what the first of them says is final. */
 static int allowed(int node, unsigned bit) /* 4 read, 2 write, 1 search */
 {
-    unsigned mode = inodes[node].uid == fake.uid ? inodes[node].mode >> 6 : inodes[node].mode;
+    const inode *i = &inodes[node];
+    unsigned mode = i->uid == fake.uid ? i->mode >> 6 : i->gid == fake.gid ? i->mode >> 3 : i->mode;
     return as_test || fake.uid == 0 || (mode & bit) == bit;
 }
 
@@ -713,6 +715,7 @@ static int new_inode(file_kind what, unsigned mode)
     inodes[i].kind = what;
     inodes[i].mode = mode;
     inodes[i].uid = fake.uid;
+    inodes[i].gid = fake.gid;
     inodes[i].sock = -1;
     return i;
 }
@@ -727,7 +730,7 @@ static void add_name(int dir, const char *text, size_t size, int node)
     names[i].text[size] = '\0';
     names[i].dir = dir;
     names[i].inode = node;
-    inodes[node].links++;
+    if (!inodes[node].links++ && inodes[dir].mode & S_ISGID) inodes[node].gid = inodes[dir].gid; /* inode(7) */
     inodes[node].parent = dir;
 }
 
@@ -908,6 +911,12 @@ void fake_set_owner(const char *path, long uid)
 {
     int node = inode_at(path);
     if (node >= 0) inodes[node].uid = uid;
+}
+
+void fake_set_group(const char *path, long gid)
+{
+    int node = inode_at(path);
+    if (node >= 0) inodes[node].gid = gid;
 }
 
 /* ---- peers ------------------------------------------------------------------------------------------------------------ */
@@ -1466,7 +1475,7 @@ int fake_fstatat(int fd, const char *path, struct stat *st, int flags)
     st->st_ino = (ino_t)node + 10;
     st->st_nlink = (nlink_t)inodes[node].links;
     st->st_uid = (uid_t)inodes[node].uid;
-    st->st_gid = (gid_t)fake.gid;
+    st->st_gid = (gid_t)inodes[node].gid;
     st->st_mode = kinds[inodes[node].kind] | (mode_t)inodes[node].mode;
     return done(0);
 }

@@ -172,6 +172,7 @@ unsigned fake_mode(const char *path);
 int fake_locked(const char *folder); /* by the process */
 void fake_set_mode(const char *path, unsigned mode);
 void fake_set_owner(const char *path, long uid);
+void fake_set_group(const char *path, long gid);
 
 /* Peers: the other ends of connections, and other people's listeners. -1 with errno where the real call would fail. */
 int fake_peer_connect(const char *path);

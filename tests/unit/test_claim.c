@@ -287,6 +287,35 @@ static void retired_by_another_in_a_sticky_folder(void **state)
     assert_false(fake_locked("/w/tmp"));
 }
 
+/* Whose group may write there has a folder to serve in, and its peers a socket to connect to; nobody else. */
+static void a_folder_of_a_group(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    int peer;
+    (void)state;
+    fake_put_dir("/w/group");
+    fake_set_owner("/w/group", 0);
+    fake_set_group("/w/group", 7);
+    fake_set_mode("/w/group", 02770);
+    assert_int_equal(start(&server, "/w/group/sock"), UDS_ECHO_DENIED);
+    fake.gid = 7;
+    desc.path = "/w/group/sock";
+    desc.mode = 0660;
+    server = open_server(&desc);
+    fake.uid = 1001;
+    peer = fake_peer_connect("/w/group/sock");
+    assert_true(peer >= 0);
+    fake_peer_close(peer);
+    fake.gid = 1000;
+    assert_int_equal(fake_peer_connect("/w/group/sock"), -1);
+    assert_int_equal(errno, EACCES);
+    fake.uid = 1000;
+    fake.gid = 7;
+    (void)uds_echo_server_close(server);
+    assert_false(fake_exists("/w/group/sock"));
+}
+
 /* No lock, no removal; a fresh path needs none. */
 static void held_lock(void **state)
 {
@@ -1282,6 +1311,7 @@ int main(void)
                                        TEST(stale_of_another_in_a_sticky_folder),
                                        TEST(own_in_a_sticky_folder),
                                        TEST(retired_by_another_in_a_sticky_folder),
+                                       TEST(a_folder_of_a_group),
                                        TEST(held_lock),
                                        TEST(held_lock_and_no_time),
                                        TEST(lock_is_waited_for),

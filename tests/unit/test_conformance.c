@@ -67,6 +67,8 @@
     X(void, put_fifo, (const char *))                                                                                  \
     X(void, set_mode, (const char *, unsigned))                                                                        \
     X(void, set_owner, (const char *, long))                                                                           \
+    X(void, set_group, (const char *, long))                                                                           \
+    X(long, own_group, (void))                                                                                         \
     X(void, set_umask, (unsigned))                                                                                     \
     X(void, close_to_new_descriptors, (int))
 
@@ -126,6 +128,21 @@ static void real_set_mode(const char *path, unsigned mode)
 static void real_set_owner(const char *path, long uid)
 {
     assert_int_equal(lchown(path, (uid_t)uid, (gid_t)-1), 0);
+}
+
+static void real_set_group(const char *path, long gid)
+{
+    assert_int_equal(lchown(path, (uid_t)-1, (gid_t)gid), 0);
+}
+
+static long real_own_group(void)
+{
+    return (long)getegid();
+}
+
+static long fake_own_group(void)
+{
+    return fake.gid;
 }
 
 static void real_set_umask(unsigned mask)
@@ -565,7 +582,7 @@ static int can_give_away(void)
     return !k->is_real || k->geteuid() == 0;
 }
 
-enum { SOMEBODY = 1 };
+enum { SOMEBODY = 54321 }; /* nobody's number, and no group that we are in */
 
 /* Somebody's folder in which everybody may write, with a file of somebody else's in it, and one of ours. */
 static void put_theirs(unsigned mode, long owner)
@@ -617,6 +634,47 @@ static void folder_for_everybody(void)
     put_theirs(0777, SOMEBODY);
     WORKS(k->renameat(AT_FDCWD, in("dir/theirs"), AT_FDCWD, in("dir/new")));
     WORKS(k->unlinkat(AT_FDCWD, in("dir/new"), 0));
+}
+
+static void put_socket(const char *name, unsigned mode, long owner, long group)
+{
+    (void)listening(in(name), 4);
+    if (owner) k->set_owner(in(name), owner);
+    k->set_group(in(name), group);
+    k->set_mode(in(name), mode);
+}
+
+/* path_resolution(7): the owner's bits, else the group's, else the others': the first that fit, though the next say more. */
+static void permissions_of_a_group(void)
+{
+    long us = k->own_group(), me = k->is_real ? (long)NOBODY : (long)k->geteuid();
+    if (!can_give_away()) return;
+    put_socket("group", 0020, SOMEBODY, us);
+    put_socket("others only", 0702, SOMEBODY, us);
+    put_socket("others", 0002, SOMEBODY, SOMEBODY);
+    put_socket("not others", 0770, SOMEBODY, SOMEBODY);
+    put_socket("not owner", 0077, me, us);
+    be_a_plain_user();
+    (void)connected(in("group"));
+    FAILS(connect_to(new_socket(SOCK_STREAM), in("others only")), EACCES);
+    (void)connected(in("others"));
+    FAILS(connect_to(new_socket(SOCK_STREAM), in("not others")), EACCES);
+    FAILS(connect_to(new_socket(SOCK_STREAM), in("not owner")), EACCES);
+}
+
+/* inode(7), S_ISGID: what is made in such a folder has its group. */
+static void group_of_a_folder(void)
+{
+    if (!can_give_away()) return;
+    k->put_dir(in("dir"));
+    k->set_group(in("dir"), SOMEBODY);
+    (void)bound(SOCK_STREAM, in("dir/plain"));
+    k->set_mode(in("dir"), 02777);
+    (void)bound(SOCK_STREAM, in("dir/inherits"));
+    assert_int_equal(stat_of(in("dir/plain")).st_gid, k->own_group());
+    assert_int_equal(stat_of(in("dir/inherits")).st_gid, SOMEBODY);
+    WORKS(k->linkat(AT_FDCWD, in("dir/plain"), AT_FDCWD, in("dir/second"), 0));
+    assert_int_equal(stat_of(in("dir/second")).st_gid, k->own_group());
 }
 
 /* What is there is told before what is not permitted. */
@@ -2098,7 +2156,7 @@ static void trace_hash(void)
 #define FACTS(X)                                                                                                       \
     X(connect_to_nothing) X(connect_to_what_is_no_socket) X(connect_to_stale) X(bound_but_not_listening)               \
     X(probe_takes_no_place) X(probe_sees_draining) X(datagram_server) X(connect_follows_links) X(links_on_the_way)     \
-    X(permissions) X(no_access_to_remove) X(sticky_folder) X(sticky_folder_of_ones_own) X(folder_for_everybody) X(folder_for_nobody) X(bind_where_something_is) X(bind_where_nothing_can_be) X(bind_twice)        \
+    X(permissions) X(no_access_to_remove) X(sticky_folder) X(sticky_folder_of_ones_own) X(folder_for_everybody) X(folder_for_nobody) X(permissions_of_a_group) X(group_of_a_folder) X(bind_where_something_is) X(bind_where_nothing_can_be) X(bind_twice)        \
     X(mode_of_a_new_socket) X(fchmod_after_bind_is_too_late) X(path_of_108_bytes)                                      \
     X(path_ends_at_a_nul_or_at_the_size) X(sizes_that_are_none) X(path_through_a_descriptor)                           \
     X(descriptor_of_no_folder) X(names_are_at_most_255_bytes) X(stat_follows_or_not)                                   \
