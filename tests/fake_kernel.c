@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 
 enum { FDS = 4096, SOCKS = 8192, INODES = 256, NAMES = 256, WATCHES = 4096, BLOCKS = 16384, PIPES = 16 };
 enum { PIPE_ROOM = 65536, PIPE_PAGE = 4096, SEND_BUFFER = 212992, SEND_BUFFER_LEAST = 4608 };
+enum { LINKS_MAX = 40, TARGET_MAX = 128 }; /* path_resolution(7) */
 enum { QUEUE = 128, CALLS_KEPT = 100000, COMPLAINTS = 32, WORLDS_MAX = 1000000 };
 
 typedef enum kind { K_NONE, K_SOCKET, K_EPOLL, K_EVENT, K_PIPE_IN, K_PIPE_OUT, K_DIR } kind;
@@ -66,12 +68,12 @@ typedef struct inode {
     long uid, gid;
     int sock;               /* who is bound; -1: nobody */
     int links, parent, own; /* own: the process made it by bind */
-    char target[128];
+    char target[TARGET_MAX];
 } inode;
 
 typedef struct name {
     int dir, inode;
-    char text[300]; /* "": free */
+    char text[NAME_MAX + 1]; /* "": free */
 } name;
 
 typedef struct watch {
@@ -651,58 +653,87 @@ static int may_remove(int folder, int node)
     return 0;
 }
 
-/* The folder in which a path begins, and how much of the path that took; -1 with errno. */
-static int start_of(int dir, const char *path, int *used)
+/* The folder in which a path begins, and how much of the path that took; -1 with errno. proc(5): "self" and the descriptor
+   are links, too. */
+static int start_of(int dir, const char *path, int *used, int *links)
 {
     int fd, size = 0;
     *used = 0;
     if (strncmp(path, "/proc/self/fd/", 14) || sscanf(path + 14, "%d/%n", &fd, &size) != 1 || !size)
         return *path == '/' ? ROOT : dir;
     *used = 14 + size;
+    *links += 2;
     if (fd < 0 || fd >= FDS || !fds[fd].kind) return fail(ENOENT);
     return fds[fd].kind == K_DIR ? fds[fd].index : fail(ENOTDIR);
 }
 
-/* Where a path leads: the folder, and the name in it. *entry is -1 where nothing has that name, -2 where it is the
-   folder itself. 0, or -1 with errno. */
-static int walk(int dir, const char *path, int follow, int depth, int *folder, const char **last, size_t *last_size,
-                int *entry)
+/* Where a path leads. entry: the name's; -1: nothing has that name; -2: it is the folder itself. */
+typedef struct spot {
+    int folder, entry;
+    const char *last;
+    size_t size;
+} spot;
+
+enum { ROOM_FOR_A_PATH = PATH_MAX + LINKS_MAX * TARGET_MAX };
+
+/* The target of a link, and what of the path comes behind it. Two of them, for the one may be made from the other. */
+static const char *join(int node, const char *behind)
 {
-    static char scratch[16][512]; /* link targets joined with what follows, one for each depth */
-    int used;
-    if (!*path || depth > 8) return fail(!*path ? ENOENT : ELOOP);
-    dir = start_of(dir, path, &used);
-    if (dir < 0) return -1;
-    for (path += used; *path == '/'; path++) continue;
-    for (*entry = -2, *last = path, *last_size = 0; *path;) {
-        size_t size = strcspn(path, "/");
-        const char *rest = path + size;
-        int n = find_name(dir, path, size);
-        while (*rest == '/') rest++;
-        if (inodes[dir].kind != F_DIR) return fail(ENOTDIR);
-        if (!allowed(dir, 1)) return fail(EACCES);
-        if (size > 255) return fail(ENAMETOOLONG);
-        if (is_dots(path, size)) {
-            if (size == 2) dir = inodes[dir].parent;
-            path = rest;
-            *entry = -2;
-            continue;
-        }
-        if (n >= 0 && inodes[names[n].inode].kind == F_LINK && (*rest || follow)) {
-            (void)snprintf(scratch[depth], sizeof scratch[0], "%s%s%s", inodes[names[n].inode].target, *rest ? "/" : "",
-                           rest);
-            return walk(dir, scratch[depth], follow, depth + 1, folder, last, last_size, entry);
-        }
-        *entry = n;
-        *last = path;
-        *last_size = size;
-        if (!*rest) break;
-        if (n < 0) return fail(ENOENT);
-        dir = names[n].inode;
-        path = rest;
+    static char joined[2][ROOM_FOR_A_PATH];
+    static int turn;
+    turn = !turn;
+    (void)snprintf(joined[turn], sizeof joined[0], "%s%s", inodes[node].target, behind);
+    return joined[turn];
+}
+
+/* One component of size bytes, a slash or the end behind it; it is not the end of a link. 0: it was the last one. */
+static int enter(spot *at, const char *path, size_t size, const char *rest)
+{
+    int n = at->entry;
+    if (is_dots(path, size)) {
+        if (size == 2) at->folder = inodes[at->folder].parent;
+        at->entry = -2;
+        return *rest != '\0';
     }
-    *folder = dir;
-    return 0;
+    at->last = path;
+    at->size = size;
+    if (path[size] && n >= 0 && inodes[names[n].inode].kind != F_DIR) return fail(ENOTDIR);
+    if (!*rest) return 0;
+    if (n < 0) return fail(ENOENT);
+    at->folder = names[n].inode;
+    return 1;
+}
+
+/* path_resolution(7). 0, or -1 with errno. */
+static int walk(int dir, const char *path, int follow, spot *at)
+{
+    int used, links = 0, more = *path != '\0';
+    if (!more) return fail(ENOENT);
+    at->entry = -2;
+    at->folder = start_of(dir, path, &used, &links);
+    for (path += used; more > 0 && at->folder >= 0;) {
+        const char *rest;
+        size_t size;
+        while (*path == '/') path++;
+        if (!*path) return 0; /* of "/" alone, or of a link to a folder */
+        size = strcspn(path, "/");
+        for (rest = path + size; *rest == '/';) rest++;
+        if (inodes[at->folder].kind != F_DIR) return fail(ENOTDIR);
+        if (!allowed(at->folder, 1)) return fail(EACCES);
+        if (size > NAME_MAX) return fail(ENAMETOOLONG);
+        at->entry = find_name(at->folder, path, size);
+        if (at->entry >= 0 && inodes[names[at->entry].inode].kind == F_LINK && (path[size] || follow)) {
+            if (++links > LINKS_MAX) return fail(ELOOP);
+            path = join(names[at->entry].inode, path + size);
+            at->entry = -2;
+            at->folder = start_of(at->folder, path, &used, &links);
+            path += used;
+        } else {
+            more = enter(at, path, size, rest);
+            path = rest;
+        }
+    }
+    return at->folder < 0 ? -1 : more;
 }
 
 static int new_inode(file_kind what, unsigned mode)
@@ -752,19 +783,14 @@ static int folder_of(int fd)
     return d->kind == K_DIR ? d->index : fail(ENOTDIR);
 }
 
-typedef struct spot {
-    int folder, entry;
-    const char *last;
-    size_t size;
-} spot;
-
 static int locate(int fd, const char *path, int follow, spot *at)
 {
-    int dir = *path == '/' ? ROOT : folder_of(fd); /* openat(2): of an absolute path the folder is not asked */
     const char *c;
+    int dir;
     for (c = path; *c; c++) mix((unsigned char)*c); /* char has a sign on some machines only */
-    if (dir < 0) return -1;
-    return walk(dir, path, follow, 0, &at->folder, &at->last, &at->size, &at->entry);
+    if (c - path >= PATH_MAX) return fail(ENAMETOOLONG);
+    dir = *path == '/' ? ROOT : folder_of(fd); /* openat(2): of an absolute path the folder is not asked */
+    return dir < 0 ? -1 : walk(dir, path, follow, at);
 }
 
 /* The test may do everything, and leaves no trace. */
@@ -1502,7 +1528,7 @@ int fake_unlinkat(int fd, const char *path, int flags)
     if (gate(FAKE_unlinkat)) return -1;
     (void)flags;
     if (locate(fd, path, 0, &at)) return -1;
-    if (at.entry < 0) return fail(ENOENT);
+    if (at.entry < 0) return fail(at.entry == -2 ? EISDIR : ENOENT);
     if (may_remove(at.folder, names[at.entry].inode)) return -1;
     law_of_removal(at.entry, "unlink");
     law_of_lock(at.entry, at.folder);
@@ -1540,10 +1566,10 @@ static int rename_some(int from_fd, const char *from, int to_fd, const char *to,
     spot a, b;
     int node;
     if (locate(from_fd, from, 0, &a) || locate(to_fd, to, 0, &b)) return -1;
-    if (a.entry < 0) return fail(ENOENT);
-    if (how == RENAME_NOREPLACE && b.entry != -1) return fail(EEXIST);
-    if (how == RENAME_EXCHANGE && b.entry < 0) return fail(ENOENT);
-    if (b.entry == -2) return fail(EBUSY);
+    if (a.entry == -2) return fail(EBUSY);
+    if (b.entry == -2) return fail(how == RENAME_NOREPLACE ? EEXIST : EBUSY);
+    if (a.entry < 0 || (how == RENAME_EXCHANGE && b.entry < 0)) return fail(ENOENT);
+    if (how == RENAME_NOREPLACE && b.entry >= 0) return fail(EEXIST);
     if (b.entry >= 0 && names[a.entry].inode == names[b.entry].inode) return done(0); /* rename(2): nothing happens */
     if (may_remove(a.folder, names[a.entry].inode)) return -1;
     if (b.entry >= 0 && may_remove(b.folder, names[b.entry].inode)) return -1;

@@ -840,6 +840,76 @@ static void names_are_at_most_255_bytes(void)
     FAILS(k->fstatat(dir, "", &st, 0), ENOENT);
 }
 
+/* path_resolution(7): the whole path has 4095 bytes at most, whatever is in it, and wherever it begins. */
+static void paths_are_at_most_4095_bytes(void)
+{
+    static char path[8000];
+    struct stat st;
+    size_t size = strlen(folder);
+    memset(path, '/', sizeof path);
+    memcpy(path, folder, size);
+    path[4095] = '\0';
+    WORKS(k->fstatat(AT_FDCWD, path, &st, 0));
+    path[4095] = '/';
+    path[4096] = '\0';
+    FAILS(k->fstatat(AT_FDCWD, path, &st, 0), ENAMETOOLONG);
+    FAILS(k->open(path, O_DIRECTORY | O_CLOEXEC), ENAMETOOLONG);
+    FAILS(k->unlinkat(AT_FDCWD, path, 0), ENAMETOOLONG);
+    FAILS(k->renameat(AT_FDCWD, in("none"), AT_FDCWD, path), ENAMETOOLONG);
+    memset(path + size + 1, 'x', 256); /* a name is too long in the middle, too */
+    path[size + 300] = '\0';
+    FAILS(k->open(path, O_DIRECTORY | O_CLOEXEC), ENAMETOOLONG);
+    memset(path, 'x', sizeof path - 1);
+    path[sizeof path - 1] = '\0';
+    FAILS(k->fstatat(1000, path, &st, 0), ENAMETOOLONG); /* before the descriptor is looked at */
+}
+
+/* 40 links are followed, however they are met; "self" and the descriptor below /proc are two. lstat does not follow. */
+static void forty_links(void)
+{
+    struct stat st;
+    char target[16], name[64];
+    int dir = folder_fd(O_PATH), i;
+    (void)strcpy(target, ".");
+    for (i = 1; i <= 41; i++) {
+        (void)snprintf(name, sizeof name, "link%d", i);
+        k->put_link(in(name), target);
+        (void)snprintf(target, sizeof target, "link%d", i);
+    }
+    WORKS(k->fstatat(dir, "link40", &st, 0));
+    assert_true(S_ISDIR(st.st_mode));
+    FAILS(k->fstatat(dir, "link41", &st, 0), ELOOP);
+    WORKS(k->fstatat(dir, "link41", &st, AT_SYMLINK_NOFOLLOW));
+    FAILS(k->fstatat(dir, "link41/", &st, AT_SYMLINK_NOFOLLOW), ELOOP);
+    WORKS(k->fstatat(dir, "link20/link20/link1", &st, AT_SYMLINK_NOFOLLOW));
+    FAILS(k->fstatat(dir, "link20/link20/link1", &st, 0), ELOOP);
+    (void)snprintf(name, sizeof name, "/proc/self/fd/%d/link38", dir);
+    WORKS(k->fstatat(AT_FDCWD, name, &st, 0));
+    (void)snprintf(name, sizeof name, "/proc/self/fd/%d/link39", dir);
+    FAILS(k->fstatat(AT_FDCWD, name, &st, 0), ELOOP);
+}
+
+/* What ends in a slash, or is a dot, is a folder. */
+static void slashes_and_dots(void)
+{
+    struct stat st;
+    k->put_file(in("file"));
+    k->put_dir(in("dir"));
+    k->put_link(in("link"), "dir");
+    FAILS(k->fstatat(AT_FDCWD, in("file/"), &st, 0), ENOTDIR);
+    FAILS(k->unlinkat(AT_FDCWD, in("file/"), 0), ENOTDIR);
+    WORKS(k->fstatat(AT_FDCWD, in("link/"), &st, AT_SYMLINK_NOFOLLOW));
+    assert_true(S_ISDIR(st.st_mode));
+    WORKS(k->fstatat(AT_FDCWD, in("link//.//..///file"), &st, 0));
+    FAILS(k->unlinkat(AT_FDCWD, in("."), 0), EISDIR);
+    FAILS(bind_to(new_socket(SOCK_STREAM), in("dir/.")), EADDRINUSE);
+    FAILS(k->renameat(AT_FDCWD, in("file"), AT_FDCWD, in(".")), EBUSY);
+    FAILS(k->renameat(AT_FDCWD, in("."), AT_FDCWD, in("new")), EBUSY);
+    FAILS(k->renameat2(AT_FDCWD, in("file"), AT_FDCWD, in("."), RENAME_NOREPLACE), EEXIST);
+    FAILS(k->renameat2(AT_FDCWD, in("file"), AT_FDCWD, in("."), RENAME_EXCHANGE), EBUSY);
+    FAILS(k->linkat(AT_FDCWD, in("file"), AT_FDCWD, in("."), 0), EEXIST);
+}
+
 static void stat_follows_or_not(void)
 {
     struct stat st;
@@ -2159,7 +2229,7 @@ static void trace_hash(void)
     X(permissions) X(no_access_to_remove) X(sticky_folder) X(sticky_folder_of_ones_own) X(folder_for_everybody) X(folder_for_nobody) X(permissions_of_a_group) X(group_of_a_folder) X(bind_where_something_is) X(bind_where_nothing_can_be) X(bind_twice)        \
     X(mode_of_a_new_socket) X(fchmod_after_bind_is_too_late) X(path_of_108_bytes)                                      \
     X(path_ends_at_a_nul_or_at_the_size) X(sizes_that_are_none) X(path_through_a_descriptor)                           \
-    X(descriptor_of_no_folder) X(names_are_at_most_255_bytes) X(stat_follows_or_not)                                   \
+    X(descriptor_of_no_folder) X(names_are_at_most_255_bytes) X(paths_are_at_most_4095_bytes) X(forty_links) X(slashes_and_dots) X(stat_follows_or_not)                                   \
     X(inode_of_an_open_socket_is_not_reused) X(renamed_socket_is_found) X(name_of_the_unnamed)                         \
     X(rename_without_replacing) X(exchange) X(rename_replaces) X(rename_of_two_names_of_one) X(second_name)            \
     X(unlink_takes_the_name_only) X(change_of_mode) X(lock_on_a_folder) X(open_a_folder) X(folder_outlives_its_name)   \
