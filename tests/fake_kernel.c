@@ -66,6 +66,8 @@ typedef struct inode {
     file_kind kind;
     unsigned mode;
     long uid, gid;
+    long device;
+    unsigned long number;   /* st_ino: the lowest that is free on the device, as soon as it is */
     int sock;               /* who is bound; -1: nobody */
     int links, parent, own; /* own: the process made it by bind */
     char target[TARGET_MAX];
@@ -751,6 +753,26 @@ static int new_inode(file_kind what, unsigned mode)
     return i;
 }
 
+static void number_it(int node, long device)
+{
+    unsigned long number = 10;
+    int i;
+    for (i = 0; i < inodes_used; i++) {
+        if (!inodes[i].kind || inodes[i].device != device || inodes[i].number != number) continue;
+        number++;
+        i = -1;
+    }
+    inodes[node].device = device;
+    inodes[node].number = number;
+}
+
+/* The first name of a file; it makes it one of its folder's device, and maybe of its group: inode(7), S_ISGID. */
+static void settle_in(int dir, int node)
+{
+    number_it(node, inodes[dir].device);
+    if (inodes[dir].mode & S_ISGID) inodes[node].gid = inodes[dir].gid;
+}
+
 static void add_name(int dir, const char *text, size_t size, int node)
 {
     int i;
@@ -761,7 +783,7 @@ static void add_name(int dir, const char *text, size_t size, int node)
     names[i].text[size] = '\0';
     names[i].dir = dir;
     names[i].inode = node;
-    if (!inodes[node].links++ && inodes[dir].mode & S_ISGID) inodes[node].gid = inodes[dir].gid; /* inode(7) */
+    if (!inodes[node].links++) settle_in(dir, node);
     inodes[node].parent = dir;
 }
 
@@ -836,6 +858,15 @@ void fake_put_dir(const char *path)
     (void)put(path, F_DIR, 0755);
 }
 
+void fake_put_mount(const char *path)
+{
+    int node = put(path, F_DIR, 0755), i;
+    long device = 0;
+    for (i = 0; i < inodes_used; i++)
+        if (inodes[i].device > device) device = inodes[i].device;
+    number_it(node, device + 1);
+}
+
 void fake_put_fifo(const char *path)
 {
     (void)put(path, F_FIFO, 0644);
@@ -907,7 +938,7 @@ int fake_exists(const char *path)
 unsigned long fake_inode(const char *path)
 {
     int node = inode_at(path);
-    return node < 0 ? 0 : (unsigned long)node + 10;
+    return node < 0 ? 0 : inodes[node].number;
 }
 
 static int is_own(int node)
@@ -937,6 +968,14 @@ void fake_set_owner(const char *path, long uid)
 {
     int node = inode_at(path);
     if (node >= 0) inodes[node].uid = uid;
+}
+
+void fake_set_identity(const char *path, long device, unsigned long number)
+{
+    int node = inode_at(path);
+    if (node < 0) return;
+    inodes[node].device = device;
+    inodes[node].number = number;
 }
 
 void fake_set_group(const char *path, long gid)
@@ -1497,8 +1536,8 @@ int fake_fstatat(int fd, const char *path, struct stat *st, int flags)
     node = node_at(&at);
     if (node < 0) return fail(ENOENT);
     memset(st, 0, sizeof *st);
-    st->st_dev = 1;
-    st->st_ino = (ino_t)node + 10;
+    st->st_dev = (dev_t)inodes[node].device;
+    st->st_ino = (ino_t)inodes[node].number;
     st->st_nlink = (nlink_t)inodes[node].links;
     st->st_uid = (uid_t)inodes[node].uid;
     st->st_gid = (gid_t)inodes[node].gid;
@@ -1545,6 +1584,7 @@ int fake_linkat(int from_fd, const char *from, int to_fd, const char *to, int fl
     if (locate(from_fd, from, 0, &a) || locate(to_fd, to, 0, &b)) return -1;
     if (a.entry < 0) return fail(ENOENT);
     if (b.entry != -1) return fail(EEXIST);
+    if (inodes[a.folder].device != inodes[b.folder].device) return fail(EXDEV);
     if (!allowed(b.folder, 2)) return fail(EACCES);
     if (inodes[names[a.entry].inode].kind == F_DIR) return fail(EPERM);
     add_name(b.folder, b.last, b.size, names[a.entry].inode);
@@ -1566,6 +1606,7 @@ static int rename_some(int from_fd, const char *from, int to_fd, const char *to,
     spot a, b;
     int node;
     if (locate(from_fd, from, 0, &a) || locate(to_fd, to, 0, &b)) return -1;
+    if (inodes[a.folder].device != inodes[b.folder].device) return fail(EXDEV);
     if (a.entry == -2) return fail(EBUSY);
     if (b.entry == -2) return fail(how == RENAME_NOREPLACE ? EEXIST : EBUSY);
     if (a.entry < 0 || (how == RENAME_EXCHANGE && b.entry < 0)) return fail(ENOENT);
@@ -2077,6 +2118,7 @@ void fake_reset(void)
     fake.peer_pid = 4242;
     (void)new_inode(F_DIR, 0755);
     inodes[ROOT].links = 1;
+    number_it(ROOT, 1);
     fake_put_dir("/w");
 }
 

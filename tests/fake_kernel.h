@@ -157,6 +157,7 @@ void fake_interrupt(void); /* for the world: a signal came, the wait it is asked
 /* Files. Paths are absolute, or relative to the working directory "/w", which exists. */
 void fake_put_file(const char *path);
 void fake_put_dir(const char *path);
+void fake_put_mount(const char *path); /* a folder on a device of its own, where numbers of files begin anew */
 void fake_put_fifo(const char *path);
 void fake_put_link(const char *path, const char *target);
 void fake_put_stale(const char *path);                        /* a socket file that nobody is bound to */
@@ -173,6 +174,8 @@ int fake_locked(const char *folder); /* by the process */
 void fake_set_mode(const char *path, unsigned mode);
 void fake_set_owner(const char *path, long uid);
 void fake_set_group(const char *path, long gid);
+/* What lstat tells of it. On an overlay each layer has its own numbers: Linux's Documentation/filesystems/overlayfs. */
+void fake_set_identity(const char *path, long device, unsigned long number);
 
 /* Peers: the other ends of connections, and other people's listeners. -1 with errno where the real call would fail. */
 int fake_peer_connect(const char *path);

@@ -287,6 +287,58 @@ static void retired_by_another_in_a_sticky_folder(void **state)
     assert_false(fake_locked("/w/tmp"));
 }
 
+static void (*swap)(void);
+
+/* Between the second look and the removal: where nothing can be renamed, it is the number that tells. */
+static void swap_after_two_looks(fake_call what)
+{
+    void (*once)(void) = swap;
+    if (what != FAKE_fstatat || !swap || fake_calls_of(FAKE_connect) < 2) return;
+    swap = NULL;
+    once();
+}
+
+static void by_a_file_of_its_number(void)
+{
+    unsigned long number = fake_inode(PATH);
+    fake_remove(PATH);
+    fake_put_file(PATH);
+    assert_int_equal(fake_inode(PATH), number);
+}
+
+static void by_one_of_another_device(void)
+{
+    unsigned long number = fake_inode(PATH);
+    fake_remove(PATH);
+    fake_put_stale(PATH);
+    fake_set_identity(PATH, 2, number);
+}
+
+/* The number alone is not the file: it may be reused at once, and another device has it as well. */
+static void what_has_the_number_only(void **state)
+{
+    uds_echo_server *server;
+    (void)state;
+    swap = by_a_file_of_its_number;
+    fake_put_stale(PATH);
+    fake.before = swap_after_two_looks;
+    assert_int_equal(start_in_one_way(3, PATH, &server), UDS_ECHO_NOT_SOCKET);
+    assert_null(swap);
+    assert_true(fake_exists(PATH));
+    fake_reset();
+    swap = by_one_of_another_device;
+    fake_put_stale(PATH);
+    fake.before = swap_after_two_looks;
+    assert_int_equal(start_in_one_way(3, PATH, &server), UDS_ECHO_OK);
+    assert_null(swap);
+    assert_int_equal(fake_calls_of(FAKE_unlinkat), 1); /* after it was looked at again, twice */
+    assert_true(fake_calls_of(FAKE_connect) >= 4);
+    fake.before = NULL;
+    by_one_of_another_device();
+    (void)uds_echo_server_close(server);
+    assert_true(fake_exists(PATH));
+}
+
 /* Whose group may write there has a folder to serve in, and its peers a socket to connect to; nobody else. */
 static void a_folder_of_a_group(void **state)
 {
@@ -514,23 +566,28 @@ static void note(uds_echo_level level, uds_echo_error cause, const char *text, v
     (void)snprintf(told, sizeof told, "%s", text);
 }
 
+static fake_call denied;
+
 static void deny_removal(fake_call what)
 {
-    if (what == FAKE_unlinkat) fake_fault(fake_calls(), EACCES, 0);
+    if (what == denied) fake_fault(fake_calls(), EACCES, 0);
 }
 
 /* The folder may have become one that may not be written to: the file that stays behind is told of. That it is gone
    already is nothing to tell. */
 static void a_file_that_may_not_be_removed(void **state)
 {
-    int gone;
+    static const fake_call denying[] = {FAKE_unlinkat, FAKE_fstatat, FAKE_CALL_COUNT};
+    int i, gone;
     (void)state;
-    for (gone = 0; gone < 2; gone++) {
+    for (i = 0; i < 3; i++) {
         uds_echo_server_desc desc = plain_desc();
         uds_echo_server *server;
         desc.path = PATH;
         desc.on_log = note;
         *told = '\0';
+        denied = denying[i];
+        gone = denied == FAKE_CALL_COUNT;
         assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_OK);
         if (gone) fake_remove(PATH);
         else fake.before = deny_removal;
@@ -923,6 +980,27 @@ static void bad_paths(void **state)
     fake_set_mode("/w/closed", 0555);
     assert_int_equal(start(&server, "/w/closed/sock"), UDS_ECHO_DENIED);
     assert_int_equal(start(&server, "/w/."), UDS_ECHO_NOT_SOCKET);
+    fake_put_link("/w/round", "round");
+    assert_int_equal(start(&server, "/w/round/sock"), UDS_ECHO_SYSTEM);
+    assert_int_equal(why.os_error, ELOOP);
+}
+
+/* A path of any length that the system takes is served; a longer one has a name. */
+static void as_long_as_a_path_may_be(void **state)
+{
+    static char path[4200];
+    uds_echo_server *server;
+    (void)state;
+    memset(path, '/', sizeof path - 1);
+    memcpy(path, "/w", 2);
+    memcpy(path + 4091, "sock", 5);
+    assert_int_equal(start(&server, path), UDS_ECHO_OK);
+    assert_true(fake_exists("/w/sock"));
+    (void)uds_echo_server_close(server);
+    assert_false(fake_exists("/w/sock"));
+    memset(path + 4091, '/', 5);
+    memcpy(path + 4140, "sock", 5);
+    assert_int_equal(start(&server, path), UDS_ECHO_PATH);
 }
 
 /* A folder that may be searched and not read: no lock can be had there, and a fresh path needs none. */
@@ -1312,6 +1390,7 @@ int main(void)
                                        TEST(own_in_a_sticky_folder),
                                        TEST(retired_by_another_in_a_sticky_folder),
                                        TEST(a_folder_of_a_group),
+                                       TEST(what_has_the_number_only),
                                        TEST(held_lock),
                                        TEST(held_lock_and_no_time),
                                        TEST(lock_is_waited_for),
@@ -1333,6 +1412,7 @@ int main(void)
                                        TEST(retire_leaves_what_is_not_ours),
                                        TEST(lengths),
                                        TEST(bad_paths),
+                                       TEST(as_long_as_a_path_may_be),
                                        TEST(unreadable_folder),
                                        TEST(shared_listener),
                                        TEST(a_drain_shares_no_more),

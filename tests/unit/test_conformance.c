@@ -63,6 +63,7 @@
 #define KERNEL_SETTINGS(X)                                                                                             \
     X(void, put_file, (const char *))                                                                                  \
     X(void, put_dir, (const char *))                                                                                   \
+    X(const char *, put_elsewhere, (void))                                                                             \
     X(void, put_link, (const char *, const char *))                                                                    \
     X(void, put_fifo, (const char *))                                                                                  \
     X(void, set_mode, (const char *, unsigned))                                                                        \
@@ -80,8 +81,8 @@ typedef struct kernel {
 } kernel;
 
 static const kernel *k;
-static char folder[64];
-static int opened[64], opened_count; /* what a fact left open is closed after it */
+static char folder[64], other_folder[64]; /* that one is on another device */
+static int opened[64], opened_count;      /* what a fact left open is closed after it */
 
 static int real_fcntl(int fd, int what, ...)
 {
@@ -108,6 +109,23 @@ static void real_put_file(const char *path)
 static void real_put_dir(const char *path)
 {
     assert_int_equal(mkdir(path, 0755), 0);
+}
+
+/* A folder on another device; NULL: there is none to be had. */
+static const char *real_put_elsewhere(void)
+{
+    struct stat here, there;
+    if (stat(folder, &here) || stat("/dev/shm", &there) || here.st_dev == there.st_dev) return NULL;
+    (void)strcpy(other_folder, "/dev/shm/conformance-XXXXXX");
+    if (mkdtemp(other_folder)) return other_folder;
+    other_folder[0] = '\0';
+    return NULL;
+}
+
+static const char *fake_put_elsewhere(void)
+{
+    fake_put_mount("/v");
+    return "/v";
 }
 
 static void real_put_link(const char *path, const char *target)
@@ -999,6 +1017,31 @@ static void rename_replaces(void)
     FAILS(k->renameat(AT_FDCWD, in("sock"), AT_FDCWD, in("dir")), EISDIR);
     FAILS(k->renameat(AT_FDCWD, in("dir"), AT_FDCWD, in("sock")), ENOTDIR);
     FAILS(k->renameat(AT_FDCWD, in("none"), AT_FDCWD, in("sock")), ENOENT);
+}
+
+/* rename(2), link(2): neither leads to another device, whatever is there. Numbers are a device's own. */
+static void another_device(void)
+{
+    const char *there = k->put_elsewhere();
+    char path[80], below[80];
+    if (!there) return;
+    (void)snprintf(path, sizeof path, "%s/sock", there);
+    (void)snprintf(below, sizeof below, "%s/file", there);
+    (void)listening(path, 4);
+    k->put_file(below);
+    (void)connected(path);
+    k->put_file(in("file"));
+    assert_true(stat_of(path).st_dev != stat_of(in("file")).st_dev);
+    assert_true(stat_of(path).st_dev == stat_of(there).st_dev);
+    FAILS(k->renameat(AT_FDCWD, in("file"), AT_FDCWD, path), EXDEV);
+    FAILS(k->renameat(AT_FDCWD, in("none"), AT_FDCWD, path), EXDEV);
+    FAILS(k->renameat2(AT_FDCWD, in("file"), AT_FDCWD, path, RENAME_NOREPLACE), EXDEV);
+    FAILS(k->renameat2(AT_FDCWD, in("file"), AT_FDCWD, path, RENAME_EXCHANGE), EXDEV);
+    FAILS(k->linkat(AT_FDCWD, in("file"), AT_FDCWD, path, 0), EEXIST);
+    FAILS(k->linkat(AT_FDCWD, in("none"), AT_FDCWD, path, 0), ENOENT);
+    WORKS(k->unlinkat(AT_FDCWD, path, 0));
+    FAILS(k->linkat(AT_FDCWD, in("file"), AT_FDCWD, path, 0), EXDEV);
+    WORKS(k->renameat(AT_FDCWD, below, AT_FDCWD, path)); /* within the device */
 }
 
 /* rename(2): two names of one file: nothing happens, and that is a success. */
@@ -2231,7 +2274,7 @@ static void trace_hash(void)
     X(path_ends_at_a_nul_or_at_the_size) X(sizes_that_are_none) X(path_through_a_descriptor)                           \
     X(descriptor_of_no_folder) X(names_are_at_most_255_bytes) X(paths_are_at_most_4095_bytes) X(forty_links) X(slashes_and_dots) X(stat_follows_or_not)                                   \
     X(inode_of_an_open_socket_is_not_reused) X(renamed_socket_is_found) X(name_of_the_unnamed)                         \
-    X(rename_without_replacing) X(exchange) X(rename_replaces) X(rename_of_two_names_of_one) X(second_name)            \
+    X(rename_without_replacing) X(exchange) X(rename_replaces) X(rename_of_two_names_of_one) X(another_device) X(second_name)            \
     X(unlink_takes_the_name_only) X(change_of_mode) X(lock_on_a_folder) X(open_a_folder) X(folder_outlives_its_name)   \
     X(full_backlog) X(queue_is_first_come_first_served) X(listener_is_readable_when_somebody_waits)                    \
     X(drained_listener) X(closing_a_listener_resets_the_queued) X(client_that_left_before_accept)                      \
@@ -2288,6 +2331,8 @@ static int end(void **state)
     for (i = 0; i < opened_count; i++)
         if (opened[i] >= 0) (void)k->close(opened[i]);
     if (k->is_real && getuid() == 0 && seteuid(0)) return -1;
+    if (other_folder[0] && nftw(other_folder, remove_one, 16, FTW_DEPTH | FTW_PHYS)) return -1;
+    other_folder[0] = '\0';
     return k->is_real ? nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS) : 0;
 }
 
