@@ -33,6 +33,7 @@ typedef struct descriptor {
     int repeats;               /* so often in a row */
     unsigned long touched;     /* since which wait */
     int watch;                 /* the first of its watches + 1 */
+    int dozes;                 /* an epoll set: a thread sleeps in it */
     int struck;                /* by a fault: its error */
     unsigned long moved;       /* by which call a byte last moved, or it was accepted */
     long long moved_ms;
@@ -427,13 +428,20 @@ static void law_of_birth(void)
         if (fds[fd].kind && !fds[fd].cloexec) complain_fd("not close-on-exec when the next one is made", fd);
 }
 
-/* epoll(7): whoever watches for any of these is put into the ready list, unless it is there. */
+enum { ANYTHING = 0xffff };
+
+/* epoll(7): whoever watches for any of these is put into the ready list, unless it is there. epoll_ctl(2): of those who
+   watch with EPOLLEXCLUSIVE, only up to the first in whose set somebody sleeps; that of the rest nobody learns then. What
+   ends a socket is told to all. */
 static void wake_fd(int fd, uint32_t events)
 {
-    int i;
-    for (i = fds[fd].watch; i; i = watches[i - 1].next) {
+    int i, enough = 0;
+    for (i = fds[fd].watch; i && !enough; i = watches[i - 1].next) {
         watch *w = &watches[i - 1];
-        if (w->queued || !(events & (w->events | EPOLLERR | EPOLLHUP))) continue;
+        if (!(events & (w->events | EPOLLERR | EPOLLHUP))) continue;
+        enough = w->events & EPOLLEXCLUSIVE && fds[w->epoll].dozes && events != ANYTHING;
+        fds[w->epoll].dozes = 0;
+        if (w->queued) continue;
         w->queued = 1;
         ready[ready_count++] = i - 1;
     }
@@ -443,8 +451,6 @@ static void wake(const sock *s, uint32_t events)
 {
     if (s->fd >= 0) wake_fd(s->fd, events);
 }
-
-enum { ANYTHING = 0xffff };
 
 /* ---- sockets ---------------------------------------------------------------------------------------------------------- */
 
@@ -1793,6 +1799,26 @@ static int idle(int timeout, int *worlds)
     return 0;
 }
 
+/* The same in an epoll set: who sleeps there can be woken in others' stead. */
+static int idle_in(int epoll, int timeout, int *worlds)
+{
+    int another = fds[epoll].dozes, more;
+    fds[epoll].dozes = 1;
+    more = idle(timeout, worlds);
+    fds[epoll].dozes &= another;
+    return more;
+}
+
+void fake_doze(int epoll)
+{
+    fds[epoll].dozes = !epoll_bits(epoll);
+}
+
+int fake_dozes(int epoll)
+{
+    return fds[epoll].dozes;
+}
+
 int fake_epoll_create1(int flags)
 {
     if (gate(FAKE_epoll_create1)) return -1;
@@ -1811,17 +1837,27 @@ static int cannot_watch(int epoll, int what, int fd, const struct epoll_event *e
     return 0;
 }
 
-static void add_watch(int epoll, int fd)
+/* Exclusive ones stand in line behind all others, so that who has watched longest is woken first. */
+static void add_watch(int epoll, int fd, uint32_t events)
 {
-    int i;
+    int i, *link = &fds[fd].watch;
     for (i = 0; i < watches_used && watches[i].epoll >= 0; i++) continue;
     if (i >= WATCHES) give_up("the fake is too small: watches");
     if (i >= watches_used) watches_used = i + 1;
     memset(&watches[i], 0, sizeof watches[i]);
     watches[i].epoll = epoll;
     watches[i].fd = fd;
-    watches[i].next = fds[fd].watch;
-    fds[fd].watch = i + 1;
+    watches[i].events = events;
+    while (events & EPOLLEXCLUSIVE && *link) link = &watches[*link - 1].next;
+    watches[i].next = *link;
+    *link = i + 1;
+}
+
+static int find_watch(int epoll, int fd)
+{
+    int at;
+    for (at = fds[fd].watch; at && watches[at - 1].epoll != epoll; at = watches[at - 1].next) continue;
+    return at;
 }
 
 int fake_epoll_ctl(int epoll, int what, int fd, struct epoll_event *event)
@@ -1834,7 +1870,7 @@ int fake_epoll_ctl(int epoll, int what, int fd, struct epoll_event *event)
     e = get(epoll);
     if (!e || !get(fd) || cannot_watch(epoll, what, fd, event)) return -1;
     if (e->index != (int)fake.pid) fake_complain("epoll_ctl by another process than the one that made the set");
-    for (at = fds[fd].watch; at && watches[at - 1].epoll != epoll; at = watches[at - 1].next) continue;
+    at = find_watch(epoll, fd);
     if (what < EPOLL_CTL_ADD || what > EPOLL_CTL_MOD) return fail(EINVAL);
     if (what == EPOLL_CTL_ADD && at) return fail(EEXIST);
     if (what != EPOLL_CTL_ADD && !at) return fail(ENOENT);
@@ -1844,14 +1880,15 @@ int fake_epoll_ctl(int epoll, int what, int fd, struct epoll_event *event)
     }
     if (what == EPOLL_CTL_MOD && watches[at - 1].events & EPOLLEXCLUSIVE) return fail(EINVAL);
     if (what == EPOLL_CTL_ADD) {
-        add_watch(epoll, fd);
-        at = fds[fd].watch;
+        add_watch(epoll, fd, event->events);
+        at = find_watch(epoll, fd);
     }
     w = &watches[at - 1];
     w->events = event->events;
     w->data = event->data;
     mix((long)(w->events & 0xffff));
     if (!w->queued && watch_bits(w)) {
+        e->dozes = 0;
         w->queued = 1;
         ready[ready_count++] = at - 1;
     }
@@ -1895,7 +1932,7 @@ int fake_epoll_wait(int epoll, struct epoll_event *events, int max, int timeout)
     begin_wait();
     do {
         n = collect(epoll, events, max);
-    } while (!n && (more = idle(timeout, &worlds)) > 0);
+    } while (!n && (more = idle_in(epoll, timeout, &worlds)) > 0);
     return more < 0 ? -1 : done(n);
 }
 

@@ -151,7 +151,11 @@ size_t fake_peak_bytes(void);
 int fake_touched(void); /* descriptors on which a call was made since the last wait began */
 /* The number of the call by which a byte last moved through this descriptor, or it was accepted; and when that was. */
 unsigned long fake_moved(int fd, long long *ms);
-void fake_hold(int fd);    /* another process has this socket, too: closing it here ends nothing */
+void fake_hold(int fd); /* another process has this socket, too: closing it here ends nothing */
+/* A thread sleeps in this epoll set, though no call shows it, until something wakes it; who waits with a timeout and asks
+   the world sleeps, too. */
+void fake_doze(int epoll);
+int fake_dozes(int epoll);
 void fake_interrupt(void); /* for the world: a signal came, the wait it is asked in ends with EINTR */
 
 /* Files. Paths are absolute, or relative to the working directory "/w", which exists. */

@@ -1192,6 +1192,34 @@ static void who_is_woken_takes_one(void **state)
     part_from_the_crowd();
 }
 
+/* Both sleep: each peer wakes one of them, and that one takes it; so nobody is left in the queue, and they take turns. */
+static void sleepers_take_turns(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    int i, k, woken;
+    (void)state;
+    desc.connections_max = CROWD;
+    two[0] = open_server(&desc);
+    desc.path = NULL;
+    desc.share_with = two[0];
+    two[1] = UDS_ECHO_HAVE_ATOMIC ? open_server(&desc) : NULL;
+    for (i = 0; i < CROWD; i++) crowd[i] = -1;
+    for (i = 0; i < CROWD && two[1] && UDS_ECHO_HAVE_EPOLL; i++) {
+        for (k = 0; k < 2; k++) settle(two[k]);
+        for (k = 0; k < 2; k++) fake_doze(uds_echo_server_fd(two[k]));
+        crowd[i] = fake_peer_connect(PATH);
+        for (k = woken = 0; k < 2; k++) {
+            if (fake_dozes(uds_echo_server_fd(two[k]))) continue;
+            woken++;
+            (void)uds_echo_server_step(two[k], 0);
+        }
+        assert_int_equal(woken, i ? 1 : 2); /* the first began alone, when it had no reason to stand in line */
+        assert_int_equal(stats_of(two[0]).connections + stats_of(two[1]).connections, i + 1);
+    }
+    if (i == CROWD) assert_in_range(stats_of(two[0]).connections, CROWD / 2 - 1, CROWD / 2 + 1);
+    part_from_the_crowd();
+}
+
 /* Who leaves takes its connections out of the count, or the others would wait for it for ever. */
 static void a_sharer_that_leaves(void **state)
 {
@@ -1422,6 +1450,7 @@ int main(void)
                                        TEST(a_sharer_that_is_full),
                                        TEST(a_sharer_that_is_full_and_holds_too_much),
                                        TEST(who_is_woken_takes_one),
+                                       TEST(sleepers_take_turns),
                                        TEST(a_sharer_that_leaves),
                                        TEST(adopted_listener),
                                        TEST(serve_and_stop_at_once),

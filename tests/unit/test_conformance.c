@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -70,6 +71,9 @@
     X(void, set_owner, (const char *, long))                                                                           \
     X(void, set_group, (const char *, long))                                                                           \
     X(long, own_group, (void))                                                                                         \
+    X(void, doze, (int))                                                                                               \
+    X(int, dozes, (int))                                                                                               \
+    X(int, woken, (int))                                                                                               \
     X(void, set_umask, (unsigned))                                                                                     \
     X(void, close_to_new_descriptors, (int))
 
@@ -171,6 +175,100 @@ static void real_set_umask(unsigned mask)
 static void fake_set_umask(unsigned mask)
 {
     fake.umask = mask;
+}
+
+/* Threads that sleep in an epoll set, each in one of its own. */
+static struct dozer {
+    pthread_t thread;
+    int epoll, tid, awake; /* epoll: 0: none */
+} dozers[4];
+
+static void *sleep_in(void *what)
+{
+    struct dozer *d = (struct dozer *)what;
+    struct epoll_event event;
+    __atomic_store_n(&d->tid, (int)syscall(SYS_gettid), __ATOMIC_RELEASE);
+    (void)epoll_wait(d->epoll, &event, 1, 10000);
+    __atomic_store_n(&d->awake, 1, __ATOMIC_RELEASE);
+    return NULL;
+}
+
+static struct dozer *dozer_in(int epoll)
+{
+    struct dozer *d = dozers;
+    while (d->epoll != epoll) d++;
+    return d;
+}
+
+static void a_moment(void)
+{
+    (void)poll(NULL, 0, 1);
+}
+
+/* proc(5): the state of a thread, behind its name in brackets. */
+static int sleeps(int tid)
+{
+    char path[64], line[128];
+    size_t size;
+    FILE *f;
+    const char *end;
+    (void)snprintf(path, sizeof path, "/proc/self/task/%d/stat", tid);
+    f = fopen(path, "r");
+    if (!f) return 0;
+    size = fread(line, 1, sizeof line - 1, f);
+    (void)fclose(f);
+    line[size] = '\0';
+    end = strrchr(line, ')');
+    return end && end[1] == ' ' && end[2] == 'S';
+}
+
+static void real_doze(int epoll)
+{
+    struct dozer *d = dozer_in(0);
+    int i;
+    d->awake = d->tid = 0;
+    d->epoll = epoll;
+    assert_int_equal(pthread_create(&d->thread, NULL, sleep_in, d), 0);
+    for (i = 0; i < 1000 && !__atomic_load_n(&d->tid, __ATOMIC_ACQUIRE); i++) a_moment();
+    for (; i < 1000 && !sleeps(d->tid); i++) a_moment();
+    a_moment();
+    assert_true(i < 1000);
+}
+
+static int real_dozes(int epoll)
+{
+    a_moment();
+    return !__atomic_load_n(&dozer_in(epoll)->awake, __ATOMIC_ACQUIRE);
+}
+
+static int real_woken(int epoll)
+{
+    struct dozer *d = dozer_in(epoll);
+    int i;
+    for (i = 0; i < 1000 && !__atomic_load_n(&d->awake, __ATOMIC_ACQUIRE); i++) a_moment();
+    if (i == 1000) return 0;
+    d->epoll = 0;
+    return !pthread_join(d->thread, NULL);
+}
+
+static int fake_woken(int epoll)
+{
+    return !fake_dozes(epoll);
+}
+
+/* Who still sleeps is woken by an event of its own. */
+static void rouse_all(void)
+{
+    struct dozer *d;
+    struct epoll_event event = {EPOLLIN, {0}};
+    for (d = dozers; d < dozers + sizeof dozers / sizeof dozers[0]; d++) {
+        int bell = d->epoll ? eventfd(1, 0) : -1;
+        if (!d->epoll) continue;
+        (void)epoll_ctl(d->epoll, EPOLL_CTL_ADD, bell, &event);
+        (void)pthread_join(d->thread, NULL);
+        (void)close(bell);
+        d->epoll = 0;
+    }
 }
 
 /* getrlimit(2): the limit is one more than the highest number that may be given out. */
@@ -1746,6 +1844,98 @@ static void epoll_exclusive(void)
     assert_int_equal(wait_one(epoll, NULL), EPOLLIN);
 }
 
+/* One listener and two sets that watch it exclusively, the first for longer. */
+static int watched_by_two(int *one, int *two)
+{
+    int listener = listening(in("sock"), 4);
+    *one = new_epoll();
+    *two = new_epoll();
+    WORKS(control(*one, EPOLL_CTL_ADD, listener, EPOLLIN | EPOLLEXCLUSIVE));
+    WORKS(control(*two, EPOLL_CTL_ADD, listener, EPOLLIN | EPOLLEXCLUSIVE));
+    return listener;
+}
+
+/* epoll_ctl(2): one sleeper is woken, the one whose set has watched longest. Of that peer the other set never learns, not
+   even when it looks by itself and by level; of the next it does, for by then nobody sleeps in the first. */
+static void exclusive_wakes_one(void)
+{
+    int one, two;
+    (void)watched_by_two(&one, &two);
+    k->doze(one);
+    k->doze(two);
+    (void)connected(in("sock"));
+    assert_true(k->woken(one));
+    assert_true(k->dozes(two));
+    assert_int_equal(wait_one(two, NULL), 0);
+    assert_int_equal(poll_for(two, ALL), 0);
+    assert_int_equal(wait_one(one, NULL), EPOLLIN);
+    assert_true(k->dozes(two));
+    (void)connected(in("sock"));
+    assert_true(k->woken(two));
+    assert_int_equal(wait_one(two, NULL), EPOLLIN);
+    assert_int_equal(wait_one(one, NULL), EPOLLIN);
+}
+
+/* Where nobody sleeps all are told, up to the first set in which somebody does. */
+static void exclusive_tells_who_is_awake(void)
+{
+    int one, two, listener = watched_by_two(&one, &two);
+    (void)connected(in("sock"));
+    assert_int_equal(wait_one(two, NULL), EPOLLIN);
+    assert_int_equal(wait_one(one, NULL), EPOLLIN);
+    (void)accepted(listener);
+    assert_int_equal(wait_one(two, NULL), 0);
+    assert_int_equal(wait_one(one, NULL), 0);
+    k->doze(two);
+    (void)connected(in("sock"));
+    assert_true(k->woken(two));
+    assert_int_equal(wait_one(one, NULL), EPOLLIN);
+    (void)accepted(listener);
+    assert_int_equal(wait_one(one, NULL), 0);
+    assert_int_equal(wait_one(two, NULL), 0);
+    k->doze(one);
+    (void)connected(in("sock"));
+    assert_true(k->woken(one));
+    assert_int_equal(wait_one(two, NULL), 0);
+}
+
+/* Who is taken out and put in again stands at the end of the line, and is told if there is anything to be told. */
+static void exclusive_line(void)
+{
+    int one, two, listener = watched_by_two(&one, &two);
+    WORKS(control(one, EPOLL_CTL_DEL, listener, 0));
+    WORKS(control(one, EPOLL_CTL_ADD, listener, EPOLLIN | EPOLLEXCLUSIVE));
+    k->doze(one);
+    k->doze(two);
+    (void)connected(in("sock"));
+    assert_true(k->woken(two));
+    assert_true(k->dozes(one));
+    WORKS(control(one, EPOLL_CTL_DEL, listener, 0));
+    WORKS(control(one, EPOLL_CTL_ADD, listener, EPOLLIN | EPOLLEXCLUSIVE));
+    assert_true(k->woken(one));
+    assert_int_equal(wait_one(one, NULL), EPOLLIN);
+}
+
+/* Who watches without the flag is told in any case, wherever it stands, and the end of a listener is told to all. */
+static void exclusive_and_others(void)
+{
+    int one, two, plain = new_epoll(), listener = watched_by_two(&one, &two);
+    WORKS(control(plain, EPOLL_CTL_ADD, listener, EPOLLIN));
+    k->doze(plain);
+    k->doze(one);
+    k->doze(two);
+    (void)connected(in("sock"));
+    assert_true(k->woken(plain));
+    assert_true(k->woken(one));
+    assert_true(k->dozes(two));
+    (void)accepted(listener);
+    assert_int_equal(wait_one(one, NULL), 0);
+    k->doze(one);
+    WORKS(k->shutdown(listener, SHUT_RD));
+    assert_true(k->woken(one));
+    assert_true(k->woken(two));
+}
+
 static void epoll_takes_turns(void)
 {
     int a[3], b[3], epoll = new_epoll(), i, fd;
@@ -2286,7 +2476,7 @@ static void trace_hash(void)
     X(writable_late) X(window_that_closes_on_a_full_writer) X(unconnected) X(connect_twice) X(bound_client)            \
     X(epoll_repeats_by_level) X(epoll_tells_an_edge_once) X(epoll_edge_of_a_window) X(epoll_edge_that_is_gone)         \
     X(epoll_once) X(epoll_membership) X(epoll_forgets_what_is_closed) X(epoll_hangs_up_unasked) X(epoll_exclusive)     \
-    X(epoll_takes_turns) X(epoll_of_a_drained_listener) X(poll_of_an_epoll) X(poll_ignores_and_refuses) X(poll_of_more_than_may_be_open)                \
+    X(exclusive_wakes_one) X(exclusive_tells_who_is_awake) X(exclusive_line) X(exclusive_and_others) X(epoll_takes_turns) X(epoll_of_a_drained_listener) X(poll_of_an_epoll) X(poll_ignores_and_refuses) X(poll_of_more_than_may_be_open)                \
     X(event_counts) X(event_that_is_full) X(event_edge) X(pipe_carries_bytes) X(pipe_holds_65536)                      \
     X(pipe_whose_other_end_is_gone) X(plain_pipe_has_no_flags) X(lowest_number_first) X(closed_is_closed)
 
@@ -2328,6 +2518,7 @@ static int end(void **state)
     int i;
     (void)state;
     k->close_to_new_descriptors(0);
+    rouse_all();
     for (i = 0; i < opened_count; i++)
         if (opened[i] >= 0) (void)k->close(opened[i]);
     if (k->is_real && getuid() == 0 && seteuid(0)) return -1;
