@@ -1760,12 +1760,12 @@ static void begin_wait(void)
     law_of_waiting();
 }
 
-/* Waits in a row that report the same of a descriptor on which no call is made are a spin. One or two are none: with poll(2)
-   to look away and back takes no call. */
+/* Waits in a row that report the same of a descriptor on which no call is made are a spin. One is none: with poll(2) to look
+   away and back takes no call, and who polls in vain before it sleeps looks again. */
 static void report(int fd, int bits)
 {
     fds[fd].repeats = fds[fd].reported == waits - 1 && fds[fd].bits == bits ? fds[fd].repeats + 1 : 0;
-    if (fds[fd].repeats >= 3) complain_fd("reported again though nothing was done about it: a spin", fd);
+    if (fds[fd].repeats >= 2) complain_fd("reported again though nothing was done about it: a spin", fd);
     fds[fd].reported = waits;
     fds[fd].bits = bits;
 }
