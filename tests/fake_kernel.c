@@ -2114,7 +2114,7 @@ int fake_getrlimit(int what, struct rlimit *limit)
 {
     (void)what;
     if (gate(FAKE_getrlimit)) return -1;
-    limit->rlim_cur = limit->rlim_max = (rlim_t)fake.descriptors_max;
+    limit->rlim_cur = limit->rlim_max = fake.no_limit ? RLIM_INFINITY : (rlim_t)fake.descriptors_max;
     return done(0);
 }
 

@@ -57,7 +57,7 @@
     X(getrlimit, EFAULT)                                                                                               \
     X(getsockname, ENOBUFS)                                                                                            \
     X(getsockopt, ENOBUFS, ENOTSOCK)                                                                                   \
-    X(linkat, EEXIST, ENOENT, EPERM, ENOSPC)                                                                           \
+    X(linkat, EEXIST, ENOENT, EPERM, ENOSPC, EXDEV, EROFS)                                                             \
     X(listen, EADDRINUSE, EOPNOTSUPP)                                                                                  \
     X(malloc, ENOMEM)                                                                                                  \
     X(open, EACCES, ENOENT, ENOTDIR, EMFILE, ENFILE, ENOMEM, EINTR)                                                    \
@@ -67,13 +67,13 @@
     X(read, EAGAIN, EINTR)                                                                                             \
     X(realloc, ENOMEM)                                                                                                 \
     X(recv, EAGAIN, EINTR, ECONNRESET, ENOMEM)                                                                         \
-    X(renameat, ENOENT, EACCES, ENOSPC)                                                                                \
-    X(renameat2, EEXIST, ENOENT, EINVAL, ENOSYS, EACCES, ENOSPC)                                                       \
+    X(renameat, ENOENT, EACCES, ENOSPC, EPERM, EXDEV, EROFS)                                                           \
+    X(renameat2, EEXIST, ENOENT, EINVAL, ENOSYS, EACCES, ENOSPC, EPERM, EXDEV, EROFS)                                  \
     X(send, EAGAIN, EINTR, EPIPE, ECONNRESET, ENOBUFS, ENOMEM)                                                         \
     X(setsockopt, ENOBUFS, ENOMEM, ENOPROTOOPT)                                                                        \
     X(shutdown, ENOTCONN, ENOBUFS)                                                                                     \
     X(socket, EMFILE, ENFILE, ENOBUFS, ENOMEM)                                                                         \
-    X(unlinkat, ENOENT, EACCES, EBUSY)                                                                                 \
+    X(unlinkat, ENOENT, EACCES, EBUSY, EPERM, EROFS)                                                                   \
     X(write, EAGAIN, EINTR)
 
 typedef enum fake_call {
@@ -87,6 +87,7 @@ typedef enum fake_call {
 /* How this kernel is; fake_reset() sets the defaults, a test changes them before or while it runs. */
 typedef struct fake_config {
     int descriptors_max; /* EMFILE above; default 64 */
+    int no_limit;        /* getrlimit says RLIM_INFINITY */
     size_t queue_bytes;  /* what one direction of a connection holds; default 256 */
     int no_renameat2;    /* renameat2 says ENOSYS; 2: EINVAL, as a file system that has no such rename */
     int no_passrights;   /* setsockopt does not know SO_PASSRIGHTS: Linux before 6.16 */
