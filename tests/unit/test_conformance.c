@@ -28,6 +28,7 @@
     X(int, accept, (int, struct sockaddr *, socklen_t *))                                                              \
     X(int, accept4, (int, struct sockaddr *, socklen_t *, int))                                                        \
     X(int, bind, (int, const struct sockaddr *, socklen_t))                                                            \
+    X(int, clock_gettime, (clockid_t, struct timespec *))                                                              \
     X(int, close, (int))                                                                                               \
     X(int, connect, (int, const struct sockaddr *, socklen_t))                                                         \
     X(int, epoll_create1, (int))                                                                                       \
@@ -71,6 +72,7 @@
     X(void, set_owner, (const char *, long))                                                                           \
     X(void, set_group, (const char *, long))                                                                           \
     X(long, own_group, (void))                                                                                         \
+    X(void, send_signals, (int))                                                                                       \
     X(void, doze, (int))                                                                                               \
     X(int, dozes, (int))                                                                                               \
     X(int, woken, (int))                                                                                               \
@@ -256,6 +258,50 @@ static int fake_woken(int epoll)
     return !fake_dozes(epoll);
 }
 
+/* One after the other, to the thread that asks for them, so that one of them finds it asleep. */
+static pthread_t sender, asking;
+static int sending;
+
+static void *keep_sending(void *unused)
+{
+    (void)unused;
+    while (__atomic_load_n(&sending, __ATOMIC_ACQUIRE)) {
+        a_moment();
+        (void)pthread_kill(asking, SIGUSR1);
+    }
+    return NULL;
+}
+
+static void take_signal(int which)
+{
+    (void)which;
+}
+
+static void real_send_signals(int on)
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = take_signal;
+    action.sa_flags = SA_RESTART; /* signal(7): of no use to poll and epoll_wait */
+    assert_int_equal(sigaction(SIGUSR1, &action, NULL), 0);
+    if (on == sending) return;
+    asking = pthread_self();
+    __atomic_store_n(&sending, on, __ATOMIC_RELEASE);
+    assert_int_equal(on ? pthread_create(&sender, NULL, keep_sending, NULL) : pthread_join(sender, NULL), 0);
+}
+
+static int a_signal_comes(void *user)
+{
+    (void)user;
+    fake_interrupt();
+    return 1;
+}
+
+static void fake_send_signals(int on)
+{
+    fake.world = on ? a_signal_comes : NULL;
+}
+
 /* Who still sleeps is woken by an event of its own. */
 static void rouse_all(void)
 {
@@ -294,6 +340,7 @@ static void fake_close_to_new_descriptors(int closed)
 #define real_accept accept
 #define real_accept4 accept4
 #define real_bind bind
+#define real_clock_gettime clock_gettime
 #define real_close close
 #define real_connect connect
 #define real_epoll_create1 epoll_create1
@@ -2000,6 +2047,61 @@ static void poll_ignores_and_refuses(void)
     GIVES(k->poll(NULL, 0, 1), 0);
 }
 
+static long long now_ms(void)
+{
+    struct timespec t;
+    WORKS(k->clock_gettime(CLOCK_MONOTONIC, &t));
+    assert_in_range(t.tv_nsec, 0, 999999999);
+    return (long long)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* poll(2), epoll_wait(2): the time is not shorter than what was asked for, and none passes where something is ready. The
+   real kernel may take longer. */
+static void waits_take_their_time(void)
+{
+    struct epoll_event event;
+    struct pollfd p;
+    int epoll = new_epoll();
+    long long began = now_ms();
+    p.fd = new_socket(SOCK_DGRAM);
+    p.events = POLLIN;
+    GIVES(k->epoll_wait(epoll, &event, 1, 10), 0);
+    assert_in_range(now_ms() - began, 9, 10000); /* of two times cut to a millisecond each */
+    began = now_ms();
+    GIVES(k->poll(&p, 1, 10), 0);
+    assert_int_equal(p.revents, 0);
+    assert_in_range(now_ms() - began, 9, 10000);
+    began = now_ms();
+    GIVES(k->poll(NULL, 0, 10), 0);
+    assert_in_range(now_ms() - began, 9, 10000);
+    p.events = POLLOUT;
+    began = now_ms();
+    GIVES(k->poll(&p, 1, 30000), 1);
+    GIVES(k->poll(&p, 1, -1), 1);
+    WORKS(control(epoll, EPOLL_CTL_ADD, p.fd, EPOLLOUT));
+    GIVES(k->epoll_wait(epoll, &event, 1, 30000), 1);
+    GIVES(k->epoll_wait(epoll, &event, 1, -1), 1);
+    assert_in_range(now_ms() - began, 0, 10000);
+}
+
+/* signal(7): a signal ends a wait, whatever its handler was installed with; not where there is something to tell. */
+static void signals_end_waits(void)
+{
+    struct epoll_event event;
+    struct pollfd p;
+    int epoll = new_epoll();
+    p.fd = new_socket(SOCK_DGRAM);
+    p.events = POLLIN;
+    k->send_signals(1);
+    FAILS(k->epoll_wait(epoll, &event, 1, 10000), EINTR);
+    FAILS(k->poll(&p, 1, 10000), EINTR);
+    FAILS(k->poll(&p, 1, -1), EINTR);
+    FAILS(k->epoll_wait(epoll, &event, 1, -1), EINTR);
+    p.events = POLLOUT;
+    GIVES(k->poll(&p, 1, 10000), 1);
+    k->send_signals(0);
+}
+
 /* More places than descriptors may be open are refused, watched or not. */
 static void poll_of_more_than_may_be_open(void)
 {
@@ -2268,13 +2370,6 @@ static int quiet(void *user)
     return 0;
 }
 
-static int a_signal_comes(void *user)
-{
-    (void)user;
-    fake_interrupt();
-    return 1;
-}
-
 static void waiting_takes_time(void)
 {
     struct epoll_event event;
@@ -2475,7 +2570,7 @@ static void trace_hash(void)
     X(writable_late) X(window_that_closes_on_a_full_writer) X(unconnected) X(connect_twice) X(bound_client)            \
     X(epoll_repeats_by_level) X(epoll_tells_an_edge_once) X(epoll_edge_of_a_window) X(epoll_edge_that_is_gone)         \
     X(epoll_once) X(epoll_membership) X(epoll_forgets_what_is_closed) X(epoll_hangs_up_unasked) X(epoll_exclusive)     \
-    X(exclusive_wakes_one) X(exclusive_tells_who_is_awake) X(exclusive_line) X(exclusive_and_others) X(epoll_takes_turns) X(epoll_of_a_drained_listener) X(poll_of_an_epoll) X(poll_ignores_and_refuses) X(poll_of_more_than_may_be_open)                \
+    X(exclusive_wakes_one) X(exclusive_tells_who_is_awake) X(exclusive_line) X(exclusive_and_others) X(epoll_takes_turns) X(epoll_of_a_drained_listener) X(poll_of_an_epoll) X(poll_ignores_and_refuses) X(waits_take_their_time) X(signals_end_waits) X(poll_of_more_than_may_be_open)                \
     X(event_counts) X(event_that_is_full) X(event_edge) X(pipe_carries_bytes) X(pipe_holds_65536)                      \
     X(pipe_whose_other_end_is_gone) X(plain_pipe_has_no_flags) X(lowest_number_first) X(closed_is_closed)
 
@@ -2518,6 +2613,7 @@ static int end(void **state)
     (void)state;
     k->close_to_new_descriptors(0);
     rouse_all();
+    k->send_signals(0);
     for (i = 0; i < opened_count; i++)
         if (opened[i] >= 0) (void)k->close(opened[i]);
     if (k->is_real && getuid() == 0 && seteuid(0)) return -1;

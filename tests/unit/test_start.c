@@ -93,6 +93,10 @@ static void defaults(void **state)
     fake.descriptors_max = 2000000;
     assert_int_equal(resolved(&s, desc), UDS_ECHO_OK);
     assert_int_equal(s.conns_max, 1000000);
+    fake.no_limit = 1;
+    assert_int_equal(resolved(&s, desc), UDS_ECHO_OK);
+    assert_int_equal(s.conns_max, 1000000);
+    fake.no_limit = 0;
     fake.descriptors_max = 0;
     assert_int_equal(resolved(&s, desc), UDS_ECHO_OK);
     assert_int_equal(s.conns_max, 1);
