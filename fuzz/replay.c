@@ -1,8 +1,9 @@
 /* replay.c - runs a fuzz target on files and folders of inputs, under any compiler.
 
-       replay [--hash] [--least N] FILE|FOLDER ...
+       replay [--hash] [--least N] [--calls N] FILE|FOLDER ...
 
-   --least N: fewer inputs are a failure. --hash: prints the sum of the trace hashes of the fake kernel, which is the same
+   --least N: fewer inputs are a failure. --calls N: so are inputs that do nothing, by the median of the calls that the fake
+   kernel saw. The processor time is told only where it can be compared: optimised, and without a sanitizer. --hash: prints the sum of the trace hashes of the fake kernel, which is the same
    wherever the header does the same: with every compiler and machine, run twice, and in any order (both is checked). */
 #define _GNU_SOURCE 1
 #include "fake_kernel.h"
@@ -12,6 +13,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer) || __has_feature(thread_sanitizer)
+#define SLOW 1
+#endif
+#endif
+#if !defined(__OPTIMIZE__) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SLOW 1
+#endif
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -97,22 +108,33 @@ static unsigned long median(unsigned long *counts)
 int main(int argc, char **argv)
 {
     unsigned long long hash = 0, again = 0;
-    unsigned long least = 1;
+    unsigned long least = 1, calls_least = 0, calls_median;
     int i, failed = 0, wants_hash = 0;
     for (i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--hash")) wants_hash = 1;
         else if (!strcmp(argv[i], "--least") && i + 1 < argc) least = strtoul(argv[++i], NULL, 10);
+        else if (!strcmp(argv[i], "--calls") && i + 1 < argc) calls_least = strtoul(argv[++i], NULL, 10);
         else failed |= collect(argv[i]);
     }
     failed |= replay_all(0, &hash);
     if (wants_hash) failed |= replay_all(1, &again);
     if (wants_hash && hash != again) failed = 1, (void)printf("not deterministic: the order of inputs matters\n");
     if (inputs < least) failed = 1, (void)printf("only %lu inputs, but there were %lu\n", (unsigned long)inputs, least);
+    calls_median = median(calls);
+    if (calls_median < calls_least) {
+        failed = 1;
+        (void)printf("inputs that do little: %lu calls at the median, and there should be %lu\n", calls_median,
+                     calls_least);
+    }
     if (wants_hash) (void)printf("%016llx\n", hash);
     qsort(sizes, inputs, sizeof sizes[0], by_size);
-    (void)printf("# %lu inputs replayed; medians: %lu bytes, %lu connections, %lu waits, %lu calls of the kernel\n",
+    (void)printf("# %lu inputs replayed; medians: %lu bytes, %lu connections, %lu waits, %lu calls of the kernel",
                  (unsigned long)inputs, (unsigned long)sizes[inputs / 2], median(connections), median(waits),
-                 median(calls));
+                 calls_median);
+#ifndef SLOW
+    (void)printf("; %lu ms", (unsigned long)((double)clock() * 1000 / CLOCKS_PER_SEC));
+#endif
+    (void)printf("\n");
     while (inputs > 0) free(paths[--inputs]);
     return failed;
 }

@@ -2,9 +2,10 @@
 # run.sh WHAT BUILD [TARGET ...]: runs fuzz targets that `make` has built in BUILD/fuzz.
 #
 #   fuzz    libFuzzer, SECONDS a target, with its progress; new inputs go to BUILD/fuzz/corpus/TARGET
-#   smoke   the same, quiet: a line a target
+#   smoke   the same, quiet: a line a target; fails one that reaches little of the header, or is slow: see floors()
 #   afl     AFL++, AFL_SECONDS a target; its exit status is 0 with crashes on disk, so those are counted
-#   replay  all that is committed, without any engine; at least as many inputs as fuzz/corpus/COUNTS says
+#   replay  all that is committed, without any engine; at least as many inputs as fuzz/corpus/COUNTS says, of at most
+#           100,000 bytes a corpus, which do something; REPLAY_MS=2000 is the most that all may take (0: as it comes)
 #   merge   minimises what was found into fuzz/corpus/TARGET, of inputs up to MERGE_LEN=160 bytes, and writes COUNTS anew;
 #           a corpus whose merge fails stays as it was
 #
@@ -15,6 +16,41 @@ build=$2
 shift 2
 here=$(dirname "$0")
 passed=0 failed=0
+CORPUS_BYTES=100000
+
+# What a target must reach and how fast, or it is hollow, or somebody put I/O in. Edges and calls: about half of what was
+# seen. Speed: executions a second of processor time, since others may use the machine. server's is VERIFY's gate; the aim
+# for conn is 25,000, which a busy machine misses at times, so that its gate is lower; the rest must only be free of I/O: a
+# system call an execution is dear, many are a hundred times as slow. A handler of the user's own may take its time.
+floors() { # TARGET
+    edges_least=100 calls_least=40 speed_least=1500 speed_aim=
+    case $1 in
+    address) calls_least=5 ;;
+    poller | poller_poll) edges_least=35 calls_least=5 ;;
+    client) calls_least=20 ;;
+    conn) speed_least=15000 speed_aim=', aim 25000' calls_least=30 ;;
+    frame) calls_least=30 ;;
+    handler) speed_least=0 calls_least=10 ;;
+    server) speed_least=10000 ;;
+    esac
+}
+
+# Milliseconds of processor time that the commands so far took, into $spent. In a subshell it would be those of nobody.
+look_at_time() {
+    times >"$log.times"
+    spent=$(awk 'NR == 2 { gsub(/m/, " "); gsub(/s/, ""); printf "%d", (($1 + $3) * 60 + $2 + $4) * 1000 }' "$log.times")
+}
+
+# timed COMMAND...: its exit status, and its processor time in $ms, which is not 0.
+timed() {
+    look_at_time
+    ms=$spent
+    "$@"
+    timed_status=$?
+    look_at_time
+    ms=$((spent - ms + 1))
+    return $timed_status
+}
 
 # Seeds, the committed corpus and every crash ever, of those that are there. Seeds and crashes of a target are for both of
 # its backends.
@@ -48,13 +84,34 @@ engine() { # TARGET LOG SECONDS
     fi
 }
 
+# The same executions each time, of what is committed: neither what nights have collected nor luck is measured.
+again() { # TARGET
+    rm -rf "$build/fuzz/again" && mkdir -p "$build/fuzz/again"
+    # shellcheck disable=SC2046 # folders without blanks
+    "$build/fuzz/$1" -seed=1 -runs=20000 -max_total_time=10 -timeout=5 -max_len=512 -rss_limit_mb=1024 \
+        -print_final_stats=1 -artifact_prefix="$build/fuzz/found/$1/" "$build/fuzz/again" $(known "$1") >"$log.again" 2>&1
+}
+
+executed() { # LOG
+    sed -n 's/^stat::number_of_executed_units: *//p' "$1"
+}
+
 fuzz_one() {
-    engine "$1" "$log" "$seconds"
+    floors "$1"
+    timed engine "$1" "$log" "$seconds"
     status=$?
-    speed=$(sed -n 's/^stat::average_exec_per_sec: *//p' "$log")
-    runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+    runs=$(executed "$log")
+    speed=$((${runs:-0} * 1000 / ms))
     edges=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -1)
-    verdict $status "$1" "${runs:-0} executions, ${speed:-0} a second, ${edges:-0} edges"
+    if [ "$what" = smoke ] && [ $status -eq 0 ] && [ $speed -lt $speed_least ]; then
+        timed again "$1" || status=1
+        measured=$(executed "$log.again")
+        speed=$((${measured:-0} * 1000 / ms))
+        [ $speed -ge $speed_least ] || status=1
+    fi
+    [ "$what" = fuzz ] || [ "${edges:-0}" -ge $edges_least ] || status=1
+    verdict $status "$1" "${runs:-0} executions, $speed a second (least $speed_least$speed_aim), \
+${edges:-0} edges (least $edges_least)"
     [ $status -eq 0 ] || grep -E 'oracle:|fake kernel:|SUMMARY:|Test unit written' "$log" | sed 's/^/      | /'
 }
 
@@ -74,11 +131,17 @@ afl_one() {
 }
 
 replay_one() {
+    floors "$1"
     least=$(sed -n "s/^$1 //p" "$here/corpus/COUNTS" 2>/dev/null)
     # shellcheck disable=SC2046,SC2086 # folders without blanks, and an option that may be missing
-    "$build/fuzz/$1.replay" $hash --least "${least:-1}" $(known "$1" | grep -v /seeds/) >"$log" 2>&1
+    "$build/fuzz/$1.replay" $hash --least "${least:-1}" --calls $calls_least $(known "$1" | grep -v /seeds/) >"$log" 2>&1
     status=$?
+    bytes=$(find "$here/corpus/$1" -type f -exec cat {} + 2>/dev/null | wc -c)
+    [ "$bytes" -le $CORPUS_BYTES ] || { status=1 && echo "corpus/$1 has $bytes bytes, more than $CORPUS_BYTES" >>"$log"; }
     verdict $status "$1" "$(tail -n 2 "$log" | tr '\n' ' ')"
+    [ $status -eq 0 ] || tail -n 6 "$log" | sed 's/^/      | /'
+    took=$(sed -n 's/^# .*; \([0-9]*\) ms$/\1/p' "$log")
+    replay_ms=$((replay_ms + ${took:-0}))
     counted=$(sed -n 's/^# \([0-9]*\) inputs.*/\1/p' "$log")
     inputs=$((inputs + ${counted:-0}))
 }
@@ -92,14 +155,14 @@ merge_one() {
     status=$?
     count=$(find "$fresh" -type f | wc -l)
     bytes=$(find "$fresh" -type f -exec cat {} + | wc -c)
-    [ "$count" -gt 0 ] && [ "$bytes" -le 100000 ] || status=1
+    [ "$count" -gt 0 ] && [ "$bytes" -le $CORPUS_BYTES ] || status=1
     [ $status -ne 0 ] || { rm -rf "$into" && mkdir -p "$here/corpus" && cp -r "$fresh" "$into"; }
     verdict $status "$1" "$count inputs, $bytes bytes"
 }
 
 log=$(mktemp) || exit 1
-trap 'rm -f "$log" "$log.status"' EXIT
-inputs=0
+trap 'rm -f "$log" "$log".*' EXIT
+inputs=0 replay_ms=0
 began=$(date +%s%N)
 case $what in
 fuzz) seconds=${SECONDS_EACH:-60} ;;
@@ -122,7 +185,11 @@ if [ "$what" = merge ] && [ $failed -eq 0 ]; then
         echo "$name $(find "$folder" "$here/crashes/${name%_poll}" -type f 2>/dev/null | wc -l)"
     done >"$here/corpus/COUNTS"
 fi
-ms=$((($(date +%s%N) - began) / 1000000))
-[ "$what" != replay ] || echo "# $inputs inputs replayed in $ms ms"
+if [ "$what" = replay ]; then
+    echo "# $inputs inputs replayed in $((($(date +%s%N) - began) / 1000000)) ms"
+    # With hashes each input runs twice.
+    most=$((${REPLAY_MS:-2000} * (${HASH:+1} + 1)))
+    verdict $((most > 0 && replay_ms > most)) speed "$replay_ms ms of processor time (at most $most)"
+fi
 echo "$passed passed, $failed failed, 0 skipped"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
