@@ -18,6 +18,8 @@ FUZZ_HEADERS := $(HEADERS) $(wildcard fuzz/*.h)
 fuzz_source = fuzz/fuzz_$(1:poller_poll=poller).c $(if $(filter poller_poll,$1),-DUDS_ECHO_USE_POLL) \
               $(if $(filter handler,$1),$(HANDLER_FLAGS))
 fuzz_parts  = $(BUILD)/fuzz/fake_kernel.$2 $(if $(filter pollers_agree,$1),$(BUILD)/fuzz/other_half.$2)
+# Which handler was compiled in the last time, no date tells.
+fuzz_anew   = $(if $(filter handler,$1),fuzz-always)
 fuzz_cc     = $(if $(filter replay,$1),$(COMPILE) -I. -Itests,$(if $(filter afl,$1),AFL_QUIET=1 AFL_USE_ASAN=1 \
               afl-clang-fast,$(FUZZ_CC)) $(FUZZ_FLAGS))
 
@@ -36,15 +38,15 @@ $(BUILD)/fuzz/other_half.engine $(BUILD)/fuzz/other_half.afl $(BUILD)/fuzz/other
 
 .SECONDEXPANSION:
 $(FUZZERS:%=$(BUILD)/fuzz/%): $(BUILD)/fuzz/%: fuzz/fuzz_$$(patsubst poller_poll,poller,$$*).c \
-        $$(call fuzz_parts,$$*,engine) $(FUZZ_HEADERS) $$(if $$(filter handler,$$*),fuzz-always) Makefile fuzz/fuzz.mk
+        $$(call fuzz_parts,$$*,engine) $(FUZZ_HEADERS) $$(call fuzz_anew,$$*) Makefile fuzz/fuzz.mk
 	$(call fuzz_cc,engine) $(call fuzz_engine,$*,fuzzer) $(call fuzz_source,$*) $(call fuzz_parts,$*,engine) -o $@
 
 $(FUZZERS:%=$(BUILD)/fuzz/%.afl): $(BUILD)/fuzz/%.afl: fuzz/fuzz_$$(patsubst poller_poll,poller,$$*).c \
-        $$(call fuzz_parts,$$*,afl) $(FUZZ_HEADERS) Makefile fuzz/fuzz.mk
+        $$(call fuzz_parts,$$*,afl) $(FUZZ_HEADERS) $$(call fuzz_anew,$$*) Makefile fuzz/fuzz.mk
 	$(call fuzz_cc,afl) -fsanitize=fuzzer $(call fuzz_source,$*) $(call fuzz_parts,$*,afl) -o $@
 
 $(FUZZERS:%=$(BUILD)/fuzz/%.replay): $(BUILD)/fuzz/%.replay: fuzz/fuzz_$$(patsubst poller_poll,poller,$$*).c fuzz/replay.c \
-        $$(call fuzz_parts,$$*,replay) $(FUZZ_HEADERS) Makefile fuzz/fuzz.mk
+        $$(call fuzz_parts,$$*,replay) $(FUZZ_HEADERS) $$(call fuzz_anew,$$*) Makefile fuzz/fuzz.mk
 	$(call fuzz_cc,replay) $(call fuzz_source,$*) fuzz/replay.c $(call fuzz_parts,$*,replay) -o $@ $(LDFLAGS)
 
 $(BUILD)/fuzz/seeds: fuzz/seeds.sh

@@ -41,6 +41,12 @@ no_bug() { # a planted bug that is none
     printf '%s\n' 'breaks: nothing' 'fuzz: conn' '--- old' 'UE_READS = 16, UE_ACCEPTS = 16' \
         '--- new' 'UE_READS = 16, UE_ACCEPTS = 17 - 1' '--- end' >"$file"
 }
+other_handler() { # KIND: another handler, which fails, where the example's was built before
+    file=other.c
+    printf '%s\n' '#include <stdlib.h>' 'static uds_echo_verdict other(uds_echo_conn *c, uds_echo_message *m, void *u)' \
+        '{ (void)c, (void)m, (void)u; abort(); }' >"$file"
+    make -s "$1" FUZZ=handler >"$build/log" 2>&1
+}
 without() { # FILE
     file=$1
     rm "$file"
@@ -77,6 +83,13 @@ gate trace-hash 'bug remainder-dropped'
 gate fuzz-replay 'bug remainder-dropped' FUZZ=conn
 gate fuzz-smoke 'bug remainder-dropped' FUZZ=conn FUZZ_SECONDS=2
 gate fuzz-afl 'bug remainder-dropped' FUZZ=conn AFL_SECONDS=2
+other='FUZZ=handler HANDLER=other.c DESCRIBE=desc.on_message=other;'
+# shellcheck disable=SC2086 # three words
+{
+    gate fuzz-replay.handler 'other_handler fuzz-replays' $other
+    gate fuzz-smoke.handler 'other_handler fuzz-engines' $other FUZZ_SECONDS=2
+    gate fuzz-afl.handler 'other_handler fuzz-afl-engines' $other AFL_SECONDS=2
+}
 gate planted no_bug BUGS=no-bug
 gate planted-fuzz no_bug BUGS=no-bug RUNS=20000
 gate chaos 'bug remainder-dropped' CHAOS_SECONDS=3
