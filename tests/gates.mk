@@ -131,10 +131,24 @@ checks: ## all that watches over memory, numbers and threads: sanitize integer m
 	    else failed=$$((failed + 1)); echo "checks: $$t failed"; fi; \
 	done; echo "$$passed passed, $$failed failed, 0 skipped"; test $$failed -eq 0
 
-msan: ## the tests over the fake kernel under MemorySanitizer
-	@sh tests/need.sh cmocka clang-rt && $(MAKE) --no-print-directory $(JOBS) fake-tests CC=clang BUILD=$(BUILD)/msan \
-	    CFLAGS='-O1 -g -fsanitize=memory -fno-sanitize-recover=all -fsanitize-memory-track-origins' && \
-	    UDS_ECHO_BUILD='$(BUILD)/msan' sh tests/run.sh $(FAKE_TESTS:$(BUILD)/%=$(BUILD)/msan/%)
+# The tests over the fake kernel with one sanitizer of clang's: $(call one_sanitizer,NAME,FLAGS).
+one_sanitizer = if sh tests/need.sh cmocka clang-rt; then \
+        $(MAKE) --no-print-directory $(JOBS) fake-tests CC=clang BUILD=$(BUILD)/$1 CFLAGS='-O1 -g $2 -fno-omit-frame-pointer' && \
+        UDS_ECHO_BUILD='$(BUILD)/$1' sh tests/run.sh $(FAKE_TESTS:$(BUILD)/%=$(BUILD)/$1/%); \
+    else echo "0 passed, 0 failed, 1 skipped"; fi
+
+asan: ## the tests over the fake kernel under AddressSanitizer alone; sanitize runs more of them, with UBSan and with gcc, too
+	@ASAN_OPTIONS=detect_leaks=0 && export ASAN_OPTIONS && $(call one_sanitizer,asan,-fsanitize=address)
+
+ubsan: ## the same under UndefinedBehaviorSanitizer alone
+	@$(call one_sanitizer,ubsan,-fsanitize=undefined -fno-sanitize-recover=all)
+
+lsan: ## the same under LeakSanitizer alone
+	@$(call one_sanitizer,lsan,-fsanitize=leak)
+
+msan: ## the same under MemorySanitizer
+	@$(call one_sanitizer,msan,-fsanitize=memory -fno-sanitize-recover=all -fsanitize-memory-track-origins)
 
 .PHONY: simulate simulate-all matrix interop chaos peers trace-hash portability tsan valgrind planted planted-fuzz mutants \
-        faults negative negative-gates coverage analyze analyze-gcc analyze-clang analyze-tidy analyze-cppcheck msan real integer checks
+        faults negative negative-gates coverage analyze analyze-gcc analyze-clang analyze-tidy analyze-cppcheck asan ubsan \
+        lsan msan real integer checks

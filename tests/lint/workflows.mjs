@@ -16,6 +16,7 @@ const NOT_CALLED = {
     help: 'prints', fuzz: 'fuzz-smoke is the same without a picture', 'fuzz-merge': 'writes what is committed',
     'peer-servers': 'interop, peers and bench-check build them', bench: 'bench-check has the gates',
     checks: 'its parts are called one by one',
+    asan: 'a part of sanitize', ubsan: 'a part of sanitize', lsan: 'sanitize looks for leaks, too',
 };
 // The only thing that a job may write.
 const WRITABLE = ['security-events'];

@@ -45,6 +45,7 @@ for cc in gcc clang; do
         -fno-sanitize-recover=all
     sanitizer "thread-$cc" $cc race.c 'ThreadSanitizer: data race' -fsanitize=thread
 done
+sanitizer leak-alone-clang clang leak.c 'LeakSanitizer: detected memory leaks' -fsanitize=leak
 sanitizer memory-clang clang uninitialised.c 'MemorySanitizer: use-of-uninitialized-value' -fsanitize=memory
 clang -std=c99 -O1 -g -w -fsanitize=fuzzer "$here/hang.c" -o "$build/hang" &&
     expect fuzzer-timeout 'libFuzzer: timeout' "$build/hang" -timeout=2 -runs=10 -artifact_prefix="$build/"
