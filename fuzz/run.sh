@@ -119,8 +119,11 @@ afl_one() {
     out=$build/fuzz/afl/$1
     rm -rf "$out" && mkdir -p "$out.in" && rm -f "$out.in"/*
     for folder in $(known "$1"); do cp "$folder"/* "$out.in"/; done
+    dict=
+    [ ! -f "$here/dict/$1.dict" ] || dict="-x $here/dict/$1.dict"
+    # shellcheck disable=SC2086 # two words, or none
     AFL_NO_UI=1 AFL_SKIP_CPUFREQ=1 AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES=1 AFL_NO_AFFINITY=1 AFL_TRY_AFFINITY=1 \
-        afl-fuzz -t 5000 -V "$seconds" -i "$out.in" -o "$out" -- "$build/fuzz/$1.afl" >"$log" 2>&1
+        afl-fuzz -t 5000 -V "$seconds" $dict -i "$out.in" -o "$out" -- "$build/fuzz/$1.afl" >"$log" 2>&1
     status=$?
     crashes=$(find "$out" -name 'id*' -path '*/crashes/*' -o -name 'id*' -path '*/hangs/*' | wc -l)
     speed=$(sed -n 's/^execs_per_sec *: *//p' "$out/default/fuzzer_stats" 2>/dev/null)
