@@ -1,18 +1,14 @@
 #!/bin/bash
-# Builds every fuzz target into $OUT, in the way of OSS-Fuzz: $CC, $CFLAGS and $CXXFLAGS come from outside, and
-# `make fuzz-engines` does the work. With each target go its seeds and kept inputs, its dictionary and its limits.
+# Builds every fuzz target into $OUT, in the way of OSS-Fuzz: $CC, $CXX, $CFLAGS, $CXXFLAGS and $LIB_FUZZING_ENGINE come from
+# outside, and `make fuzz-engines` does the work. With each target go its seeds and kept inputs, its dictionary and its limits.
+# FUZZ, if it is set, names the targets that are built. .ci/oss-fuzz.sh runs this at home.
 set -eu
 
-flags="$CFLAGS -std=c99 -I. -Itests"
-# libFuzzer is C++: the linker needs the same library as it was built with.
-case ${CXXFLAGS:-} in
-*-stdlib=libc++*) flags="$flags -stdlib=libc++ -Wno-unused-command-line-argument" ;;
-esac
-
-# An object of another run has other flags.
+# An object of another run has other flags. The engine is C++, and so is what links it.
 build=$(mktemp -d)
 trap 'rm -rf "$build"' EXIT
-make -j"$(nproc)" fuzz-engines BUILD="$build" FUZZ_CC="$CC" FUZZ_FLAGS="$flags"
+make -j"$(nproc)" fuzz-engines BUILD="$build" FUZZ_CC="$CC" FUZZ_FLAGS="$CFLAGS -std=c99 -I. -Itests" \
+    FUZZ_LINK="$CXX ${CXXFLAGS:-}" FUZZ_ENGINE="${LIB_FUZZING_ENGINE:--fsanitize=fuzzer}" ${FUZZ:+"FUZZ=$FUZZ"}
 
 shopt -s nullglob
 built=0
@@ -31,5 +27,7 @@ for engine in "$build"/fuzz/*; do
     built=$((built + 1))
 done
 sources=(fuzz/fuzz_*.c)
-echo "$built fuzz targets built from ${#sources[@]} files"
-[ "$built" -ge "${#sources[@]}" ]
+wanted=${#sources[@]}
+[ -z "${FUZZ:-}" ] || wanted=$(wc -w <<<"$FUZZ")
+echo "$built fuzz targets built, of $wanted at least"
+[ "$built" -ge "$wanted" ]

@@ -11,7 +11,9 @@ HANDLER_FLAGS = $(if $(HANDLER),-DFUZZ_HANDLER='"$(abspath $(HANDLER))"' -DFUZZ_
 # Text is explored by what it is compared with. Elsewhere an input is a list of actions: comparisons teach the engine nothing
 # there, and watching them takes a third of the time.
 FUZZ_TEXT   := address frame handler
-fuzz_engine = -fsanitize=$2 $(if $(filter $1,$(FUZZ_TEXT)),,-fno-sanitize-coverage=trace-cmp)
+# FUZZ_ENGINE is another engine than clang's own, as an argument of the linker FUZZ_LINK; what has to be compiled for it is then
+# in FUZZ_FLAGS. That is how OSS-Fuzz has it.
+fuzz_engine = $(if $(FUZZ_ENGINE),,-fsanitize=$2) $(if $(filter $1,$(FUZZ_TEXT)),,-fno-sanitize-coverage=trace-cmp)
 FUZZ_HEADERS := $(HEADERS) $(wildcard fuzz/*.h)
 
 # What a target needs besides its own file: $(call fuzz_parts,NAME,SUFFIX), $(call fuzz_source,NAME).
@@ -29,7 +31,7 @@ $(BUILD)/fuzz/fake_kernel.replay: tests/fake_kernel.c $(HEADERS) Makefile fuzz/f
 
 $(BUILD)/fuzz/fake_kernel.engine $(BUILD)/fuzz/fake_kernel.afl: tests/fake_kernel.c $(HEADERS) Makefile fuzz/fuzz.mk
 	@mkdir -p $(@D)
-	$(FUZZ_CC) $(FUZZ_FLAGS) -c $< -o $@
+	$(FUZZ_CC) $(FUZZ_FLAGS) $(if $(FUZZ_ENGINE),-fno-sanitize=fuzzer-no-link) -c $< -o $@
 
 $(BUILD)/fuzz/other_half.engine $(BUILD)/fuzz/other_half.afl $(BUILD)/fuzz/other_half.replay: $(BUILD)/fuzz/other_half.%: \
         fuzz/fuzz_pollers_agree.c $(FUZZ_HEADERS) Makefile fuzz/fuzz.mk
@@ -39,7 +41,12 @@ $(BUILD)/fuzz/other_half.engine $(BUILD)/fuzz/other_half.afl $(BUILD)/fuzz/other
 .SECONDEXPANSION:
 $(FUZZERS:%=$(BUILD)/fuzz/%): $(BUILD)/fuzz/%: fuzz/fuzz_$$(patsubst poller_poll,poller,$$*).c \
         $$(call fuzz_parts,$$*,engine) $(FUZZ_HEADERS) $$(call fuzz_anew,$$*) Makefile fuzz/fuzz.mk
+ifeq ($(FUZZ_ENGINE),)
 	$(call fuzz_cc,engine) $(call fuzz_engine,$*,fuzzer) $(call fuzz_source,$*) $(call fuzz_parts,$*,engine) -o $@
+else
+	$(call fuzz_cc,engine) $(call fuzz_engine,$*) $(call fuzz_source,$*) -c -o $@.o
+	$(FUZZ_LINK) $@.o $(call fuzz_parts,$*,engine) $(FUZZ_ENGINE) -o $@
+endif
 
 $(FUZZERS:%=$(BUILD)/fuzz/%.afl): $(BUILD)/fuzz/%.afl: fuzz/fuzz_$$(patsubst poller_poll,poller,$$*).c \
         $$(call fuzz_parts,$$*,afl) $(FUZZ_HEADERS) $$(call fuzz_anew,$$*) Makefile fuzz/fuzz.mk
