@@ -96,26 +96,43 @@ static void check_server(const char *path)
     CHECK(uds_echo_client_open(&client, &reach, &why_not) != UDS_ECHO_OK, "nobody serves there");
 }
 
-/* Printable ASCII, or well-formed UTF-8 of two to four bytes: no control character, whatever the bytes were. */
+/* How long what begins here is: a character, or an escape. */
+static size_t unit_at(const unsigned char *t)
+{
+    if (*t == '\\') return t[1] == 'x' ? 4 : 2;
+    return *t < 0x80 ? 1 : *t < 0xe0 ? 2 : *t < 0xf0 ? 3 : 4;
+}
+
+/* Printable ASCII, escapes that are whole, or well-formed UTF-8 of two to four bytes: nothing that controls how the rest of
+   the line is shown, whatever the bytes were. */
 static void check_safe(const char *text)
 {
     const unsigned char *t = (const unsigned char *)text;
     while (*t) {
-        size_t n = *t < 0x80 ? 1 : *t < 0xe0 ? 2 : *t < 0xf0 ? 3 : 4, i;
+        size_t n = unit_at(t), i;
+        unsigned long code = *t < 0x80 ? *t : *t & (0xffu >> (n + 1));
         CHECK(*t >= 32 && *t != 127 && (*t < 0x80 || *t >= 0xc2) && *t < 0xf5, "a byte that is not safe to show");
-        CHECK(*t != 0xc2 || t[1] >= 0xa0, "a C1 control character");
-        for (i = 1; i < n; i++) CHECK((t[i] & 0xc0) == 0x80, "UTF-8 that is not well formed");
+        for (i = 1; i < n; i++) {
+            CHECK((*t == '\\') == (t[i] < 0x80) && t[i] > 32, "a character or an escape that is not whole");
+            CHECK(*t == '\\' || (t[i] & 0xc0) == 0x80, "UTF-8 that is not well formed");
+            code = code << 6 | (t[i] & 0x3f);
+        }
+        CHECK(*t < 0x80 || code >= 0xa0, "a C1 control character");
+        CHECK(*t < 0x80 || code < 0x2028 || code > 0x2069 || (code > 0x202e && code < 0x2066),
+              "text that is rearranged");
         t += n;
     }
 }
 
-/* Cut anywhere, text is the beginning of the whole, ended by NUL. */
+/* Cut anywhere, text is the beginning of the whole, ended by NUL behind as many whole characters as there is room for. */
 static void check_cut(const char *whole, size_t length, const char *cut, size_t returned, size_t room)
 {
+    size_t fits = 0;
     CHECK(returned == length, "another length where it is cut");
     if (!room) return;
-    CHECK(strlen(cut) == (length < room ? length : room - 1) && !memcmp(whole, cut, strlen(cut)),
-          "not the beginning of it");
+    while (whole[fits] && fits + unit_at((const unsigned char *)whole + fits) < room)
+        fits += unit_at((const unsigned char *)whole + fits);
+    CHECK(strlen(cut) == fits && !memcmp(whole, cut, fits), "not the beginning of it");
 }
 
 static void check_text(const uint8_t *bytes, size_t size, size_t room, uds_echo_error error)
