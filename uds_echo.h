@@ -1913,15 +1913,16 @@ static int ue_keep_out(uds_echo_conn *c, const unsigned char *bytes, size_t size
         old = left;
     }
     b = (ue_block *)UDS_ECHO_SYS(realloc)(b, sizeof *b + left + size);
-    if (!b) return 0;
-    b->start = 0;
-    b->size = left + size;
-    memcpy(ue_block_bytes(b) + left, bytes, size);
-    c->out = b;
-    s->stats.pending = s->stats.pending - old + b->size;
-    if (s->stats.pending > s->stats.pending_peak) s->stats.pending_peak = s->stats.pending;
+    if (b) {
+        b->start = 0;
+        b->size = left + size;
+        memcpy(ue_block_bytes(b) + left, bytes, size);
+        c->out = b;
+        s->stats.pending = s->stats.pending - old + b->size;
+        if (s->stats.pending > s->stats.pending_peak) s->stats.pending_peak = s->stats.pending;
+    }
     if (ue_has_room(s)) ue_unstarve(s); /* what was sent of the old block is given back */
-    return 1;
+    return b != NULL;
 }
 
 /* Keeps the rest of what was received, in a block that has room for a whole message. */

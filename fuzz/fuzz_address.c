@@ -161,14 +161,18 @@ static void check_text(const uint8_t *bytes, size_t size, size_t room, uds_echo_
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    uint8_t among_controls[] = {0xe2, 0x80, 0}; /* U+2000 to U+207F: few inputs would get there */
     char *path;
     if (size < CONFIG || size - CONFIG > PATH_MAX_HERE - 300) return 0;
+    among_controls[1] |= data[0] & 1;
+    among_controls[2] = data[1];
     fuzz_begin();
     path = path_of_input(data + CONFIG, size - CONFIG, data[0]);
     check_address(path);
     if (data[1] & 1) make_folders(path);
     if (data[1] & 2) check_server(path);
     check_text(data + CONFIG, size - CONFIG, data[0], (uds_echo_error)(data[1] >> 2));
+    check_text(among_controls, sizeof among_controls, data[0], UDS_ECHO_OK);
     free(path);
     fuzz_finish();
     return 0;

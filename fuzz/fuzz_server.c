@@ -220,7 +220,7 @@ ORACLE static int was_looked_at(const peer *p, const uds_echo_conn *conn)
     long long ms;
     if (fake_strikes() != struck_before || fake.staged) return 1; /* it was not read, or nobody was */
     if (p->let_in == steps) return 0;
-    return conn->state != UE_READING || p->sent_before <= taken || fake_moved(conn->fd, &ms) > began_at;
+    return conn->state != UE_READING || p->waited || p->sent_before <= taken || fake_moved(conn->fd, &ms) > began_at;
 }
 
 /* What on_close is told is true. */

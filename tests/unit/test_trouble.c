@@ -696,6 +696,38 @@ static void a_push_gives_room_back(void **state)
     (void)uds_echo_server_close(server);
 }
 
+/* And so it is when there is no memory for the push itself. */
+static void a_push_that_fails_gives_room_back(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    char full[64];
+    int peers[3], i;
+    (void)state;
+    memset(full, 'p', sizeof full);
+    fake.queue_bytes = 10;
+    desc.pending_max = 192; /* room is where at most 64 wait */
+    server = serve(desc);
+    for (i = 0; i < 3; i++) peers[i] = joined(server);
+    assert_int_equal(uds_echo_conn_send(&server->conns[0], full, 60), UDS_ECHO_OK);
+    assert_int_equal(uds_echo_conn_send(&server->conns[1], full, 50), UDS_ECHO_OK);
+    say(peers[2], "hello");
+    settle(server);
+    for (i = 0; i < 3; i++) {
+        assert_int_equal(strlen(heard(peers[0])), 10);
+        settle(server);
+    }
+    assert_int_equal(server->conns[2].state, UE_STARVED);
+    fail_next(FAKE_realloc, 0, 1, ENOMEM);
+    assert_int_equal(uds_echo_conn_send(&server->conns[0], full, 1), UDS_ECHO_MEMORY);
+    assert_int_equal(server->starved, UE_NIL);
+    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
+    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
+    assert_string_equal(heard(peers[2]), "hello");
+    for (i = 0; i < 3; i++) fake_peer_close(peers[i]);
+    (void)uds_echo_server_close(server);
+}
+
 static uds_echo_verdict later_if_asked(uds_echo_conn *conn, uds_echo_message *m, void *user)
 {
     (void)conn, (void)user;
@@ -1158,6 +1190,7 @@ int main(void)
                                        TEST(room_for_answers_is_reserved),
                                        TEST(listed_and_starved),
                                        TEST(a_push_gives_room_back),
+                                       TEST(a_push_that_fails_gives_room_back),
                                        TEST(a_paid_debt_gives_room_back),
                                        TEST(closed_while_it_starves),
                                        TEST(closed_instead_of_answered),
