@@ -1,5 +1,5 @@
-/* Every call in turn fails, with each error it can give, once and for ever; and with a number as argument every pair of
-   calls that are at most so far apart (0: however far).
+/* Every call in turn fails, with each error it can give, once, for ever, and a lack of something until a descriptor is
+   closed; and with a number as argument every pair of calls that are at most so far apart (0: however far).
 
    A scenario is run once without a fault, which tells how many calls it makes and which. Then it is run again for each of
    these calls, each error, once and for ever; each of these runs tells in turn which calls follow, among which the second
@@ -32,9 +32,10 @@ typedef struct scenario {
     int stale, litter, direct, no_rename, far, adopt, shared; /* how the server starts */
     taken taken;
     int framed, later, refuse, evict, idle, tiny_pool, unlimited, spin; /* what it is like */
-    int rude, stubborn, torn, too_long;                                 /* what its peers are like */
-    int drain_at, cut_at;  /* in which round it is stopped; 0: when all is said */
-    int leave_at;          /* in which round the first of two is closed */
+    int silent, closes, hangs_up; /* how its handler ends what: no answers, CLOSE, uds_echo_conn_close() */
+    int rude, stubborn, torn, too_long, urgent; /* what its peers are like */
+    int drain_at, cut_at;                       /* in which round it is stopped; 0: when all is said */
+    int leave_at;                               /* in which round the first of two is closed */
     int locked, successor; /* when it ends: the folder is locked for a while, somebody replaced the file */
     int client;            /* the peer is our own client */
 } scenario;
@@ -74,6 +75,15 @@ static const scenario scenarios[] = {
     {.name = "client and server, a long path", .client = 1, .far = 1},
     {.name = "client and server, lines, late answers", .client = 1, .framed = 1, .later = 1},
     {.name = "client and server that refuses", .client = 1, .refuse = 1},
+    {.name = "a file system without such renames, over a stale file", .stale = 1, .no_rename = 2},
+    {.name = "a file system without such renames, in place", .stale = 1, .direct = 1, .no_rename = 2},
+    {.name = "adopted, shared by two", .adopt = 1, .shared = 1},
+    {.name = "no answers", .silent = 1},
+    {.name = "no answers, lines, drain in the midst", .silent = 1, .framed = 1, .drain_at = 4},
+    {.name = "lines, each connection is closed with an answer", .framed = 1, .closes = 1},
+    {.name = "the handler hangs up, little room for answers", .hangs_up = 1, .tiny_pool = 1},
+    {.name = "the handler hangs up, lines, late answers", .hangs_up = 1, .framed = 1, .later = 1},
+    {.name = "urgent bytes", .urgent = 1},
     {.name = "busy-poll", .spin = 1},
     {.name = "busy-poll, lines, late answers, drain in the midst", .spin = 1, .framed = 1, .later = 1, .drain_at = 5},
     {.name = "busy-poll, shared by two", .spin = 1, .shared = 1},
@@ -89,17 +99,23 @@ typedef struct fault {
 static const scenario *now;
 static actor actors[ACTORS];
 static uds_echo_server *servers[2];
-static uds_echo_id debts[16];
-static int debt_count, accepted, opened, closed_count, named, stopping, cut_short, stirring, in_vain;
+static uds_echo_id debts[16], broken; /* broken: conn_send() said so */
+static int debt_count, accepted, opened, closed_count, named, stopping, cut_short, stirring, in_vain, hung_up;
 static unsigned long runs, unhappy, calls_made, distance;
 static unsigned long stale, theirs; /* inodes of a file that may be removed, of one that may not; 0: none */
 static unsigned long long asked, hits;
 
 /* ---- the world --------------------------------------------------------------------------------------------------------- */
 
+static long say_some(actor *a)
+{
+    const size_t left = OUT - a->sent;
+    if (now->urgent && a->sent % 2) return fake_peer_send_urgent(a->peer, (unsigned char)a->out[a->sent]);
+    return fake_peer_send(a->peer, a->out + a->sent, now->urgent ? 1 : left < 7 ? left : 7);
+}
+
 static int act(actor *a)
 {
-    char *out = a->out;
     long n;
     if (a->done) return 0;
     if (a->peer < 0) {
@@ -107,7 +123,7 @@ static int act(actor *a)
         if (a->peer < 0 && ++a->tries > 50) a->done = 1;
         return a->peer >= 0;
     }
-    n = a->sent < OUT ? fake_peer_send(a->peer, out + a->sent, OUT - a->sent < 7 ? OUT - a->sent : 7) : -1;
+    n = a->sent < OUT ? say_some(a) : -1;
     if (n > 0) {
         a->sent += (size_t)n;
         return 1;
@@ -169,10 +185,27 @@ static int on_open(uds_echo_conn *conn, void *user)
     return 0;
 }
 
+/* A fault ends the connection that it struck, and no other. */
 static void on_close(uds_echo_conn *conn, uds_echo_error why, void *user)
 {
-    (void)conn, (void)why, (void)user;
+    const int os_error = fake_struck(conn->fd), struck = os_error && os_error != EINTR && os_error != EAGAIN;
+    (void)user;
     closed_count++;
+    switch (why) {
+    case UDS_ECHO_OK:
+    case UDS_ECHO_IDLE:
+    case UDS_ECHO_EVICTED:
+    case UDS_ECHO_STOPPED: break;
+    case UDS_ECHO_END:
+    case UDS_ECHO_TOO_LONG:
+        if (!now->framed) fake_complain("a message where there are none");
+        break;
+    case UDS_ECHO_RESET:
+        if (!now->rude && !now->client && !struck) fake_complain("a reset of one who is there");
+        break;
+    default:
+        if (!struck && uds_echo_conn_id(conn) != broken) fake_complain("an end that no fault explains");
+    }
 }
 
 /* The last that is seen of a server: its figures are final. */
@@ -205,20 +238,24 @@ static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *messag
         uds_echo_server_wake(uds_echo_conn_server(conn));
         return UDS_ECHO_LATER;
     }
-    return UDS_ECHO_REPLY;
+    if (now->hangs_up && ++hung_up % 4 == 0) uds_echo_conn_close(conn);
+    return now->silent ? UDS_ECHO_SILENT : now->closes ? UDS_ECHO_CLOSE : UDS_ECHO_REPLY;
 }
 
 static void pay_debts(void)
 {
     while (debt_count > 0) {
         uds_echo_conn *conn;
+        uds_echo_error error;
         debt_count--;
         conn = uds_echo_server_find(servers[0], debts[debt_count]);
         if (!conn) continue;
-        if (uds_echo_conn_send(conn, late[debt_count], late_size[debt_count]) == UDS_ECHO_WOULD_BLOCK) {
+        error = uds_echo_conn_send(conn, late[debt_count], late_size[debt_count]);
+        if (error == UDS_ECHO_WOULD_BLOCK) {
             debt_count++;
             return;
         }
+        if (error) broken = debts[debt_count];
     }
 }
 
@@ -298,7 +335,8 @@ static void prepare(void)
     prepare_actors();
     prepare_files();
     servers[0] = servers[1] = NULL;
-    debt_count = accepted = opened = closed_count = named = stopping = cut_short = stirring = in_vain = 0;
+    debt_count = accepted = opened = closed_count = named = stopping = cut_short = stirring = in_vain = hung_up = 0;
+    broken = 0;
     asked = hits = 0;
 }
 
@@ -404,6 +442,11 @@ static void be_client(void)
     fake.world = NULL;
 }
 
+static int all_is_not_answered(void)
+{
+    return now->silent || now->closes || now->hangs_up;
+}
+
 static void check_actors(int may_stall)
 {
     int i, lost = 0, connected = 0;
@@ -415,7 +458,8 @@ static void check_actors(int may_stall)
         }
         if (a->got > a->sent || memcmp(a->in, a->out, a->got)) fake_complain("not a prefix of what was sent");
         connected += a->peer >= 0;
-        if (a->peer >= 0 && !a->rude && a->got < a->sent) lost++;
+        if (now->silent && a->got) fake_complain("an answer where there are none");
+        if (a->peer >= 0 && !a->rude && a->got < a->sent && !all_is_not_answered()) lost++;
         if (!a->done && !may_stall) fake_complain("a peer that was never finished with");
     }
     if (in_vain && !may_stall && !now->stubborn) fake_complain("peers wait in vain, though faults have passed");
@@ -521,7 +565,10 @@ static int live(const fault *first, const fault *second)
 static const char *in_words(char *text, size_t size, const fault *f)
 {
     (void)snprintf(text, size, "call %lu (%s) fails with %d %s", f->call, fake_name_of(fake_call_at(f->call)),
-                   f->os_error, f->for_ever ? "for ever" : "once");
+                   f->os_error,
+                   !f->for_ever                      ? "once"
+                   : f->for_ever == FAKE_UNTIL_CLOSE ? "until a close"
+                                                     : "for ever");
     return text;
 }
 
@@ -592,6 +639,11 @@ static void progress(unsigned long call, unsigned long calls)
 
 static int pairs; /* two faults each */
 
+static int is_lack(int os_error)
+{
+    return os_error == EMFILE || os_error == ENFILE || os_error == ENOMEM || os_error == ENOBUFS;
+}
+
 static void enumerate(void **state)
 {
     unsigned long calls, before = runs;
@@ -610,9 +662,9 @@ static void enumerate(void **state)
         for (error = fake_errors_of(what); *error && unhappy < 8; error++) {
             if (would_be_a_lie(what, *error)) continue;
             first.os_error = *error;
-            for (first.for_ever = 0; first.for_ever < 2; first.for_ever++) {
+            for (first.for_ever = 0; first.for_ever <= (is_lack(*error) ? FAKE_UNTIL_CLOSE : 1); first.for_ever++) {
                 run(&first, &nothing);
-                if (pairs) enumerate_second(&first);
+                if (pairs && first.for_ever != FAKE_UNTIL_CLOSE) enumerate_second(&first);
             }
         }
         if (pairs) progress(first.call, calls);
@@ -637,5 +689,5 @@ int main(int argc, char **argv)
     }
     result = cmocka_run_group_tests(tests, NULL, NULL);
     print_message("# fault enumeration: %lu runs\n", runs);
-    return result ? result : runs < 35000; /* fewer: something was not enumerated */
+    return result ? result : runs < 45000; /* fewer: something was not enumerated */
 }
