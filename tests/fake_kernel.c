@@ -1760,8 +1760,8 @@ static void begin_wait(void)
     law_of_waiting();
 }
 
-/* Waits in a row that report the same of a descriptor on which no call is made are a spin. One is none: with poll(2) to look
-   away and back takes no call, and who polls in vain before it sleeps looks again. */
+/* Waits in a row that report the same of a descriptor on which no call is made are a spin. One is none: the waits are counted
+   of all pollers together, and two of them may watch one listener. */
 static void report(int fd, int bits)
 {
     fds[fd].repeats = fds[fd].reported == waits - 1 && fds[fd].bits == bits ? fds[fd].repeats + 1 : 0;
