@@ -1,6 +1,6 @@
 #!/bin/sh
 # gates.sh BUILD [GATE ...]: the gates are checked. A copy of the project is broken in one place, and the gate that watches
-# over it, run there, must fail, end with its figures, and count a failure in them. GATE: only these; none: all of them.
+# over it, run there, must fail, end with its figures, and count a failure in them (or say what is in $says). GATE: only these; none: all of them.
 # shellcheck disable=SC2016 # what is quoted is C
 set -u
 build=${1:-build/gates}
@@ -15,6 +15,7 @@ tar -C "$top" --exclude=./build --exclude=./.git -cf - . | tar -C "$copy" -xf - 
 cd "$copy" || exit 1
 passed=0
 failed=0
+file=uds_echo.h
 
 # What breaks something, and leaves its file in $file.
 bug() { # NAME: of tests/planted, into the header
@@ -51,8 +52,31 @@ without() { # FILE
     file=$1
     rm "$file"
 }
+in_target() { # TEXT: where the fuzz target of one connection begins
+    put fuzz/fuzz_conn.c '^int LLVMFuzzerTestOneInput' "{
+$1" && sed -i '/^int LLVMFuzzerTestOneInput/{n;n;n;/^{/d}' "$file"
+}
+large_input() {
+    file=fuzz/corpus/conn/large
+    head -c 100001 /dev/zero >"$file"
+}
+skips() { # a target that passes and skips
+    file=Makefile
+    printf 'skips:\n\t@echo 1 passed, 0 failed, 1 skipped\n' >>"$file"
+}
+serves_all() { # the header says no more where it does not work
+    file=uds_echo.h
+    sed -i '/^#error "uds_echo.h: this version supports/d' "$file"
+}
+all_survive() { # every line of the header is listed as one whose mutants nobody can find
+    file=tests/mutants/survivors.txt
+    awk '/^[a-z].*\(/ && !/;$/ { match($0, /[a-z_0-9]+\(/); name = substr($0, RSTART, RLENGTH - 1) }
+         /^    / && !/ \| / { gsub(/^ +/, ""); print name " | " $0 " | 1 | taken | x"; print name " | " $0 " | 1 | never | x" }' \
+        uds_echo.h | sort -u >"$file"
+}
 
-# gate NAME "WHAT BREAKS IT" [MAKE'S ARGUMENT ...]: the target is NAME without what follows a dot.
+# gate NAME "WHAT BREAKS IT" [ARGUMENT ...]: the target is NAME without what follows a dot, or a script of .ci.
+says=
 gate() {
     name=$1 breaks=$2
     shift 2
@@ -63,15 +87,21 @@ gate() {
         echo "FAIL  $name: cannot be broken so: $breaks"
         return
     fi
-    CI='' timeout -k 10 1200 make "${name%%.*}" "$@" >"$build/log" 2>&1
+    case $name in
+    .ci/*) wanted_status=1 && set -- sh "$name" "$@" ;;
+    *) wanted_status=2 && set -- make "${name%%.*}" "$@" ;;
+    esac
+    CI='' timeout -k 10 1200 "$@" >"$build/log" 2>&1
     status=$?
     figures=$(grep -E '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' "$build/log" | tail -n 1)
-    if [ $status -eq 2 ] && echo "$figures" | grep -qE ', [1-9][0-9]* failed, 0 skipped$'; then
+    if [ $status -eq $wanted_status ] && if [ -n "$says" ]; then grep -q "$says" "$build/log"; else
+        echo "$figures" | grep -qE ', [1-9][0-9]* failed, 0 skipped$'
+    fi; then
         passed=$((passed + 1))
-        printf 'ok    %-16s %s  (%d s)\n' "$name" "$figures" $(($(date +%s) - began))
+        printf 'ok    %-19s %s  (%d s)\n' "$name" "${figures:-it says: $says}" $(($(date +%s) - began))
     else
         failed=$((failed + 1))
-        printf 'FAIL  %-16s exit status %d, %s\n' "$name" $status "${figures:-no figures}"
+        printf 'FAIL  %-19s exit status %d, %s\n' "$name" $status "${figures:-no figures}"
         tail -n 20 "$build/log" | sed 's/^/      | /'
     fi
     if [ -e "$top/$file" ]; then cp "$top/$file" "$file"; else rm -f "$file"; fi
@@ -81,6 +111,13 @@ gate simulate 'bug remainder-dropped' SEEDS=20
 gate simulate-all 'bug remainder-dropped' SEEDS=20
 gate trace-hash 'bug remainder-dropped'
 gate fuzz-replay 'bug remainder-dropped' FUZZ=conn
+gate fuzz-replay.count 'without "$(find fuzz/corpus/conn -type f | head -n 1)"' FUZZ=conn
+gate fuzz-replay.hollow 'in_target "    if (size < 100000) return 0;"' FUZZ=conn
+gate fuzz-smoke.hollow 'in_target "    if (size < 100000) return 0;"' FUZZ=conn FUZZ_SECONDS=2
+gate fuzz-smoke.slow 'in_target "    { int i; for (i = 0; i < 999; i++) (void)getppid(); }"' FUZZ=conn FUZZ_SECONDS=2
+says='more than 100000'
+gate fuzz-replay.size large_input FUZZ=conn
+says=
 gate fuzz-smoke 'bug remainder-dropped' FUZZ=conn FUZZ_SECONDS=2
 gate fuzz-afl 'bug remainder-dropped' FUZZ=conn AFL_SECONDS=2
 other='FUZZ=handler HANDLER=other.c DESCRIBE=desc.on_message=other;'
@@ -96,6 +133,9 @@ gate chaos 'bug remainder-dropped' CHAOS_SECONDS=3
 gate interop 'bug sigpipe'
 gate faults 'bug probe-leaks' PAIRS=1
 gate mutants 'without tests/unit/test_conn.c' MUTANTS=60
+says='out of date'
+gate mutants.listed all_survive MUTANTS=20
+says=
 gate portability 'bug remainder-dropped' STEPS=traces TARGETS=m32
 gate test 'bug remainder-dropped'
 gate sanitize 'explains "    { char *p = (char *)malloc(1); if (p) p[1] = 1; free(p); }"'
@@ -108,6 +148,17 @@ gate real 'bug around-the-seam'
 gate coverage 'opens "    if (error == UDS_ECHO_ERROR_COUNT)
         error = UDS_ECHO_OK;"'
 gate lint 'opens "   int  badly=0 ; (void)badly;"'
+gate reading 'opens "    (void)close(-1);"'
+gate compile-matrix 'opens "    int class = 0; (void)class;"' C_COMPILERS=gcc CXX_COMPILERS=g++
+says='^size: FAIL'
+gate size 'opens "    __asm__ volatile(\".skip 40000\");"'
+says=
+gate .ci/gate.sh true success skipped
+says='skipped something'
+gate .ci/target.sh skips skips
+says=
+gate .ci/foreign.sh serves_all
+gate .ci/oss-fuzz.sh 'without .clusterfuzzlite/build.sh'
 gate bench-check 'sends "    { int i; for (i = 0; i < 99; i++) (void)getppid(); }"'
 
 echo "$passed passed, $failed failed, 0 skipped"
