@@ -71,7 +71,8 @@ serves_all() { # the header says no more where it does not work
 all_survive() { # every line of the header is listed as one whose mutants nobody can find
     file=tests/mutants/survivors.txt
     awk '/^[a-z].*\(/ && !/;$/ { match($0, /[a-z_0-9]+\(/); name = substr($0, RSTART, RLENGTH - 1) }
-         /^    / && !/ \| / { gsub(/^ +/, ""); print name " | " $0 " | 1 | taken | x"; print name " | " $0 " | 1 | never | x" }' \
+         name && /^    / && !/ \| / { gsub(/^ +/, ""); print name " | " $0 " | 1 | taken | x"
+             print name " | " $0 " | 1 | never | x" }' \
         uds_echo.h | sort -u >"$file"
 }
 
