@@ -25,7 +25,7 @@ settings() {
 }
 
 shares() {
-    case $1 in fuzz_share) ;; *) return 1 ;; esac
+    case $1 in fuzz_share | simulate) ;; *) return 1 ;; esac
 }
 
 # tcc has no atomics.
@@ -88,7 +88,26 @@ hashes() {
     done
 }
 
-hashes "$@" >"$folder/seen"
+# The hashes of so many lives, as one number.
+LIVES=100
+lives() {
+    comparable simulate "$@" || return
+    settings simulate
+    for poller in epoll poll; do
+        flag=
+        [ $poller = epoll ] || flag=-DUDS_ECHO_USE_POLL
+        program=$folder/trace_simulate_$poller
+        # shellcheck disable=SC2086 # flags are words
+        "$@" -std=c99 -O1 $same $flag -I. -Itests tests/sim/simulate.c tests/fake_kernel.c -o "$program" ||
+            { echo "simulate $poller does-not-build" && continue; }
+        # shellcheck disable=SC2086 # a runner may have options
+        ${TEST_RUNNER:-} "$program" -v -n $LIVES >"$folder/lives" || { echo "simulate $poller failed" && continue; }
+        sed -n 's/^seed \(.*\): the laws hold, trace /\1 /p' "$folder/lives" >"$folder/traces"
+        echo "simulate $poller $(cksum <"$folder/traces" | cut -d ' ' -f 1) $(wc -l <"$folder/traces") lives"
+    done
+}
+
+{ hashes "$@" && lives "$@"; } >"$folder/seen"
 grep '^#' "$folder/seen"
 grep -v '^#' "$folder/seen" >"$folder/hashes.txt"
 [ -n "$lines" ] && cat "$folder/hashes.txt" && exit 0
