@@ -743,10 +743,11 @@ ORACLE static void settle_accounts(void)
     }
 }
 
-/* Just before numbers become too large for 31 and 32 bits: of milliseconds, and of seconds. */
+/* Just before numbers become too large for 31 and 32 bits: of milliseconds, and of seconds, where those have more. */
 static void age_clock(unsigned how)
 {
-    static const long long at_ms[] = {1000, 0x7fffffff - 50, 0xffffffff - 50, 0x7fffffff * 1000ll - 50};
+    static const long long at_ms[] = {1000, 0x7fffffff - 50, 0xffffffff - 50,
+                                      sizeof(time_t) > 4 ? 0x7fffffff * 1000ll - 50 : 1000};
     fake_set_clock(at_ms[how] * 1000 + (how ? 987 : 0));
 }
 

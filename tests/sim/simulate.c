@@ -343,6 +343,13 @@ static uds_echo_conn *someone(void)
                                                                      : NULL;
 }
 
+/* Chance decides in this order, with every compiler. */
+static void push_to_someone(void)
+{
+    uds_echo_conn *conn = someone();
+    push(conn, rnd(CHUNK));
+}
+
 static void pay(unsigned which)
 {
     debt d = debts[which % (unsigned)debt_count];
@@ -564,7 +571,7 @@ static void meddle(int s)
     switch (rnd(40)) {
     case 0:
     case 1:
-    case 2: push(someone(), rnd(CHUNK)); break;
+    case 2: push_to_someone(); break;
     case 3: end(someone()); break;
     case 4: uds_echo_server_wake(servers[other]); break;
     case 5:
@@ -923,7 +930,8 @@ static void age(uds_echo_server *server)
     unsigned i;
     if (rnd(3)) return;
     for (i = 0; i < server->conns_max; i++) server->conns[i].generation = ends - 1 - rnd(count + 1);
-    server->stats.waits = (rnd(2) ? 1ull << 31 : 1ull << 32) - rnd(200);
+    server->stats.waits = rnd(2) ? 1ull << 31 : 1ull << 32;
+    server->stats.waits -= rnd(200);
     server->again_at = server->stats.waits;
 }
 
@@ -1023,7 +1031,7 @@ static void act(void)
     else if (what < 78) (void)(p->patient || listen_to(p, 1 + rnd(CHUNK - 1)));
     else if (what < 81) half_close(p);
     else if (what < 83) leave(p);
-    else if (what < 86) push(someone(), rnd(CHUNK));
+    else if (what < 86) push_to_someone();
     else if (what < 87) end(someone());
     else if (what < 90 && debt_count) pay(rnd(DEBTS));
     else if (what < 93) time_passes();
@@ -1090,7 +1098,10 @@ static void drain_all(void)
         for (i = 0; i < PEERS; i++)
             if (!peers[i].patient) (void)listen_to(&peers[i], CHUNK);
         if (debt_count && rnd(2)) pay(rnd(DEBTS));
-        if (rnd(4) == 0) speak(&peers[rnd(PEERS)], 1 + rnd(CHUNK - 1));
+        if (rnd(4) == 0) {
+            peer *p = &peers[rnd(PEERS)];
+            speak(p, 1 + rnd(CHUNK - 1));
+        }
         fake_sleep(10);
         lawful();
     }
@@ -1203,6 +1214,7 @@ static void be_born(unsigned long long seed)
     served = NULL;
     base_bytes = 0;
     ms = births[rnd(4)];
+    if (sizeof(time_t) == 4 && ms / 1000 >= 0x7fffffff) ms = 1000; /* no system with such seconds lives so long */
     if (ms > 1000) ms -= rnd(rnd(2) ? 1000 : 30000);
     fake_set_clock(ms * 1000 + rnd(1000));
     life_began = fake_now_ms();
