@@ -32,6 +32,8 @@ typedef struct descriptor {
     int bits;                  /* what it reported */
     int repeats;               /* so often in a row */
     unsigned long touched;     /* since which wait */
+    unsigned long worked;      /* the same, and calls that failed count */
+    unsigned long last_wait;   /* an epoll set: which was its last */
     int watch;                 /* the first of its watches + 1 */
     int dozes;                 /* an epoll set: a thread sleeps in it */
     int struck;                /* by a fault: its error */
@@ -82,7 +84,9 @@ typedef struct name {
 typedef struct watch {
     int epoll, fd; /* epoll -1: free */
     uint32_t events;
-    int queued, next; /* in the ready list; the next watch of the same descriptor + 1 */
+    int queued, next;   /* in the ready list; the next watch of the same descriptor + 1 */
+    unsigned long told; /* by which wait, and what */
+    int told_bits;
     epoll_data_t data;
 } watch;
 
@@ -257,7 +261,7 @@ static int gate_fd(fake_call what, int fd)
     mix(fd);
     if (what == FAKE_recv || what == FAKE_send) served[what == FAKE_send] = fd;
     if (!failing) return 0;
-    if (fd >= 0 && fd < FDS) fds[fd].reported = 0;
+    if (fd >= 0 && fd < FDS) fds[fd].reported = 0, fds[fd].worked = waits;
     note_struck(fd);
     return 1;
 }
@@ -388,7 +392,7 @@ static descriptor *get(int fd)
     }
     fds[fd].reported = 0;
     if (fds[fd].touched != waits) touched++;
-    fds[fd].touched = waits;
+    fds[fd].touched = fds[fd].worked = waits;
     return &fds[fd];
 }
 
@@ -1760,12 +1764,26 @@ static void begin_wait(void)
     law_of_waiting();
 }
 
-/* Waits in a row that report the same of a descriptor on which no call is made are a spin. One is none: the waits are counted
-   of all pollers together, and two of them may watch one listener. */
+static void complain_of_spin(int fd)
+{
+    complain_fd("reported again though nothing was done about it: a spin", fd);
+}
+
+/* epoll: what a wait reports is worked on before the next wait of the same set. */
+static void tell(watch *w, int bits, unsigned long wait_before)
+{
+    if (w->told && w->told == wait_before && w->told_bits == bits && fds[w->fd].worked < w->told)
+        complain_of_spin(w->fd);
+    w->told = waits;
+    w->told_bits = bits;
+}
+
+/* poll: the same, but waits are counted of all pollers together, and two of them may watch one listener: so one report in
+   vain is none. */
 static void report(int fd, int bits)
 {
     fds[fd].repeats = fds[fd].reported == waits - 1 && fds[fd].bits == bits ? fds[fd].repeats + 1 : 0;
-    if (fds[fd].repeats >= 2) complain_fd("reported again though nothing was done about it: a spin", fd);
+    if (fds[fd].repeats >= 2) complain_of_spin(fd);
     fds[fd].reported = waits;
     fds[fd].bits = bits;
 }
@@ -1897,7 +1915,7 @@ int fake_epoll_ctl(int epoll, int what, int fd, struct epoll_event *event)
 
 /* epoll(7): who became ready first is told first; who is told and still watched by level goes to the end of the list,
    and who turns out not to be ready leaves it. */
-static int collect(int epoll, struct epoll_event *events, int max)
+static int collect(int epoll, struct epoll_event *events, int max, unsigned long wait_before)
 {
     static int later[WATCHES];
     int i, bits, stay = 0, again = 0, n = 0;
@@ -1911,7 +1929,7 @@ static int collect(int epoll, struct epoll_event *events, int max)
         w->queued = bits && !(w->events & (EPOLLET | EPOLLONESHOT));
         if (w->queued) later[again++] = ready[i];
         if (!bits) continue;
-        report(w->fd, bits);
+        tell(w, bits, wait_before);
         events[n].events = (uint32_t)bits;
         events[n++].data = w->data;
         if (w->events & EPOLLONESHOT) w->events &= ~(uint32_t)0xffff;
@@ -1924,14 +1942,17 @@ static int collect(int epoll, struct epoll_event *events, int max)
 int fake_epoll_wait(int epoll, struct epoll_event *events, int max, int timeout)
 {
     int n, worlds = 0, more = 1;
+    unsigned long wait_before;
     if (gate(FAKE_epoll_wait)) return -1;
     mix(max);
     mix(timeout);
     if (!get(epoll)) return -1;
     if (fds[epoll].kind != K_EPOLL || max <= 0) return fail(EINVAL);
+    wait_before = fds[epoll].last_wait;
     begin_wait();
+    fds[epoll].last_wait = waits;
     do {
-        n = collect(epoll, events, max);
+        n = collect(epoll, events, max, wait_before);
     } while (!n && (more = idle_in(epoll, timeout, &worlds)) > 0);
     return more < 0 ? -1 : done(n);
 }
