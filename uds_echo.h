@@ -1705,6 +1705,7 @@ struct uds_echo_server {
     long pid;               /* of the process that opened it */
     int phase, inside, how; /* inside: a call of ours is running; how: the strongest stop that was asked for */
     int listening, resting; /* it is watched; accepting waits for a place, or for rest_until */
+    int called;             /* it is ready: who waits there is let in when all who are here were looked at */
     int adopted;
     int told;                    /* sharing: the connections that the others know of */
     unsigned long long again_at; /* the wait behind the one that last reported the listener */
@@ -2415,6 +2416,7 @@ static void ue_accept_ready(uds_echo_server *s)
 {
     int shared = ue_count(&s->listener->refs, 0) > 1, again = s->stats.waits == s->again_at;
     int most = again && !shared ? UE_ACCEPTS : 1;
+    s->called = 0;
     s->again_at = s->stats.waits + 1;
     if (ue_accept_some(s, most) && s->adopted && ue_is_shut(s->listener->fd)) ue_rest_for_want(s, EINVAL);
     if (shared && s->listening) ue_stand_in_line(s);
@@ -2557,17 +2559,17 @@ static void ue_rang(uds_echo_server *s)
     if (rang & UE_RANG_WAKE && s->desc.on_wake) s->desc.on_wake(s, s->desc.user);
 }
 
-/* 1: somebody calls, and is let in behind those who are here: who has bytes waiting is not the idlest. */
-static int ue_event(uds_echo_server *s, unsigned long long token)
+static void ue_event(uds_echo_server *s, unsigned long long token)
 {
     unsigned place = (unsigned)(token & 0xffffffff);
     if (place < UE_PLACE_LISTENER) {
         ue_rang(s);
-    } else if (place > UE_PLACE_LISTENER) {
+    } else if (place == UE_PLACE_LISTENER) {
+        s->called = 1;
+    } else {
         uds_echo_conn *c = &s->conns[place - UE_PLACE_CONN];
         if (c->generation == token >> 32) ue_conn_event(c);
     }
-    return place == UE_PLACE_LISTENER;
 }
 
 static int ue_timeout(const uds_echo_server *s)
@@ -2597,14 +2599,14 @@ static int ue_wait(uds_echo_server *s, int timeout_ms)
 static uds_echo_error ue_step(uds_echo_server *s, int timeout_ms)
 {
     unsigned long long token;
-    int due = ue_timeout(s), called = 0, count, os_error;
+    int due = ue_timeout(s), count, os_error;
     if (s->phase == UE_STOPPED) return UDS_ECHO_STOPPED;
     count = ue_wait(s, due >= 0 && (timeout_ms < 0 || due < timeout_ms) ? due : timeout_ms);
     os_error = errno;
     s->inside = 1;
     ue_tell_time(s);
-    while (ue_poller_next(&s->poller, &token)) called |= ue_event(s, token);
-    if (called) ue_accept_ready(s);
+    while (ue_poller_next(&s->poller, &token)) ue_event(s, token);
+    if (s->called) ue_accept_ready(s);
     ue_tick(s);
     s->inside = 0;
     if (s->phase == UE_STOPPED) return UDS_ECHO_STOPPED;

@@ -567,9 +567,9 @@ static void stale_events_are_dropped(void **state)
     second = joined(server);
     assert_int_equal(server->conns[0].generation, 2);
     recvs = fake_calls_of(FAKE_recv);
-    assert_int_equal(ue_event(server, 1ull << 32 | UE_PLACE_CONN), 0);
+    ue_event(server, 1ull << 32 | UE_PLACE_CONN);
     assert_int_equal(fake_calls_of(FAKE_recv), recvs);
-    assert_int_equal(ue_event(server, 2ull << 32 | UE_PLACE_CONN), 0);
+    ue_event(server, 2ull << 32 | UE_PLACE_CONN);
     assert_int_equal(fake_calls_of(FAKE_recv), recvs + 1);
     fake_peer_close(second);
     (void)uds_echo_server_close(server);
