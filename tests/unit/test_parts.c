@@ -172,6 +172,11 @@ static void cut_between_characters(void **state)
         assert_string_equal(text, cases[i].text);
         assert_int_equal(text[cases[i].capacity], 'x');
     }
+    memset(text, 'x', sizeof text);
+    assert_int_equal(uds_echo_escape("abcd\xc3\xa9", 6, text, 4), 6); /* full already */
+    assert_string_equal(text, "abc");
+    assert_int_equal(text[4], 'x');
+    assert_int_equal(uds_echo_escape("\xc3\xa9", 2, NULL, 0), 2);
     ue_fail(&failure, UDS_ECHO_TIMEOUT, 0, "");
     (void)uds_echo_explain(&failure, "/\xc3\xa9", text, 4);
     assert_string_equal(text, "\"/");
