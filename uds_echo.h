@@ -1689,11 +1689,11 @@ struct uds_echo_conn {
     unsigned next_listed;          /* the next in the list this one is in, todo or starved */
     unsigned state : 3, watch : 2; /* one of the above; what the poller watches for */
     unsigned is_listed : 1;
-    unsigned welcome : 1;    /* on_open let it in: on_close is owed */
-    unsigned owed : 1;       /* the handler said LATER */
-    unsigned closing : 1;    /* handle nothing more; send what there is, then end readably */
-    unsigned broken : 1;     /* nothing can be sent any more, or nothing is left to be: close */
-    unsigned why : 8;        /* uds_echo_error, for on_close */
+    unsigned welcome : 1; /* on_open let it in: on_close is owed */
+    unsigned owed : 1;    /* the handler said LATER */
+    unsigned closing : 1; /* handle nothing more; send what there is, then end readably */
+    unsigned broken : 1;  /* nothing can be sent any more, or nothing is left to be: close */
+    unsigned why : 8;     /* uds_echo_error, for on_close */
 };
 
 enum { UE_SERVING, UE_GRACE, UE_EMPTYING, UE_DRAINING, UE_STOPPED };
