@@ -127,7 +127,7 @@ void fake_fault_too(unsigned long call, int os_error, int for_ever); /* after fa
 /* The call with this number, whatever it is, fails with one of the errors that fit it; which: 0 and up. for_ever as above,
    where that error is a lack of something; else once. */
 void fake_fault_any(unsigned long call, int which, int for_ever);
-int fake_fault_happened(void); /* how many of them did, so far */
+int fake_fault_happened(void);    /* how many of them did, so far */
 unsigned long fake_strikes(void); /* calls that failed by them in this run; one that lasts strikes more than once */
 /* The error of a fault that struck this descriptor since it was made; 0: none did. A call on it failed, or memory ran out
    while it was served, that is, when it was the last one that was received from, or sent to. The last one is told, but EINTR
