@@ -255,8 +255,8 @@ typedef struct uds_echo_server_desc {
     long pending_max;        /* bytes of unsent answers held for all slow readers together, at least 3 x message_max;
                                 0 or -1: 2 x message_max for each connection, and one more. While less than 2 are left
                                 nothing more is read from anybody: set it lower only together with idle_ms. Each answer
-                                put off with UDS_ECHO_LATER takes message_max of it until it is paid, and idle_ms does
-                                not end that: so many of them fit, less 2 */
+                                put off with UDS_ECHO_LATER takes message_max of it until it is paid, whatever idle_ms
+                                says: with more than pending_max / message_max - 2 of them, nobody is read */
     int send_buffer;         /* SO_SNDBUF of each connection in bytes, see socket(7); 0: the system's */
     int idle_ms;  /* cut a connection when for so long no byte moved and nothing was owed to it, at a step that
                                 had less than 256 connections to look at; 0 or -1: never */
