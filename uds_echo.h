@@ -1938,11 +1938,11 @@ static int ue_keep_in(uds_echo_conn *c, const unsigned char *bytes, size_t size)
     return 1;
 }
 
+/* It is closing or broken: whatever on_close asks of it is refused. */
 static void ue_conn_close(uds_echo_conn *c)
 {
     uds_echo_server *s = c->server;
     uds_echo_error why = (uds_echo_error)c->why;
-    c->closing = c->broken = 1;
     s->stats.closed[why]++;
     if (why) ue_log(s, UDS_ECHO_NOTE, why, "connection closed");
     if (c->welcome && s->desc.on_close) s->desc.on_close(c, why, s->desc.user);
