@@ -1490,7 +1490,7 @@ static int ue_set_aside(const ue_claim *k, const ue_file *stale)
         os_error = ue_rename(dir, name, aside, UE_RENAME_NOREPLACE);
         if (os_error != EEXIST || suffix[1] == '9') break;
     }
-    if (ue_no_such_rename(os_error)) os_error = ue_remove(dir, name, stale);
+    if (ue_no_such_rename(os_error)) os_error = ue_still_stale(k, "", stale) ? ue_remove(dir, name, stale) : ENOENT;
     else if (!os_error && ue_still_stale(k, suffix, stale)) os_error = ue_remove(dir, aside, stale);
     else if (!os_error) os_error = ue_rename_back(dir, aside, name, UE_RENAME_NOREPLACE);
     return os_error == ENOENT ? 0 : os_error;

@@ -574,11 +574,12 @@ ORACLE static uds_echo_error step(int timeout_ms)
     return error;
 }
 
-/* A slow reader that is told a little more as it reads. */
-static void trickle(peer *p)
+/* A slow reader that is told a little more as it reads; or for which there is no memory, where all of it has to be kept. */
+static void trickle(peer *p, int in_want)
 {
     (void)listen_to(p, 64);
     (void)step(0);
+    if (in_want) fuzz_fault(server->in_order ? 1 : 0, 0); /* behind a look at the clock */
     push(conn_of(p), 1);
 }
 
@@ -624,7 +625,7 @@ static void act(unsigned char what, unsigned char with)
         break;
     case 10: pay(with); break;
     case 11:
-        if (with & 128) trickle(p);
+        if (with & 128) trickle(p, with & 64);
         else push(conn_of(p), with % 64u);
         break;
     case 12: end(with & 64 ? conn_of(p) : NULL); break;

@@ -160,7 +160,7 @@ class LibFuzzer:
         done = subprocess.run([program, "-seed=%d" % seed, "-runs=%d" % runs, "-print_final_stats=1", "-max_len=512",
                                "-timeout=10", "-rss_limit_mb=1024", "-artifact_prefix=%s/" % folder],
                               cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                              errors="replace", env=dict(os.environ, ASAN_OPTIONS="detect_leaks=0"))
+                              errors="replace", env=dict(os.environ, ASAN_OPTIONS="detect_leaks=0:symbolize=0"))
         match = re.search(r"stat::number_of_executed_units: *(\d+)", done.stderr)
         return done.returncode != 0, int(match.group(1)) if match else 1
 
