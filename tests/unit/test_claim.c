@@ -314,6 +314,29 @@ static void by_one_of_another_device(void)
     fake_set_identity(PATH, 2, number);
 }
 
+static void by_a_server_of_its_number(void)
+{
+    unsigned long number = fake_inode(PATH);
+    fake_remove(PATH);
+    (void)fake_put_live(PATH, SOCK_STREAM, 1);
+    assert_int_equal(fake_inode(PATH), number);
+}
+
+/* Nor is a socket file of that number the one that was seen: whether it is stale is asked once more. */
+static void who_has_the_number_only(void **state)
+{
+    uds_echo_server *server;
+    (void)state;
+    swap = by_a_server_of_its_number;
+    fake_put_stale(PATH);
+    fake.before = swap_after_two_looks;
+    assert_int_equal(start_in_one_way(3, PATH, &server), UDS_ECHO_IN_USE);
+    assert_null(swap);
+    assert_int_equal(fake_calls_of(FAKE_unlinkat), 0);
+    fake.before = NULL;
+    assert_true(fake_exists(PATH));
+}
+
 /* The number alone is not the file: it may be reused at once, and another device has it as well. */
 static void what_has_the_number_only(void **state)
 {
@@ -1419,6 +1442,7 @@ int main(void)
                                        TEST(retired_by_another_in_a_sticky_folder),
                                        TEST(a_folder_of_a_group),
                                        TEST(what_has_the_number_only),
+                                       TEST(who_has_the_number_only),
                                        TEST(held_lock),
                                        TEST(held_lock_and_no_time),
                                        TEST(lock_is_waited_for),
