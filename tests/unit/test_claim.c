@@ -322,6 +322,14 @@ static void by_a_server_of_its_number(void)
     assert_int_equal(fake_inode(PATH), number);
 }
 
+static void by_a_file_in_the_litter(void)
+{
+    unsigned long number = fake_inode(PATH "~0");
+    fake_remove(PATH "~0");
+    fake_put_file(PATH "~0");
+    assert_int_equal(fake_inode(PATH "~0"), number);
+}
+
 /* Nor is a socket file of that number the one that was seen: whether it is stale is asked once more. */
 static void who_has_the_number_only(void **state)
 {
@@ -335,6 +343,14 @@ static void who_has_the_number_only(void **state)
     assert_int_equal(fake_calls_of(FAKE_unlinkat), 0);
     fake.before = NULL;
     assert_true(fake_exists(PATH));
+    fake_reset();
+    swap = by_a_file_in_the_litter; /* what is no socket is nobody's litter, whatever its number */
+    fake_put_stale(PATH "~0");
+    fake.before = swap_after_two_looks;
+    assert_int_equal(start(&server, PATH), UDS_ECHO_OK);
+    assert_null(swap);
+    (void)uds_echo_server_close(server);
+    assert_true(fake_exists(PATH "~0"));
 }
 
 /* The number alone is not the file: it may be reused at once, and another device has it as well. */
