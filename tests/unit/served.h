@@ -68,4 +68,11 @@ MAY_BE_UNUSED static void until_stopped(uds_echo_server *server)
     assert_true(i < 200);
 }
 
+/* A handler that puts questions off. */
+MAY_BE_UNUSED static uds_echo_verdict later_if_asked(uds_echo_conn *conn, uds_echo_message *m, void *user)
+{
+    (void)conn, (void)user;
+    return m->data[0] == '?' ? UDS_ECHO_LATER : UDS_ECHO_REPLY;
+}
+
 #endif

@@ -72,12 +72,6 @@ static void one_is_evicted_a_step(void **state)
     (void)uds_echo_server_close(server);
 }
 
-static uds_echo_verdict later_if_asked(uds_echo_conn *conn, uds_echo_message *m, void *user)
-{
-    (void)conn, (void)user;
-    return m->data[0] == '?' ? UDS_ECHO_LATER : UDS_ECHO_REPLY;
-}
-
 /* Who is to be closed is owed nothing any more, and no room is kept for it. */
 static void closing_ends_what_was_put_off(void **state)
 {

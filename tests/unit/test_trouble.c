@@ -728,12 +728,6 @@ static void a_push_that_fails_gives_room_back(void **state)
     (void)uds_echo_server_close(server);
 }
 
-static uds_echo_verdict later_if_asked(uds_echo_conn *conn, uds_echo_message *m, void *user)
-{
-    (void)conn, (void)user;
-    return m->data[0] == '?' ? UDS_ECHO_LATER : UDS_ECHO_REPLY;
-}
-
 /* Room is kept for an answer that is owed; once it is given, who waits for room is told. */
 static void a_paid_debt_gives_room_back(void **state)
 {
