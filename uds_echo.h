@@ -62,7 +62,8 @@ FIVE PROMISES
    Bounded.        While an answer waits for a slow reader, nothing more is read from that peer. An idle connection
                    costs its slot. Nothing in the process grows with what a peer does.
    Never blocks.   Only the one wait does. A peer that stalls, floods or resets costs the others nothing.
-   Removes nothing foreign.  Only a socket file that nobody is bound to is ever replaced; only our own is removed.
+   Removes nothing foreign.  Only a socket file that nobody is bound to is ever replaced; only our own is removed, and
+                   sockets that nobody is bound to under the ten names of "Published name", below.
    Secure by default.  Mode 0600 from birth, limits on, close-on-exec and nonblocking from birth.
 
 LIMITS
@@ -102,7 +103,8 @@ THREADS, SIGNALS, FORK
    thread at a time; any number of servers and clients may live in a process.
    After fork() the child owns nothing: there stop and wake do nothing, run and step return UDS_ECHO_FORKED, and
    uds_echo_server_close() only closes the child's copies of the descriptors, and calls nobody: forget first, by hand,
-   the pointer that on_end would. Call it there soon, since a copy keeps a connection open; exec() closes all of them. A
+   the pointer that on_end would. Call it there soon, since a copy keeps a connection open; exec() closes all of them.
+   Call nothing else: uds_echo_conn_send() would write in the middle of what the parent sends. A
    child that was forked in a callback, while another thread ran a server, or into a pid namespace where it has the same
    number (pid_namespaces(7): 1) must exec() or _exit().
 
@@ -158,7 +160,7 @@ LICENCE
     X(FORKED, "this process is not the one that opened the server", "open a new server after fork()")                  \
     X(STOPPED, "the server was stopped", "nothing to do; to share, take one that runs")                                \
     X(TIMEOUT, "the time is up", "call again, or allow more time")                                                     \
-    X(END, "the peer ended before everything was said", "use what came; look at the peer for the reason")              \
+    X(END, "the end came before everything was said", "use what came; look at the peer for the reason")                \
     X(RESET, "the peer went away", "use what came; connect again")                                                     \
     X(FULL, "the input buffer is full, and the peer reads no more until its answers are read", "give it more room")    \
     X(TRUNCATED, "the answer is longer than the buffer", "use a larger buffer")                                        \
@@ -222,7 +224,7 @@ typedef enum uds_echo_publish { UDS_ECHO_ATOMIC, UDS_ECHO_DIRECT } uds_echo_publ
 
 /* At connections_max. REST: leave new ones queued in the kernel until one ends. EVICT: cut the one on which no byte
    moved for longest with UDS_ECHO_EVICTED, be an answer owed to it or not; one a step, and before on_open decides on
-   the new one. */
+   the new one. With idle_ms who waits for us, for an answer or for room, counts as moving. */
 typedef enum uds_echo_full { UDS_ECHO_REST, UDS_ECHO_EVICT } uds_echo_full;
 
 /* DRAIN: accept what is queued, answer what was received, then end. A queue that others may hold too, for the listener
@@ -258,10 +260,11 @@ typedef struct uds_echo_server_desc {
                                 put off with UDS_ECHO_LATER takes message_max of it until it is paid, whatever idle_ms
                                 says: with more than pending_max / message_max - 2 of them, nobody is read */
     int send_buffer;         /* SO_SNDBUF of each connection in bytes, see socket(7); 0: the system's */
-    int idle_ms;  /* cut a connection when for so long no byte moved and nothing was owed to it, at a step that
-                                had less than 256 connections to look at; 0 or -1: never */
-    int drain_ms; /* DRAIN cuts what is left after this long (UDS_ECHO_STOPPED); 0: 5,000; -1: never */
-    int spin_us;  /* busy-poll: ask for events so many microseconds before sleeping, see LATENCY; at most
+    int idle_ms;             /* cut a connection when for so long no byte went in or out and it did not wait for a late
+                                answer or for room, at a step that had less than 256 connections to look at; 0 or -1:
+                                never. A reader so slow that its socket stays full is idle */
+    int drain_ms;            /* DRAIN cuts what is left after this long (UDS_ECHO_STOPPED); 0: 5,000; -1: never */
+    int spin_us;             /* busy-poll: ask for events so many microseconds before sleeping, see LATENCY; at most
                                 1,000,000; 0 or -1: none */
 
     /* What to do. All run on the server's thread, inside open, step, run or close, and return: none may throw or
@@ -276,7 +279,7 @@ typedef struct uds_echo_server_desc {
     /* 0: welcome. Else refused: what conn_send() was given here is sent, then the connection ends readably. */
     int (*on_open)(uds_echo_conn *conn, void *user);
     /* Exactly once for each connection that was welcome. UDS_ECHO_OK: the peer's half-close, CLOSE, or drain, and all
-       that was owed has been sent. UDS_ECHO_END: the peer ended within a message. */
+       that was owed has been sent. UDS_ECHO_END: that end, or drain, came within a message. */
     void (*on_close)(uds_echo_conn *conn, uds_echo_error why, void *user);
     void (*on_wake)(uds_echo_server *server, void *user); /* after uds_echo_server_wake(); several may come as one */
     void (*on_end)(uds_echo_server *server, void *user);  /* last of all, in close: the place to forget the pointer */
@@ -345,8 +348,8 @@ UDS_ECHO_DEF int uds_echo_server_fd(const uds_echo_server *server);
 /* Milliseconds, rounded up, until step is due though the descriptor is quiet; 0: now; -1: never. */
 UDS_ECHO_DEF int uds_echo_server_timeout(const uds_echo_server *server);
 
-/* Asks the server to stop; the next step begins it. Never blocks, is never lost, keeps errno; from any thread and any
-   signal handler while the server is open. NULL does nothing. */
+/* Asks the server to stop; the next step begins it, or one soon after where more than 256 events wait. Never blocks, is
+   never lost, keeps errno; from any thread and any signal handler while the server is open. NULL does nothing. */
 UDS_ECHO_DEF void uds_echo_server_stop(uds_echo_server *server, uds_echo_stop how);
 
 /* Makes the server's thread call on_wake soon, once for any number of calls. From anywhere, as
@@ -1363,7 +1366,7 @@ static int ue_bind(ue_claim *k)
     const char *suffix = k->desc->publish == UDS_ECHO_DIRECT ? "" : "~0";
     memcpy(k->suffix, suffix, strlen(suffix) + 1);
     for (;; k->suffix[1]++) {
-        if (!ue_address(&address, &size, &k->place, k->suffix)) return ENAMETOOLONG;
+        (void)ue_address(&address, &size, &k->place, k->suffix); /* it fits: ue_listener_open looked */
         if (!UDS_ECHO_SYS(bind)(k->fd, (struct sockaddr *)&address, size)) return 0;
         if (errno != EADDRINUSE || !*suffix || k->suffix[1] == '9') return errno;
     }
@@ -1584,6 +1587,8 @@ static uds_echo_error ue_listener_open(ue_listener **listener, const uds_echo_se
 {
     ue_claim k;
     uds_echo_error error;
+    struct sockaddr_un address;
+    socklen_t size;
     memset(&k, 0, sizeof k);
     k.desc = desc;
     k.failure = failure;
@@ -1591,6 +1596,7 @@ static uds_echo_error ue_listener_open(ue_listener **listener, const uds_echo_se
     *listener = NULL;
     error = ue_place_split(&k.place, desc->path, "desc.path", failure);
     if (!error) error = ue_place_open(&k.place, failure);
+    if (!error && !ue_address(&address, &size, &k.place, "~0")) error = ue_fail(failure, UDS_ECHO_PATH, 0, "desc.path");
     if (!error) {
         *listener = ue_listener_new(k.place.name);
         error = *listener ? ue_claim_path(&k) : ue_fail(failure, UDS_ECHO_MEMORY, ENOMEM, "malloc");
@@ -1709,7 +1715,8 @@ struct uds_echo_server {
     int adopted;
     int told;                    /* sharing: the connections that the others know of */
     unsigned long long again_at; /* the wait behind the one that last reported the listener */
-    long long now, rest_until, retire_until, grace_until, drain_until;
+    long long now, woken;        /* the clock, as last looked at; when the last wait ended */
+    long long rest_until, retire_until, grace_until, drain_until;
 
     uds_echo_conn *conns;
     unsigned conns_max, conns_used, free_slot; /* slots from conns_used on were never used, nor touched */
@@ -1758,7 +1765,7 @@ static int ue_has_room(const uds_echo_server *s)
     return s->stats.pending + s->promised + 2ull * s->message_max <= s->pending_max;
 }
 
-/* The server reads the clock once a wake-up. One that fails stands still. */
+/* The clock is read once a wake-up, and where it matters how long a handler took. One that fails stands still. */
 static void ue_tell_time(uds_echo_server *s)
 {
     long long now = ue_now();
@@ -1794,6 +1801,7 @@ static void ue_order_remove(uds_echo_conn *c)
 static void ue_order_append(uds_echo_conn *c)
 {
     uds_echo_server *s = c->server;
+    if (s->desc.idle_ms > 0) ue_tell_time(s);
     c->moved = s->now;
     c->older = s->newest;
     c->newer = UE_NIL;
@@ -1809,7 +1817,7 @@ static void ue_moved(uds_echo_conn *c)
     ue_order_append(c);
 }
 
-/* It was us that it waited for, and it is idle from now on. The order of eviction is that of the bytes alone. */
+/* It was us that it waited for, and it is idle from now on. Without idle_ms the order is that of the bytes alone. */
 static void ue_waited(uds_echo_conn *c)
 {
     if (c->server->desc.idle_ms > 0) ue_moved(c);
@@ -2325,19 +2333,21 @@ static void ue_unlisten(uds_echo_server *s)
     s->listening = 0;
 }
 
-/* Accepts no more until a connection closes, or until then: the queue stays ready all the while, and would spin. */
-static void ue_rest(uds_echo_server *s, long long until)
+/* Accepts no more until a connection closes, or for so long (-1: however long): the queue stays ready meanwhile, and
+   would spin. */
+static void ue_rest(uds_echo_server *s, int ms)
 {
     ue_unlisten(s);
+    ue_tell_time(s);
     s->resting = 1;
-    s->rest_until = until;
+    s->rest_until = ms < 0 ? UE_NONE : s->now + ms;
 }
 
 static void ue_rest_for_want(uds_echo_server *s, int os_error)
 {
     s->stats.exhausted++;
     ue_log(s, UDS_ECHO_PROBLEM, ue_error_of(os_error), "accepting rests");
-    ue_rest(s, s->now + UE_REST_MS);
+    ue_rest(s, UE_REST_MS);
 }
 
 static void ue_cut(uds_echo_conn *c, uds_echo_error why)
@@ -2358,7 +2368,7 @@ static int ue_accept_some(uds_echo_server *s, int most)
 {
     int fd, os_error, first = 1;
     for (; most > 0; most--) {
-        if (ue_is_full(s)) return ue_rest(s, UE_NONE), 0;
+        if (ue_is_full(s)) return ue_rest(s, -1), 0;
         if (!first && s->stats.connections >= s->conns_max) return 0;
         fd = ue_accept(s->listener->fd);
         os_error = errno;
@@ -2391,9 +2401,9 @@ static void ue_stand_in_line(uds_echo_server *s)
 {
     int over = ue_over_share(s);
     if (ue_is_full(s)) {
-        ue_rest(s, UE_NONE);
+        ue_rest(s, -1);
     } else if (over) {
-        ue_rest(s, s->now + 1);
+        ue_rest(s, 1);
     } else {
         ue_unlisten(s);
         if (!ue_listen(s)) ue_rest_for_want(s, errno);
@@ -2456,6 +2466,7 @@ static void ue_left_behind(uds_echo_server *s)
 static void ue_begin_drain(uds_echo_server *s)
 {
     int last;
+    ue_tell_time(s);
     ue_unlisten(s);
     last = ue_leave(s);
     if (s->desc.drain_ms >= 0) s->drain_until = s->now + s->desc.drain_ms;
@@ -2510,15 +2521,17 @@ static void ue_cut_all(uds_echo_server *s)
         if (s->conns[i].state != UE_FREE) ue_cut(&s->conns[i], UDS_ECHO_STOPPED);
 }
 
+/* By the time at which the events were taken, for what came since has not been looked at. Who reads may be so slow that
+   the socket is not yet called writable (most of it has to be free), and takes some more all the same. */
 static void ue_cut_idle(uds_echo_server *s)
 {
-    uds_echo_conn *c;
-    if (s->desc.idle_ms <= 0 || ue_poller_more(&s->poller)) return; /* what is not yet looked at is not idle */
+    if (s->desc.idle_ms <= 0 || ue_poller_more(&s->poller)) return;
     while (s->oldest != UE_NIL) {
-        c = &s->conns[s->oldest];
-        if (s->now - c->moved < s->desc.idle_ms) return;
+        uds_echo_conn *c = &s->conns[s->oldest];
+        if (s->woken - c->moved < s->desc.idle_ms) return;
         if (c->owed || c->state == UE_STARVED) ue_waited(c);
-        else ue_cut(c, UDS_ECHO_IDLE);
+        else if (c->state == UE_SENDING) ue_conn_send_rest(c);
+        if (s->oldest == ue_index(c) && s->woken - c->moved >= s->desc.idle_ms) ue_cut(c, UDS_ECHO_IDLE);
     }
 }
 
@@ -2605,6 +2618,7 @@ static uds_echo_error ue_step(uds_echo_server *s, int timeout_ms)
     os_error = errno;
     s->inside = 1;
     ue_tell_time(s);
+    s->woken = s->now;
     while (ue_poller_next(&s->poller, &token)) ue_event(s, token);
     if (s->called) ue_accept_ready(s);
     ue_tick(s);
@@ -2826,7 +2840,6 @@ UDS_ECHO_DEF uds_echo_error uds_echo_conn_send(uds_echo_conn *conn, const void *
         if (conn != s->current && s->stats.pending + s->promised + s->reserved + size > s->pending_max)
             return UDS_ECHO_WOULD_BLOCK;
     }
-    if (!s->inside && s->in_order) ue_tell_time(s);
     ue_conn_write(conn, (const unsigned char *)bytes, size);
     if (conn->owed || conn->out || conn->broken) ue_list(conn, &s->todo);
     ue_owe(conn, 0);

@@ -69,7 +69,17 @@ static void make_folders(const char *path)
     }
 }
 
-static void check_server(const char *path)
+/* Nobody is told that it died: the stale socket is replaced by the next start, whatever the path. */
+static void check_restart(const uds_echo_server_desc *desc)
+{
+    uds_echo_server *server;
+    CHECK(uds_echo_server_open(&server, desc, NULL) == UDS_ECHO_OK, "served once, and not again");
+    fake_crash();
+    CHECK(uds_echo_server_open(&server, desc, NULL) == UDS_ECHO_OK, "served, and not over what a crash left");
+    CHECK(uds_echo_server_close(server) == UDS_ECHO_OK, "close");
+}
+
+static void check_server(const char *path, uds_echo_publish publish)
 {
     uds_echo_server_desc desc;
     uds_echo_client_desc reach;
@@ -79,6 +89,7 @@ static void check_server(const char *path)
     memset(&desc, 0, sizeof desc);
     memset(&reach, 0, sizeof reach);
     desc.path = reach.path = path;
+    desc.publish = publish;
     desc.message_max = 8;
     desc.connections_max = 1;
     reach.timeout_ms = 1;
@@ -91,6 +102,7 @@ static void check_server(const char *path)
         CHECK(uds_echo_client_open(&client, &reach, &why_not) == UDS_ECHO_OK, "served where no client gets to");
         uds_echo_client_close(&client);
         CHECK(uds_echo_server_close(server) == UDS_ECHO_OK, "close");
+        check_restart(&desc);
         CHECK(!*fake_left_behind(0), "something is left behind");
     }
     CHECK(uds_echo_client_open(&client, &reach, &why_not) != UDS_ECHO_OK, "nobody serves there");
@@ -170,7 +182,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     path = path_of_input(data + CONFIG, size - CONFIG, data[0]);
     check_address(path);
     if (data[1] & 1) make_folders(path);
-    if (data[1] & 2) check_server(path);
+    if (data[1] & 2) check_server(path, data[1] & 4 ? UDS_ECHO_DIRECT : UDS_ECHO_ATOMIC);
     check_text(data + CONFIG, size - CONFIG, data[0], (uds_echo_error)(data[1] >> 2));
     check_text(among_controls, sizeof among_controls, data[0], UDS_ECHO_OK);
     free(path);

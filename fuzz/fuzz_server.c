@@ -27,22 +27,25 @@ typedef struct peer {
     int waited;             /* it waited for us: for room, or for an answer */
     long long waited_until; /* the end of the last step that began so, or when it was paid */
     unsigned long let_in;   /* by which step */
+    unsigned long opened;   /* the number of calls until then */
 } peer;
 
 static peer peers[PEERS];
 static uds_echo_id ids[PEERS], debts[DEBTS];
 static int debt_count, next_peer, crowds, in_vain, accepts;
-static int asked;          /* the strongest uds_echo_stop that was asked for; -1: none */
-static long long asked_at; /* the first time */
-static int woken, woke;    /* a wake is on its way; on_wake was called */
-static int prompt;         /* nobody is slow any more: a drain needs no deadline */
+static int asked;       /* the strongest uds_echo_stop that was asked for; -1: none */
+static int woken, woke; /* a wake is on its way; on_wake was called */
+static int prompt;      /* nobody is slow any more: a drain needs no deadline */
 static int in_child;
 static unsigned char seed, manner;
 static uds_echo_server *server;
 static size_t furniture;             /* bytes allocated once it is open */
 static unsigned generations[PLACES]; /* what those of the slots must be */
 static unsigned long steps, began_at,
-    struck_before; /* the number of the step, of the call before it, of faults so far */
+    struck_before;     /* the number of the step, of the call before it, of faults so far */
+static long long slow; /* ms that handlers have taken in this step */
+static long long
+    drained_at; /* the end of the step that began to (its beginning, where calls take time); -1: none did */
 
 /* The peer of a connection is known by the pid that it had when it connected. */
 ORACLE static peer *peer_of(const uds_echo_conn *conn)
@@ -64,7 +67,6 @@ static void ring_stop(uds_echo_stop how)
     errno = EDOM;
     uds_echo_server_stop(server, how);
     CHECK(errno == EDOM, "stop changes errno");
-    if (asked < 0) asked_at = fake_now_ms();
     if ((int)how > asked) asked = (int)how;
 }
 
@@ -187,29 +189,39 @@ static int on_open(uds_echo_conn *conn, void *user)
     p->known = 1;
     p->fd = conn->fd;
     p->let_in = steps;
+    p->opened = fake_calls();
     if (seed % 7 == 3) push(conn, 3);
     if (seed++ % 11 == 5 || manner == 10) return p->ended = 1;
     p->welcome = 1;
     return 0;
 }
 
-/* 1: no byte moved so long. What is thrown away at the end does not count as moving. */
+/* 1: no byte moved so long before the events were taken, for what came while handlers ran has not been looked at. What is
+   thrown away at the end does not count as moving. */
 ORACLE static int is_idle(const uds_echo_conn *conn)
 {
     long long moved;
     (void)fake_moved(conn->fd, &moved);
-    return conn->state == UE_DISCARDING || fake_now_ms() - moved >= server->desc.idle_ms;
+    return conn->state == UE_DISCARDING || fake_now_ms() - slow - moved >= server->desc.idle_ms;
+}
+
+/* By which call a byte last moved; who was let in for one that was evicted takes its place when it is opened. */
+ORACLE static unsigned long order_of(const uds_echo_conn *conn)
+{
+    long long ms;
+    const unsigned long moved = fake_moved(conn->fd, &ms);
+    const peer *p = peer_of(conn);
+    return p && p->opened > moved ? p->opened : moved;
 }
 
 /* 1: and on no other connection for longer. */
 ORACLE static int is_idlest(const uds_echo_conn *conn)
 {
-    long long ms;
-    const unsigned long moved = fake_moved(conn->fd, &ms);
+    const unsigned long order = order_of(conn);
     unsigned i;
     if (conn->state == UE_DISCARDING) return 1;
     for (i = 0; i < server->conns_used; i++)
-        if (server->conns[i].state != UE_FREE && fake_moved(server->conns[i].fd, &ms) < moved) return 0;
+        if (server->conns[i].state != UE_FREE && order_of(&server->conns[i]) < order) return 0;
     return 1;
 }
 
@@ -228,7 +240,7 @@ ORACLE static void check_reason(const peer *p, const uds_echo_conn *conn, uds_ec
 {
     const uds_echo_server_desc *d = &server->desc;
     const int over = p->half_closed || p->id < 0 || asked >= 0;
-    const int late = asked >= 0 && !prompt && fake_now_ms() - asked_at >= d->drain_ms;
+    const int late = drained_at >= 0 && !prompt && fake_now_ms() - drained_at >= d->drain_ms;
     switch (why) {
     case UDS_ECHO_OK:
         CHECK(p->ended || over, "an end that nobody asked for");
@@ -241,8 +253,10 @@ ORACLE static void check_reason(const peer *p, const uds_echo_conn *conn, uds_ec
         CHECK(d->idle_ms && (!p->owed || p->ended), "cut as idle, and an answer is owed");
         /* where calls take time, a byte moves later than the clock was looked at */
         CHECK(is_idle(conn) || d->spin_us || fuzz_fatal[FAKE_clock_gettime], "cut as idle too soon");
+        CHECK(!conn->out || !fake_room(conn->fd) || p->struck, "cut as idle, and its socket takes more");
         CHECK(!p->waited || p->ended, "cut as idle, and it waited for us");
-        CHECK(p->ended || fake_now_ms() - p->waited_until >= d->idle_ms || d->spin_us || fuzz_fatal[FAKE_clock_gettime],
+        CHECK(p->ended || fake_now_ms() - slow - p->waited_until >= d->idle_ms || d->spin_us ||
+                  fuzz_fatal[FAKE_clock_gettime],
               "cut as idle, and it waited for us until just now");
         break;
     case UDS_ECHO_EVICTED: /* with idle_ms who is owed an answer is no longer among the idle */
@@ -270,8 +284,16 @@ static void on_close(uds_echo_conn *conn, uds_echo_error why, void *user)
     check_reason(p, conn, why);
     CHECK(uds_echo_conn_send(conn, "x", 1) == UDS_ECHO_GONE, "a send on a connection that is closed");
     if (seed++ % 5 == 0) end(conn);
-    /* who is let in for one that is evicted has been accepted by now, and is behind in the order all the same */
-    if (seed % 9 == 0 && why != UDS_ECHO_EVICTED) push(uds_echo_server_find(server, ids[seed % PEERS]), 5);
+    if (seed % 9 == 0) push(uds_echo_server_find(server, ids[seed % PEERS]), 5);
+}
+
+/* Longer than drain_ms, and than most idle_ms. Not while it drains, for that is judged by the end of the step in which it
+   began. */
+static void be_slow(void)
+{
+    if (server->phase != UE_SERVING) return;
+    fake_sleep(600);
+    slow += 600;
 }
 
 static uds_echo_verdict by_chance(uds_echo_conn *conn, uds_echo_message *m)
@@ -281,6 +303,7 @@ static uds_echo_verdict by_chance(uds_echo_conn *conn, uds_echo_message *m)
     if (seed % 13 == 2) push(uds_echo_server_find(server, ids[seed % PEERS]), seed % 40);
     if (seed % 31 == 3) end(uds_echo_server_find(server, ids[seed % PEERS]));
     if (seed % 37 == 4) ring_wake();
+    if (seed % 37 == 5) be_slow();
     if (seed % 8 == 6) m->size = seed % (m->capacity + 1); /* whatever the bytes are, they are the answer */
     return seed % 16 < 11 ? UDS_ECHO_REPLY : (uds_echo_verdict)(seed % 4);
 }
@@ -308,6 +331,12 @@ static uds_echo_verdict by_manner(uds_echo_conn *conn, uds_echo_message *m)
     case 13: end(uds_echo_server_find(server, ids[m->data[0] % PEERS])); return UDS_ECHO_REPLY;
     case 14: return (uds_echo_verdict)4;
     case 15: m->size = most; return UDS_ECHO_CLOSE;
+    case 16: be_slow(); return UDS_ECHO_REPLY;
+    case 17: be_slow(); return UDS_ECHO_LATER;
+    case 18:
+        be_slow();
+        pay(seed);
+        return UDS_ECHO_REPLY;
     default: return by_chance(conn, m);
     }
 }
@@ -534,7 +563,7 @@ ORACLE static void note_peers(int ends)
         peer *p = &peers[i];
         const uds_echo_conn *conn = p->known && !p->closed ? &server->conns[ids[i] & 0xffffffff] : NULL;
         if (ends) {
-            if (p->waited) p->waited_until = fake_now_ms();
+            if (p->waited && p->waited_until < fake_now_ms() - slow) p->waited_until = fake_now_ms() - slow;
         } else {
             p->sent_before = p->sent_size;
             p->waited = conn && (conn->state == UE_STARVED || p->owed);
@@ -555,19 +584,21 @@ ORACLE static uds_echo_error step(int timeout_ms)
     for (i = 0; i < 4; i++) to_end[i] = waits_and_is_to_end((unsigned)i);
     due = uds_echo_server_timeout(server);
     woken = woke = 0;
+    slow = 0;
     uds_echo_server_stats(server, &before);
     note_peers(0);
     steps++;
     began_at = calls;
     struck_before = fake_strikes();
     error = fuzz_step(server, timeout_ms, &in_vain);
+    if (drained_at < 0 && server->phase != UE_SERVING) drained_at = fake.calls_per_ms ? began : fake_now_ms();
     note_peers(1);
     uds_echo_server_stats(server, &now);
     faulted = fuzz_hits - faulted;
     CHECK(error == UDS_ECHO_OK || error == UDS_ECHO_STOPPED || fuzz_fatal[FAKE_poll], "a step");
     calls = fake_calls() - calls;
     took = fake.calls_per_ms ? (int)(calls / fake.calls_per_ms) + 1 : 0;
-    CHECK(due < 0 || fake_now_ms() - began <= due + took || faulted, "it slept past what is due");
+    CHECK(due < 0 || fake_now_ms() - began <= due + took + slow || faulted, "it slept past what is due");
     check_share(&before, &now);
     check_bells(error, asked_before, woken_before, faulted);
     if (!faulted) check_asked_for(to_end);
@@ -777,6 +808,8 @@ static void begin(const uint8_t *data)
     memset(peers, 0, sizeof peers);
     for (i = 0; i < PEERS; i++) peers[i].id = peers[i].fd = -1;
     steps = began_at = struck_before = 0;
+    slow = 0;
+    drained_at = -1;
     debt_count = next_peer = crowds = in_vain = accepts = woken = woke = prompt = in_child = 0;
     asked = -1;
     seed = data[6];

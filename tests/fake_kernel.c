@@ -528,6 +528,13 @@ static int writable(const sock *s)
     return s->peer < 0 || 4 * socks[s->peer].size <= socks[s->peer].room;
 }
 
+size_t fake_room(int fd)
+{
+    const sock *s = get_sock(fd);
+    const sock *to = s && s->peer >= 0 ? &socks[s->peer] : NULL;
+    return to && !s->no_out ? to->room - to->size : 0;
+}
+
 static long put_bytes(sock *s, const unsigned char *bytes, size_t size)
 {
     sock *to = s->peer >= 0 ? &socks[s->peer] : NULL;

@@ -152,7 +152,8 @@ size_t fake_peak_bytes(void);
 int fake_touched(void); /* descriptors on which a call was made since the last wait began */
 /* The number of the call by which a byte last moved through this descriptor, or it was accepted; and when that was. */
 unsigned long fake_moved(int fd, long long *ms);
-void fake_hold(int fd); /* another process has this socket, too: closing it here ends nothing */
+size_t fake_room(int fd); /* how many bytes a send would take now */
+void fake_hold(int fd);   /* another process has this socket, too: closing it here ends nothing */
 /* A thread sleeps in this epoll set, though no call shows it, until something wakes it; who waits with a timeout and asks
    the world sleeps, too. */
 void fake_doze(int epoll);

@@ -52,6 +52,8 @@ static peer peers[PEERS + 1]; /* the last is the client of ours */
 static uds_echo_server *servers[SERVERS];
 static uds_echo_server_desc descs[SERVERS];
 static long long stopped_at[SERVERS]; /* -1: not asked to */
+static long long slow;                /* ms that handlers have taken in this step */
+static long long drained_at[SERVERS]; /* the end of the step that began to; -1: none did */
 static int asked[SERVERS];            /* how it was asked */
 static int in_vain[SERVERS];          /* steps that were due at once, did nothing, and are due at once again */
 static int inside[SERVERS];           /* a step of it is running */
@@ -400,13 +402,14 @@ static long long moved_at(const uds_echo_conn *conn)
 static void idle_are_cut(int s)
 {
     const uds_echo_server *server = servers[s];
-    const long long now = fake_now_ms();
+    const long long woken = server->woken;
     unsigned i;
+    check(woken <= fake_now_ms(), "a wait that ends in the future");
     for (i = 0; i < server->conns_used && descs[s].idle_ms > 0; i++) {
         const uds_echo_conn *c = &server->conns[i];
         if (c->state == UE_FREE || c->state == UE_STARVED || c->owed) continue;
-        check(c->moved <= now, "a byte moved in the future");
-        check(now - c->moved < descs[s].idle_ms || now - moved_at(c) < descs[s].idle_ms, "idle, and it is not cut");
+        check(c->moved <= fake_now_ms(), "a byte moved in the future");
+        check(woken - c->moved < descs[s].idle_ms || woken - moved_at(c) < descs[s].idle_ms, "idle, and it is not cut");
     }
 }
 
@@ -470,19 +473,23 @@ static uds_echo_error step(int s)
     const unsigned waits = faults.waits;
     const uds_echo_error told = faults.wait_told;
     const int is_inside = inside[s] || closing_one == s, was_stopped = servers[s]->phase == UE_STOPPED;
+    const long long slow_before = slow;
     peer *const at_hand = served;
     const glance g = look_at(s);
     uds_echo_error error;
     steps++;
     served = NULL;
+    slow = 0;
     faults.waits = 0;
     faults.wait_told = is_past_limit(servers[s]) ? UDS_ECHO_SYSTEM : UDS_ECHO_OK;
     inside[s]++;
     error = uds_echo_server_step(servers[s], 0);
     inside[s]--;
+    if (servers[s]->phase != UE_SERVING && drained_at[s] < 0) drained_at[s] = fake_now_ms();
     judge_error(s, is_inside, error);
     if (!was_stopped && !is_inside) judge_step(s, &g);
     served = at_hand;
+    slow += slow_before;
     faults.waits = waits;
     faults.wait_told = told;
     return error;
@@ -490,11 +497,12 @@ static uds_echo_error step(int s)
 
 /* ---- why connections end -------------------------------------------------------------------------------------------------- */
 
-/* No byte moved so long; what is thrown away at the end does not count as moving. */
+/* No byte moved so long before the events were taken, for what came while handlers ran has not been looked at; what is
+   thrown away at the end does not count as moving. */
 static int is_idle(int s, const uds_echo_conn *conn)
 {
     const long long moved = moved_at(conn);
-    return conn->state == UE_DISCARDING || fake_now_ms() - moved >= descs[s].idle_ms || clock_failed_at(moved);
+    return conn->state == UE_DISCARDING || fake_now_ms() - slow - moved >= descs[s].idle_ms || clock_failed_at(moved);
 }
 
 /* By which call a byte last moved; a new one takes its place in the order when it is opened. */
@@ -534,7 +542,7 @@ static void judge_end(int s, const peer *p, const uds_echo_conn *conn, uds_echo_
 {
     const uds_echo_server_desc *d = &descs[s];
     const int over = p->half_closed || p->left || stopped_at[s] >= 0;
-    const int late = stopped_at[s] >= 0 && fake_now_ms() - stopped_at[s] >= d->drain_ms;
+    const int late = drained_at[s] >= 0 && fake_now_ms() - drained_at[s] >= d->drain_ms;
     switch (why) {
     case UDS_ECHO_OK:
         check(p->ending || over, "an end that nobody asked for");
@@ -547,6 +555,8 @@ static void judge_end(int s, const peer *p, const uds_echo_conn *conn, uds_echo_
     case UDS_ECHO_IDLE:
         check(d->idle_ms > 0 && !p->owed, "cut as idle, and an answer is owed");
         check(is_idle(s, conn), "cut as idle too soon");
+        check(!conn->out || !fake_room(conn->fd) || fault_explains(p, conn, why),
+              "cut as idle, and its socket takes more");
         break;
     case UDS_ECHO_EVICTED: /* with idle_ms whom we keep waiting is no longer among the idle */
         check(d->when_full == UDS_ECHO_EVICT, "evicted, and it was to rest");
@@ -562,6 +572,18 @@ static void judge_end(int s, const peer *p, const uds_echo_conn *conn, uds_echo_
 }
 
 /* ---- callbacks ------------------------------------------------------------------------------------------------------------- */
+
+/* A handler that takes its time: longer than any idle_ms or drain_ms, sometimes. Not while one drains, for it is judged by the
+   end of the step in which that began. */
+static void be_slow(void)
+{
+    const long long began = fake_now_ms();
+    int s;
+    for (s = 0; s < SERVERS; s++)
+        if (servers[s] && servers[s]->phase != UE_SERVING) return;
+    fake_sleep((int)rnd(rnd(20) ? 100 : 10000));
+    slow += fake_now_ms() - began;
+}
 
 /* What callbacks do to others: the interactions that are easy to get wrong. */
 static void meddle(int s)
@@ -579,7 +601,8 @@ static void meddle(int s)
         break;
     case 6: check(uds_echo_server_step(servers[s], 0) == UDS_ECHO_REENTRANT, "a step inside a callback"); break;
     case 7: check(uds_echo_server_close(servers[s]) == UDS_ECHO_REENTRANT, "a close inside a callback"); break;
-    case 8: /* another server is not within a callback */
+    case 8: be_slow(); break;
+    case 9: /* another server is not within a callback */
         if (depth > 1 || other == s || !servers[other]) break;
         depth++;
         (void)step(other);
@@ -954,7 +977,7 @@ static void start(int s)
     uds_echo_error error;
     if (s == SHARING && !servers[ON_PATH]) return;
     descs[s] = describe(s);
-    stopped_at[s] = -1;
+    stopped_at[s] = drained_at[s] = -1;
     in_vain[s] = 0;
     past_count[s] = 0;
     rested_at[s] = fake_now_ms() - UE_REST_MS;
@@ -1007,7 +1030,7 @@ static void step_one(int s)
 {
     if (!servers[s]) return;
     (void)step(s);
-    if (stopped_at[s] >= 0 && !fault_is_armed() && fake_now_ms() - stopped_at[s] > descs[s].drain_ms + 400)
+    if (drained_at[s] >= 0 && !fault_is_armed() && fake_now_ms() - drained_at[s] > descs[s].drain_ms + 400)
         check(step(s) == UDS_ECHO_STOPPED, "a drain that outlives its deadline");
 }
 

@@ -3,11 +3,17 @@
 
 static uds_echo_failure why;
 
-static uds_echo_error start(uds_echo_server **server, const char *path)
+static uds_echo_error start_by(uds_echo_server **server, const char *path, uds_echo_publish publish)
 {
     uds_echo_server_desc desc = plain_desc();
     desc.path = path;
+    desc.publish = publish;
     return uds_echo_server_open(server, &desc, &why);
+}
+
+static uds_echo_error start(uds_echo_server **server, const char *path)
+{
+    return start_by(server, path, UDS_ECHO_ATOMIC);
 }
 
 /* Opens, says hello, closes; nothing may be left but what was there. */
@@ -966,19 +972,19 @@ static void retire_leaves_what_is_not_ours(void **state)
     assert_false(fake_exists(PATH));
 }
 
-/* P13: every length works or is refused with a name, and nothing else is made. */
-static void lengths(void **state)
+/* P13: every length works, over what a crash left too, or is refused with a name, and nothing else is made. */
+static void lengths_by(uds_echo_publish publish)
 {
     static const size_t folders[] = {0, 97, 200}; /* 97: the path is too long before its name is */
     static char path[500] = "/w/";
     uds_echo_server *server;
     size_t i, name, served = 0, refused = 0;
-    (void)state;
+    fake.calls_max = 1000000;
     for (i = 0; i < sizeof folders / sizeof folders[0]; i++) {
         const size_t folder = folders[i], at = folder ? 3 + folder + 1 : 3;
         memset(path + 3, 'd', folder);
         path[3 + folder] = '\0';
-        if (folder) fake_put_dir(path);
+        if (folder && !fake_exists(path)) fake_put_dir(path);
         for (name = 1; name < 258; name++) {
             const size_t staged = name + strlen("~0"), most = sizeof((struct sockaddr_un *)0)->sun_path - 1;
             const int fits = at + staged <= most || strlen("/proc/self/fd/10/") + staged <= most;
@@ -987,7 +993,7 @@ static void lengths(void **state)
             path[3 + folder] = '/';
             memset(path + at, 'n', name);
             path[at + name] = '\0';
-            error = start(&server, path);
+            error = start_by(&server, path, publish);
             if (!just) assert_int_equal(error, fits ? UDS_ECHO_OK : UDS_ECHO_PATH);
             if (error) {
                 refused++;
@@ -997,11 +1003,21 @@ static void lengths(void **state)
             }
             served++;
             assert_true(fake_exists(path));
+            fake_crash();
+            assert_int_equal(start_by(&server, path, publish), UDS_ECHO_OK);
             (void)uds_echo_server_close(server);
+            assert_false(fake_exists(path));
         }
     }
     print_message("# %zu lengths served, %zu refused by name\n", served, refused);
     assert_in_range(served, 100 + 85 + 85, 400);
+}
+
+static void lengths(void **state)
+{
+    (void)state;
+    lengths_by(UDS_ECHO_ATOMIC);
+    lengths_by(UDS_ECHO_DIRECT);
 }
 
 static void bad_paths(void **state)

@@ -217,6 +217,158 @@ static void who_was_owed_may_be_the_idlest(void **state)
     (void)uds_echo_server_close(server);
 }
 
+/* ---- handlers that take their time --------------------------------------------------------------------------------------- */
+
+static int asker_of_the_slow = -1; /* who speaks while the handler runs */
+
+/* "S": after 300 ms echo; "P": after that it pays the first connection, too. Else as later_if_asked(). */
+static uds_echo_verdict slow_if_told(uds_echo_conn *conn, uds_echo_message *m, void *user)
+{
+    uds_echo_server *server = uds_echo_conn_server(conn);
+    if (m->data[0] != 'S' && m->data[0] != 'P') return later_if_asked(conn, m, user);
+    fake_sleep(300);
+    if (asker_of_the_slow >= 0) say(asker_of_the_slow, "meanwhile");
+    if (m->data[0] == 'P') assert_int_equal(uds_echo_conn_send(&server->conns[0], "paid", 4), UDS_ECHO_OK);
+    return UDS_ECHO_REPLY;
+}
+
+static uds_echo_server *serve_slowly(uds_echo_server_desc desc)
+{
+    asker_of_the_slow = -1;
+    desc.on_message = slow_if_told;
+    return serve(desc);
+}
+
+/* Its time begins when it got its answer, not when the handler began. */
+static void who_was_answered_slowly_is_not_idle(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    int peer;
+    (void)state;
+    desc.idle_ms = 200;
+    server = serve_slowly(desc);
+    peer = joined(server);
+    say(peer, "S");
+    settle(server);
+    assert_string_equal(heard(peer), "S");
+    fake_sleep(199);
+    settle(server);
+    assert_int_equal(stats_of(server).connections, 1);
+    fake_sleep(1);
+    settle(server);
+    fake_peer_close(peer);
+    closed_for(server, UDS_ECHO_IDLE);
+}
+
+/* Somebody else's handler takes longer than idle_ms: who was paid by it, who came and who spoke meanwhile are not idle, and who
+   did nothing is. */
+static void who_moved_while_another_was_slow_is_not_idle(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    int owed, slow, speaker, silent, newcomer;
+    (void)state;
+    desc.idle_ms = 200;
+    server = serve_slowly(desc);
+    owed = joined(server);
+    slow = joined(server);
+    speaker = joined(server);
+    silent = joined(server);
+    say(owed, "?");
+    settle(server);
+    asker_of_the_slow = speaker;
+    newcomer = fake_peer_connect(PATH);
+    say(slow, "P");
+    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
+    assert_int_equal(stats_of(server).accepted, 5);
+    assert_int_equal(ended, 0); /* nobody is judged by what was not looked at */
+    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
+    assert_int_equal(ended, 1);
+    assert_int_equal(ends[0], UDS_ECHO_IDLE);
+    assert_int_equal(fake_peer_recv(silent, &silent, 1), 0);
+    assert_string_equal(heard(owed), "paid");
+    assert_string_equal(heard(slow), "P");
+    assert_string_equal(heard(speaker), "meanwhile");
+    assert_int_equal(stats_of(server).connections, 4);
+    fake_peer_close(newcomer);
+    (void)uds_echo_server_close(server);
+}
+
+/* drain_ms, and the moment for who found the path in time, begin when the drain does. */
+static void a_drain_begins_behind_slow_handlers(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    int owed, slow, queued;
+    (void)state;
+    desc.drain_ms = 250;
+    server = serve_slowly(desc);
+    owed = joined(server);
+    slow = joined(server);
+    say(owed, "?");
+    settle(server);
+    say(slow, "S");
+    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
+    queued = fake_peer_connect(PATH); /* the path is gone already */
+    assert_int_equal(queued, -1);
+    assert_int_equal(server->grace_until - fake_now_ms(), UE_GRACE_MS);
+    fake_sleep(249);
+    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
+    assert_int_equal(uds_echo_conn_send(&server->conns[0], "late", 4), UDS_ECHO_OK);
+    until_stopped(server);
+    assert_string_equal(heard(owed), "late");
+    assert_string_equal(heard(slow), "S");
+    assert_int_equal(stats_of(server).closed[UDS_ECHO_OK], 2);
+    (void)uds_echo_server_close(server);
+}
+
+/* Accepting rests for 100 ms from when it found no descriptor. */
+static void a_rest_begins_behind_slow_handlers(void **state)
+{
+    uds_echo_server *server;
+    int slow, second;
+    (void)state;
+    server = serve_slowly(plain_desc());
+    slow = joined(server);
+    fake.descriptors_max = fake_open_descriptors();
+    second = fake_peer_connect(PATH);
+    say(slow, "S");
+    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
+    assert_int_equal(stats_of(server).exhausted, 1);
+    assert_int_equal(uds_echo_server_timeout(server), UE_REST_MS);
+    fake_peer_close(slow);
+    fake_peer_close(second);
+    (void)uds_echo_server_close(server);
+}
+
+/* P31: a socket is called writable when most of it is free. Who reads steadily, and little, gets all of it. */
+static void who_reads_slowly_is_not_idle(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    size_t got = 0;
+    char bytes[64];
+    int peer;
+    (void)state;
+    fake.queue_bytes = 40;
+    desc.idle_ms = 100;
+    desc.on_message = flood_then_later;
+    server = serve(desc);
+    peer = joined(server);
+    say(peer, "in");
+    for (; stats_of(server).connections && got < 60; got++) {
+        settle(server);
+        assert_int_equal(fake_peer_recv(peer, bytes, 1), 1);
+        fake_sleep(60);
+    }
+    settle(server);
+    assert_int_equal(got + strlen(heard(peer)), 64);
+    fake_peer_close(peer);
+    closed_for(server, UDS_ECHO_OK);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 int main(void)
 {
@@ -227,6 +379,11 @@ int main(void)
                                        TEST(who_is_to_be_closed_and_does_not_read_is_idle),
                                        TEST(who_waited_for_room_is_not_idle),
                                        TEST(who_was_owed_is_not_idle),
-                                       TEST(who_was_owed_may_be_the_idlest)};
+                                       TEST(who_was_owed_may_be_the_idlest),
+                                       TEST(who_was_answered_slowly_is_not_idle),
+                                       TEST(who_moved_while_another_was_slow_is_not_idle),
+                                       TEST(a_drain_begins_behind_slow_handlers),
+                                       TEST(a_rest_begins_behind_slow_handlers),
+                                       TEST(who_reads_slowly_is_not_idle)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
