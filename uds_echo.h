@@ -1110,8 +1110,8 @@ static int ue_poller_open(ue_poller *p, size_t places)
     p->places = p->next = 0;
     p->count = 0;
     p->fds = (struct pollfd *)UDS_ECHO_SYS(calloc)(places, sizeof *p->fds);
-    p->tokens = (unsigned long long *)UDS_ECHO_SYS(calloc)(places, sizeof *p->tokens);
-    return p->fds && p->tokens;
+    p->tokens = p->fds ? (unsigned long long *)UDS_ECHO_SYS(calloc)(places, sizeof *p->tokens) : NULL;
+    return p->tokens != NULL;
 }
 
 static void ue_poller_close(ue_poller *p)

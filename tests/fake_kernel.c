@@ -24,7 +24,8 @@ typedef enum kind { K_NONE, K_SOCKET, K_EPOLL, K_EVENT, K_PIPE_IN, K_PIPE_OUT, K
 typedef struct descriptor {
     kind kind;
     int cloexec, nonblock;
-    int index; /* of the socket, inode or pipe */
+    int is_async; /* O_ASYNC: a flag that we do not care for, and others may */
+    int index;    /* of the socket, inode or pipe */
     int path_only;
     int ended;                 /* recv said 0 */
     int broken_in, broken_out; /* recv, send failed for good */
@@ -220,7 +221,7 @@ static int strike(fault *f, fake_call what)
     return f->os_error;
 }
 
-/* Every call passes here; 1: it is to fail, errno is set. */
+/* Every call passes here; 1: it is to fail, errno is set. 0: what it holds then is nobody's, see errno(3). */
 static int gate(fake_call what)
 {
     int os_error;
@@ -232,6 +233,7 @@ static int gate(fake_call what)
     if (fake.before) fake.before(what); /* which may let this very call fail */
     aim(&faults[0], what);
     aim(&faults[1], what);
+    errno = ENOANO;
     os_error = strike(&faults[0], what);
     if (!os_error) os_error = strike(&faults[1], what);
     if (os_error) {
@@ -1340,12 +1342,12 @@ int fake_fcntl(int fd, int what, ...)
     d = get(fd);
     if (!d) return -1;
     if (what == F_GETFD) return done(d->cloexec ? FD_CLOEXEC : 0);
-    if (what == F_GETFL) return done(d->nonblock ? O_NONBLOCK : 0);
+    if (what == F_GETFL) return done((d->nonblock ? O_NONBLOCK : 0) | (d->is_async ? O_ASYNC : 0));
     va_start(arguments, what);
     value = va_arg(arguments, int);
     va_end(arguments);
     if (what == F_SETFD) d->cloexec = !!(value & FD_CLOEXEC);
-    if (what == F_SETFL) d->nonblock = !!(value & O_NONBLOCK);
+    if (what == F_SETFL) d->nonblock = !!(value & O_NONBLOCK), d->is_async = !!(value & O_ASYNC);
     return done(0);
 }
 
@@ -2178,7 +2180,8 @@ void fake_reset(void)
     fake.queue_bytes = 256;
     fake.umask = 022;
     fake.pid = 100;
-    fake.uid = fake.gid = 1000;
+    fake.uid = 1000;
+    fake.gid = 1001;
     fake.calls_max = 100000;
     fake.peer_pid = 4242;
     (void)new_inode(F_DIR, 0755);

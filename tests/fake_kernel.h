@@ -92,7 +92,7 @@ typedef struct fake_config {
     int no_renameat2;    /* renameat2 says ENOSYS; 2: EINVAL, as a file system that has no such rename */
     int no_passrights;   /* setsockopt does not know SO_PASSRIGHTS: Linux before 6.16 */
     unsigned umask;      /* default 022 */
-    long pid, uid, gid;  /* of the process; 100, 1000, 1000 */
+    long pid, uid, gid;  /* of the process; 100, 1000, 1001 */
     int staged;          /* what is sent is in flight until fake_peer_arrive or fake_peer_drain */
     int foreign_lock;    /* somebody else holds the lock on every folder */
     unsigned long

@@ -1394,6 +1394,10 @@ static void flags_of_what_is_accepted(void)
     fd = accepted(listener);
     assert_int_equal(k->fcntl(fd, F_GETFL) & O_NONBLOCK, O_NONBLOCK);
     assert_int_equal(k->fcntl(fd, F_GETFD), FD_CLOEXEC);
+    WORKS(k->fcntl(fd, F_SETFL, O_ASYNC)); /* what is not named is taken away */
+    assert_int_equal(k->fcntl(fd, F_GETFL) & (O_NONBLOCK | O_ASYNC), O_ASYNC);
+    WORKS(k->fcntl(fd, F_SETFL, O_NONBLOCK));
+    assert_int_equal(k->fcntl(fd, F_GETFL) & (O_NONBLOCK | O_ASYNC), O_NONBLOCK);
 }
 
 /* P15: nobody is lost for want of a descriptor, and the want is found before the queue is looked at. */

@@ -225,7 +225,7 @@ static void nothing_is_fine(void **state)
     assert_int_equal(uds_echo_conn_peer(&server->conns[0], &peer), UDS_ECHO_SYSTEM);
     assert_int_equal(peer.uid, -1);
     assert_int_equal(uds_echo_conn_peer(&server->conns[0], &peer), UDS_ECHO_OK);
-    assert_int_equal(peer.gid, 1000);
+    assert_int_equal(peer.gid, 1001);
     assert_int_equal(uds_echo_conn_send(&server->conns[0], NULL, 0), UDS_ECHO_OK);
     fake_peer_close(id);
     (void)uds_echo_server_close(server);
