@@ -103,12 +103,12 @@ compile-matrix: ## compile the header with every compiler, language standard and
 reading: ## check what a reader relies on: short functions, one platform section, the diagram, the seam
 	@CC='$(CC)' sh tests/reading.sh
 
-C_FILES := $(wildcard fuzz/*.[ch] examples/*.c bench/*.[ch] bench/*/*.c tests/*.[ch] tests/*/*.[ch])
+C_FILES := uds_echo.h $(wildcard fuzz/*.[ch] examples/*.c bench/*.[ch] bench/*/*.c tests/*.[ch] tests/*/*.[ch])
 SH_FILES := $(wildcard fuzz/*.sh examples/*.sh bench/*.sh bench/*/*.sh tests/*.sh tests/*/*.sh)
 lint: ## scripts, the style of C files, and the workflows; installs shellcheck, clang-format and npm's tools where it may
 	@sh tests/lint/lint.sh '$(BUILD)'
 
-format: ## put the C files of examples, bench and tests into the style of .clang-format
+format: ## put the header and the C files of fuzz, examples, bench and tests into the style of .clang-format
 	clang-format -i $(C_FILES)
 
 install: ## copy the header to $(DESTDIR)$(PREFIX)/include

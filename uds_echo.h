@@ -70,7 +70,7 @@ LIMITS
    Path            any length whose last component fits an address (85 bytes where the whole does not fit 105).
    Connections     connections_max, 1,024 unless you say otherwise; each takes a descriptor (ulimit -n). Over poll(2)
                    that limit may not be lowered under a running server: it would say SYSTEM, with EINVAL.
-   Memory          fixed at open: 64 bytes a connection (poll: 80), 1 to 3 times message_max. Then at most
+   Memory          fixed at open: 64 bytes a connection (poll: 80), message_max (with frame: 3 x). Then at most
                    2 x message_max of unsent answers a connection (together pending_max), and with framing message_max
                    of an unfinished message. Default: 64 KiB messages.
    Published name  a server listens under "<path>~0" .. "~9" before it renames that to <path>, so that a path that
@@ -87,7 +87,8 @@ LIMITS
                    closing the last copy of a TCP connection waits for its SO_LINGER: there, who may connect can stall
                    the thread.
    End of a connection  a handler's CLOSE, a refusal and a drain let the peer read all that was sent; its next send gets
-                   EPIPE. Only cutting (idle, evicted, stopped now) may show the peer ECONNRESET.
+                   EPIPE. Only cutting (idle, evicted, stopped now, a drain out of time), want of memory and a system call
+                   that fails may show the peer ECONNRESET.
 
 LATENCY
    A thread that sleeps takes the system some 10 us to wake, 30 to 50 on another core; one that spins, none. With
@@ -224,7 +225,8 @@ typedef enum uds_echo_publish { UDS_ECHO_ATOMIC, UDS_ECHO_DIRECT } uds_echo_publ
 
 /* At connections_max. REST: leave new ones queued in the kernel until one ends. EVICT: cut the one on which no byte
    moved for longest with UDS_ECHO_EVICTED, be an answer owed to it or not; one a step, and before on_open decides on
-   the new one. With idle_ms who waits for us, for an answer or for room, counts as moving. */
+   the new one. With idle_ms the end of a wait for us, for an answer or for room, counts as a byte that moved, and so
+   does each idle_ms of that wait. */
 typedef enum uds_echo_full { UDS_ECHO_REST, UDS_ECHO_EVICT } uds_echo_full;
 
 /* DRAIN: accept what is queued, answer what was received, then end. A queue that others may hold too, for the listener
@@ -1176,9 +1178,9 @@ static int ue_poller_next(ue_poller *p, unsigned long long *token)
            two names and look at what came out; the wrong thing is put back
    retire  under the lock, unlink the path if it still is the socket that was staged
 
-   Two rules: no lock, no removal; and stale is believed only when seen twice, for bind(2) makes the file a moment
-   before the socket can be found through it. A crash leaves at most one temporary name; whoever next holds the lock
-   sweeps it up. */
+   Two rules: no lock, no removal but of what was just staged; and stale is believed only when seen twice, for bind(2)
+   makes the file a moment before the socket can be found through it. A crash leaves at most one temporary name; whoever
+   next holds the lock sweeps it up. */
 typedef struct ue_file {
     dev_t dev;
     ino_t ino;

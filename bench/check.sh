@@ -102,7 +102,7 @@ options='-c 64 -s 64' share=100
 gates "64 connections" "$epoll" ${expert:+"$expert"}
 options='-c 1000 -s 64' share=50
 gates "1,000 connections" "$epoll" ${expert:+"$expert"}
-# The epoll floor itself moves 0.91 to 0.96 of what blocking threads do, by the hour: what is ours to lose is told by it.
+# The epoll floor itself moves 0.91 to 0.95 of what blocking threads do, by the hour: what is ours to lose is told by it.
 options='-m bulk -s 65536' share=50
 gates "bulk" "$epoll"
 options='-m connect -s 64' share=65

@@ -19,7 +19,7 @@ passed=0 failed=0
 CORPUS_BYTES=100000
 
 # What a target must reach and how fast, or it is hollow, or somebody put I/O in. Edges and calls: about half of what was
-# seen. Speed: executions a second of processor time, since others may use the machine. server's is VERIFY's gate; the aim
+# seen. Speed: executions a second of processor time, since others may use the machine. server's is the gate of docs/verification.md; the aim
 # for conn is 25,000, which a busy machine misses at times, so that its gate is lower; the rest must only be free of I/O: a
 # system call an execution is dear, many are a hundred times as slow. A handler of the user's own may take its time.
 floors() { # TARGET

@@ -32,7 +32,7 @@ $(BUILD)/interop/exchange: tests/interop/exchange.c uds_echo.h Makefile
 	$(COMPILE) -I. $< -o $@ $(LDFLAGS) $(LDLIBS)
 
 # Its helpers are on the machine or are installed by the scripts; what is missing all the same is named and skipped.
-interop: all $(BUILD)/interop/exchange ## our server and client against socat, ncat, Node, asyncio, Perl, curl, libuv, libevent and the seed's
+interop: all $(BUILD)/interop/exchange ## our server and client against socat, ncat, Node, asyncio, Perl, curl, libuv, libevent and the tutorial's
 	@sh tests/need.sh socat ncat curl python3 perl node || true
 	@CC='$(CC)' sh bench/peers/build.sh $(BUILD)
 	@if command -v python3 >/dev/null; then python3 -B tests/interop/interop.py $(BUILD); \

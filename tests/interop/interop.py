@@ -70,26 +70,26 @@ CLIENTS = [
 
 
 def seed_client(path, where):
-    """The seed's client sends all before it reads."""
+    """The tutorial's client sends all before it reads."""
     client = [sys.executable, here('seed_client.py'), path]
     status, out, err, _ = run(client, b'')
     lines = ['connecting to ' + path, 'sending [%s]' % STANDARD.decode(), 'received [%s]' % STANDARD.decode(),
              'closing socket']
-    tally.check('our server, the seed\'s client: its conversation',
+    tally.check('our server, the tutorial\'s client: its conversation',
                 status == 0 and out == STANDARD and err.decode().split('\n')[:-1] == lines, err.decode().split('\n')[1])
     name = os.path.join(where, 'message')
     for size in (1, 1024, 64 * KIB):
         data = some_bytes(size)
         with open(name, 'wb') as file:
             file.write(data)
-        echoes('our server, the seed\'s client: ' + mib(size), client + [name], data)
+        echoes('our server, the tutorial\'s client: ' + mib(size), client + [name], data)
     with open(name, 'wb') as file:
         file.write(some_bytes(16 * MIB))
     status, out, _, _ = run(client + [name], b'', 3)
-    cannot('our server, the seed\'s client: 16 MiB, of which it reads none before all are sent, never end',
+    cannot('our server, the tutorial\'s client: 16 MiB, of which it reads none before all are sent, never end',
            status is None and not out, 'it waited 3 s and had received %d bytes' % len(out))
     status, out, _, _ = run(client, b'')
-    tally.check('our server, the seed\'s client: the next one is served', status == 0 and out == STANDARD)
+    tally.check('our server, the tutorial\'s client: the next one is served', status == 0 and out == STANDARD)
 
 
 def curl(build, where):
@@ -141,7 +141,7 @@ def our_server(build, where):
 # 'loses' the rest, or 'either' where that is a race which it wins at times. And the most that surely passes at once.
 SOCAT_CAT = ['sh', '-c', 'exec socat -t 60 "UNIX-LISTEN:$1,fork,backlog=128" EXEC:cat', 'socat']
 SERVERS = [
-    ('the seed\'s server', 'python3', [sys.executable, here('seed_server.py')], 'all', 64 * MIB),
+    ('the tutorial\'s server', 'python3', [sys.executable, here('seed_server.py')], 'all', 64 * MIB),
     ('asyncio', 'asyncio', None, 'all', 64 * MIB),
     ('Node', 'node', None, 'all', 64 * MIB),
     ('libuv as documented', 'libuv', None, 'loses', 64 * MIB),

@@ -1,4 +1,4 @@
-"""seed_client.py [PATH [FILE]]: the seed document's client, in Python 3. With FILE its content is the message.
+"""seed_client.py [PATH [FILE]]: the client this project began with, in Python 3. With FILE its content is the message.
 
 It sends all before it reads, as the original does. What it received goes to stdout too, for the hash."""
 import socket

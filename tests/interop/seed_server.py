@@ -1,4 +1,4 @@
-"""seed_server.py [PATH]: the seed document's server, in Python 3. It serves one client after the other."""
+"""seed_server.py [PATH]: the server this project began with, in Python 3. It serves one client after the other."""
 import os
 import socket
 import sys

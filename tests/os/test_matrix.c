@@ -390,7 +390,7 @@ static void what_clients_do(void **state)
         server = os_serve(&plan);
         (void)snprintf(folder, sizeof folder, "/proc/%ld/fd", (long)server);
         for (i = 0; i < sizeof rows / sizeof *rows; i++) {
-            int good = os_connect(), before, round;
+            int good = os_connect(), last, before, round;
             char in[6];
             double until;
             if (way && rows[i].act == half_closes) continue; /* random bytes are no lines */
@@ -398,6 +398,9 @@ static void what_clients_do(void **state)
             before = os_names(folder, NULL, 0);
             for (round = 0; round < rows[i].rounds; round++) rows[i].act(round);
             assert_true(os_write(good, "still\n", 6) == 6 && os_read(good, in, 6) == 6 && !memcmp(in, "still\n", 6));
+            last = os_connect(); /* once it is answered, all who were queued before it have been accepted */
+            assert_true(os_write(last, "last!\n", 6) == 6 && os_read(last, in, 6) == 6);
+            (void)close(last);
             for (until = os_now() + OS_REPLY_MS; os_names(folder, NULL, 0) > before && os_now() < until;) os_sleep(1);
             os_exactly(rows[i].cell, os_names(folder, NULL, 0), before);
             (void)close(good);

@@ -493,7 +493,7 @@ def peers_in(build):
              [sys.executable, '-B', os.path.join(HERE, 'orderly_asyncio.py'), here('asyncio')], 'python3'),
         Peer('Node', [here('node')], ['node', '-r', os.path.join(HERE, 'orderly_node.js'), here('node')], 'nodejs'),
         Peer('socat', [here('socat')], None, 'socat'),
-        Peer('the seed\'s', [here('seed')], None, 'python3'),
+        Peer('the tutorial\'s', [here('seed')], None, 'python3'),
         Peer('Rust threads', [here('rust')], None, 'rustc'),
     ]
 
@@ -563,7 +563,8 @@ def write_report(file, peers, results):
              'somebody who knows its traps does. Much that a server fails here its library lets you do right with more '
              'code. Where a trial needs an end in order (P5, P18, P25), libuv, libevent, asyncio and Node run with a '
              'few lines more that on SIGTERM close the listener and serve those who are connected (`tests/peers/`); the '
-             'others get SIGTERM as they are.',
+             'others get SIGTERM as they are. "The tutorial\'s" is the server this project began with '
+             '(`bench/peers/seed.py`).',
              'Numbers are those of the pitfalls that the tests are named after. "yes": it passes.']
     lines = ['# Who passes what', '']
     for paragraph in prose:
