@@ -87,8 +87,8 @@ LIMITS
                    closing the last copy of a TCP connection waits for its SO_LINGER: there, who may connect can stall
                    the thread.
    End of a connection  a handler's CLOSE, a refusal and a drain let the peer read all that was sent; its next send gets
-                   EPIPE. Only cutting (idle, evicted, stopped now, a drain out of time), want of memory and a system call
-                   that fails may show the peer ECONNRESET.
+                   EPIPE. Only cutting (idle, evicted, stopped now, a drain out of time), want of memory and a call that
+                   fails may show the peer ECONNRESET.
 
 LATENCY
    A thread that sleeps takes the system some 10 us to wake, 30 to 50 on another core; one that spins, none. With
