@@ -96,7 +96,7 @@ static void p35_passed_descriptors_are_refused(void **state)
             os_settle(server);
             cases += pass(fd, fd) == (can_refuse ? -1 : 1);
             os_settle(server);
-            (void)recv(fd, &in, 1, 0);
+            if (!can_refuse) (void)recv(fd, &in, 1, 0); /* what was refused is not answered either */
             assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
         } else {
             uds_echo_client_close(&client);
