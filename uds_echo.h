@@ -802,7 +802,7 @@ typedef struct ue_place {
     int dir;          /* the folder; -1: not opened */
 } ue_place;
 
-#define UE_NAME_MAX 253 /* of the 255 bytes that file systems allow, two are for the suffix of the temporary name */
+#define UE_NAME_SIZE sizeof(((struct sockaddr_un *)0)->sun_path) /* of one that fits, its suffix and NUL included */
 
 static uds_echo_error ue_place_split(ue_place *p, const char *path, const char *field, uds_echo_failure *failure)
 {
@@ -813,7 +813,7 @@ static uds_echo_error ue_place_split(ue_place *p, const char *path, const char *
     if (!path) return ue_fail(failure, UDS_ECHO_INVALID, 0, field);
     slash = strrchr(path, '/');
     if (slash) p->name = slash + 1;
-    if (!*p->name || strlen(p->name) > UE_NAME_MAX) return ue_fail(failure, UDS_ECHO_PATH, 0, field);
+    if (!*p->name) return ue_fail(failure, UDS_ECHO_PATH, 0, field);
     return UDS_ECHO_OK;
 }
 
@@ -1204,11 +1204,11 @@ static int ue_same_file(const ue_file *a, const ue_file *b)
     return a->dev == b->dev && a->ino == b->ino;
 }
 
-static void ue_name(char name[UE_NAME_MAX + 3], const ue_place *p, const char *suffix)
+static void ue_name(char name[UE_NAME_SIZE], const ue_place *p, const char *suffix)
 {
     ue_text t;
     t.at = name;
-    t.size = UE_NAME_MAX + 3;
+    t.size = UE_NAME_SIZE;
     t.used = 0;
     ue_puts(&t, p->name);
     ue_puts(&t, suffix);
@@ -1276,7 +1276,7 @@ static void ue_incumbent(const ue_place *p, uds_echo_failure *failure)
 static uds_echo_error ue_look(const ue_place *p, const char *suffix, int *seen, ue_file *which,
                               uds_echo_failure *failure)
 {
-    char name[UE_NAME_MAX + 3];
+    char name[UE_NAME_SIZE];
     struct stat st;
     int os_error;
     *seen = UE_SEEN_NOTHING;
@@ -1316,7 +1316,7 @@ static void ue_unlock(ue_claim *k)
 /* Removes what crashed starters left under the temporary names. Needs the lock. */
 static void ue_sweep(const ue_place *p)
 {
-    char name[UE_NAME_MAX + 3], suffix[3] = "~0";
+    char name[UE_NAME_SIZE], suffix[3] = "~0";
     ue_file first, again;
     int seen;
     for (; suffix[1] <= '9'; suffix[1]++) {
@@ -1331,7 +1331,7 @@ static void ue_sweep(const ue_place *p)
 /* Gives up the staged socket, its file included. */
 static void ue_unstage(ue_claim *k)
 {
-    char name[UE_NAME_MAX + 3];
+    char name[UE_NAME_SIZE];
     ue_name(name, &k->place, k->suffix);
     (void)ue_remove(k->place.dir, name, &k->file);
     ue_close(&k->fd);
@@ -1342,7 +1342,7 @@ static void ue_unstage(ue_claim *k)
    put it in its place, and it is left alone. Wider twice: the file system knows no modes. */
 static uds_echo_error ue_stage_file(ue_claim *k)
 {
-    char name[UE_NAME_MAX + 3];
+    char name[UE_NAME_SIZE];
     struct stat st;
     mode_t mode = (mode_t)k->desc->mode;
     int os_error;
@@ -1428,7 +1428,7 @@ static int ue_no_such_rename(int os_error)
 /* Nothing was at the path. Two starters may be here at once: one finds it taken and looks again (WOULD_BLOCK). */
 static uds_echo_error ue_publish_fresh(ue_claim *k)
 {
-    char staged[UE_NAME_MAX + 3];
+    char staged[UE_NAME_SIZE];
     int dir = k->place.dir, os_error;
     if (!k->suffix[0]) return UDS_ECHO_OK;
     ue_name(staged, &k->place, k->suffix);
@@ -1458,7 +1458,7 @@ static int ue_still_stale(const ue_claim *k, const char *suffix, const ue_file *
    that was probed is removed. Without such an exchange: rename over it, whose window the manual names. */
 static uds_echo_error ue_publish_over(ue_claim *k, const ue_file *stale)
 {
-    char staged[UE_NAME_MAX + 3];
+    char staged[UE_NAME_SIZE];
     const char *name = k->place.name;
     int dir = k->place.dir, exchanged = 1, os_error;
     ue_name(staged, &k->place, k->suffix);
@@ -1487,7 +1487,7 @@ static uds_echo_error ue_publish_over(ue_claim *k, const ue_file *stale)
    or the errno; that the file went away meanwhile is fine. */
 static int ue_set_aside(const ue_claim *k, const ue_file *stale)
 {
-    char aside[UE_NAME_MAX + 3], suffix[3] = "~0";
+    char aside[UE_NAME_SIZE], suffix[3] = "~0";
     const char *name = k->place.name;
     int dir = k->place.dir, os_error;
     for (;; suffix[1]++) {

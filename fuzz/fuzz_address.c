@@ -28,7 +28,7 @@ static void check_address(const char *path)
     int d, i, fits;
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     uds_echo_error error = ue_place_split(&place, path, "path", NULL);
-    CHECK((error == UDS_ECHO_OK) == (*name && strlen(name) <= UE_NAME_MAX), "which names are too long or empty");
+    CHECK((error == UDS_ECHO_OK) == !!*name, "a path without a name");
     if (error) return;
     for (d = 0; d < 5; d++) {
         const int dir = dirs[d];

@@ -1022,6 +1022,7 @@ static void lengths(void **state)
 
 static void bad_paths(void **state)
 {
+    char distant[200] = "/";
     uds_echo_server *server;
     (void)state;
     assert_int_equal(start(&server, NULL), UDS_ECHO_INVALID);
@@ -1029,6 +1030,10 @@ static void bad_paths(void **state)
     assert_int_equal(start(&server, ""), UDS_ECHO_PATH);
     assert_int_equal(start(&server, "/w/"), UDS_ECHO_PATH);
     assert_int_equal(start(&server, "/missing/sock"), UDS_ECHO_NOT_FOUND);
+    memset(distant + 1, 'f',
+           sizeof distant - 2); /* its last component would fit nowhere, but it is the folder that is wrong */
+    memcpy(distant + 1, "missing/", 8);
+    assert_int_equal(start(&server, distant), UDS_ECHO_NOT_FOUND);
     fake_put_file("/w/file");
     assert_int_equal(start(&server, "/w/file/sock"), UDS_ECHO_NOT_FOUND);
     fake_put_dir("/w/closed");
