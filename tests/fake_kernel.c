@@ -233,7 +233,7 @@ static int gate(fake_call what)
     if (fake.before) fake.before(what); /* which may let this very call fail */
     aim(&faults[0], what);
     aim(&faults[1], what);
-    errno = fake_errors_of(what)[0]; /* as if it had failed, for whoever looks at that alone */
+    errno = calls % 2 ? fake_errors_of(what)[0] : ENOANO; /* as if it had failed, for whoever looks at that alone */
     os_error = strike(&faults[0], what);
     if (!os_error) os_error = strike(&faults[1], what);
     if (os_error) {
