@@ -59,7 +59,8 @@ static int in_vain[SERVERS];          /* steps that were due at once, did nothin
 static int inside[SERVERS];           /* a step of it is running */
 static int closing_one;               /* uds_echo_server_close() of this one is running; -1: none */
 static unsigned starts[SERVERS];
-static long long rested_at[SERVERS];           /* when accepting last had to rest for want of something; */
+static long long rested_at[SERVERS];   /* when accepting last had to rest for want of something; */
+static long long rested_slow[SERVERS]; /* ms that handlers took in the step in which it did, before or behind that */
 static unsigned long long ended_then[SERVERS]; /* how many connections had ended by then */
 static uds_echo_id past[SERVERS][PAST];        /* of this start */
 static unsigned past_count[SERVERS];
@@ -426,12 +427,13 @@ static int clock_failed_at(long long ms)
 static void judge_rest(int s, const glance *g)
 {
     const uds_echo_stats *stats = &servers[s]->stats;
-    const long long since = fake_now_ms() - rested_at[s];
+    const long long since = fake_now_ms() - rested_at[s] + rested_slow[s];
     if (stats->exhausted == g->exhausted) return;
     check(faults.strikes != g->strikes || g->scarce, "it rests for nothing");
     check(since >= UE_REST_MS || stats->accepted - stats->connections != ended_then[s] || clock_failed_at(rested_at[s]),
           "it does not rest");
     rested_at[s] = fake_now_ms();
+    rested_slow[s] = slow;
     ended_then[s] = g->ended;
 }
 
@@ -981,6 +983,7 @@ static void start(int s)
     in_vain[s] = 0;
     past_count[s] = 0;
     rested_at[s] = fake_now_ms() - UE_REST_MS;
+    rested_slow[s] = 0;
     starts[s]++;
     error = s == ADOPTED ? adopt(&why) : uds_echo_server_open(&servers[s], &descs[s], &why);
     tell("start", s, (long)error);
