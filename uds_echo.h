@@ -1998,12 +1998,12 @@ static void ue_conn_settle(uds_echo_conn *c)
 {
     uds_echo_server *s = c->server;
     int want = 0;
-    if (!c->broken && c->out) {
-        c->state = UE_SENDING;
-        want = UE_OUT;
-    } else if (c->broken) {
+    if (c->broken) {
         ue_conn_close(c);
         return;
+    } else if (c->out) {
+        c->state = UE_SENDING;
+        want = UE_OUT;
     } else if (c->closing) {
         ue_conn_finish(c);
         return;

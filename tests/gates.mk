@@ -110,15 +110,17 @@ analyze: ## gcc -fanalyzer, clang's analyzer, clang-tidy and cppcheck over the i
 analyze-gcc analyze-clang analyze-tidy analyze-cppcheck: analyze-%: ## one of them
 	@sh tests/analyze.sh $*
 
-$(BUILD)/real/fake: tests/real/transcript.c $(FAKE) $(HEADERS) Makefile
+REAL := $(foreach kernel,fake real,$(foreach build,epoll poll plain,$(BUILD)/real/$(kernel)_$(build)))
+$(BUILD)/real/fake_%: tests/real/transcript.c $(FAKE) $(HEADERS) Makefile tests/gates.mk
 	@mkdir -p $(@D)
-	$(COMPILE) -I. -Itests $< $(FAKE) -o $@ $(LDFLAGS) $(LDLIBS)
-$(BUILD)/real/real: tests/real/transcript.c uds_echo.h Makefile
+	$(COMPILE) $(call real_flags,$*) -I. -Itests $< $(FAKE) -o $@ $(LDFLAGS) $(LDLIBS)
+$(BUILD)/real/real_%: tests/real/transcript.c uds_echo.h Makefile tests/gates.mk
 	@mkdir -p $(@D)
-	$(COMPILE) -DREAL -I. $< -o $@ $(LDFLAGS) $(LDLIBS)
+	$(COMPILE) $(call real_flags,$*) -DREAL -I. $< -o $@ $(LDFLAGS) $(LDLIBS)
+real_flags = $(if $(filter poll,$1),-DUDS_ECHO_USE_POLL) $(if $(filter plain,$1),$(PLAIN:%=-DUDS_ECHO_HAVE_%=0))
 
-real: $(BUILD)/real/fake $(BUILD)/real/real ## inputs of the corpus over the fake kernel and over real sockets: equal transcripts
-	@sh tests/real/real.sh $^
+real: $(REAL) ## inputs of the corpus over the fake kernel and over real sockets, through epoll, poll and plain: equal transcripts
+	@sh tests/real/real.sh '$(BUILD)/real'
 
 # Deliberate wrap-around is listed in tests/integer.ignore with its reason.
 integer: ## the tests over the fake kernel under UBSan with clang's checks of integers

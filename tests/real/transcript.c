@@ -3,7 +3,8 @@
    kernel and, with REAL, once over real sockets in FOLDER: both must print the same, or the fake is wrong.
 
    No faults, no times, and less unread than any socket holds: how much that is differs between kernels. Of an input the
-   first four bytes are sizes and kinds, then two bytes are an action. */
+   first four bytes are sizes and kinds, then two bytes are an action. An odd first byte: the peers are clients of
+   uds_echo.h, which wait for nothing; else they call the kernel. */
 #ifndef REAL
 #include "fake_kernel.h"
 #define UDS_ECHO_SYS(fn) fake_##fn
@@ -19,6 +20,7 @@ enum { CONFIG = 4, PEERS = 3, ACTIONS = 100, ROUNDS = 400, KEPT = 16384 };
 enum { FRAMED = 1, TERSE = 2, CLOSING = 4, CHOOSY = 8 };
 
 typedef struct peer {
+    uds_echo_client client; /* where it is one of ours */
     int id, half_closed, open, opened, refused, closed, ended, owed;
     size_t sent, answered, got;
     unsigned long hash;      /* of what came back */
@@ -28,7 +30,7 @@ typedef struct peer {
 } peer;
 
 static peer peers[PEERS];
-static int connected, accepted, broken, kind;
+static int connected, accepted, broken, kind, ours;
 static uds_echo_server *server;
 static char path[200];
 static const char *input;
@@ -133,6 +135,58 @@ static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *m, voi
     return kind & CLOSING && (what == 7 || what == 11) ? UDS_ECHO_CLOSE : UDS_ECHO_REPLY;
 }
 
+/* ---- the peers' calls: the kernel's, or those of uds_echo.h ------------------------------------------------------ */
+static int arrive(peer *p)
+{
+    uds_echo_client_desc desc;
+    if (!ours) return (p->id = peer_connect()) >= 0;
+    memset(&desc, 0, sizeof desc);
+    desc.path = path;
+    return !uds_echo_client_open(&p->client, &desc, NULL);
+}
+
+/* Bytes that went, or -errno as the kernel would say it. FULL: nothing can be sent any more, and there is more to read. */
+static long swap(peer *p, const void *out, size_t out_size, void *in, size_t in_size)
+{
+    uds_echo_io io;
+    uds_echo_error error;
+    memset(&io, 0, sizeof io);
+    io.out = out;
+    io.out_size = out_size;
+    io.in = in;
+    io.in_size = in_size;
+    error = uds_echo_client_exchange(&p->client, &io, 0);
+    if (io.sent + io.got || error == UDS_ECHO_END) return (long)(io.sent + io.got);
+    if (error == UDS_ECHO_TIMEOUT) return -EAGAIN;
+    if (out_size && (error == UDS_ECHO_RESET || error == UDS_ECHO_FULL || p->half_closed)) return -EPIPE;
+    if (error != UDS_ECHO_RESET) complain(uds_echo_error_text(error));
+    return -ECONNRESET;
+}
+
+static long give(peer *p, const unsigned char *bytes, size_t size)
+{
+    const long n = ours ? swap(p, bytes, size, NULL, 0) : (long)peer_send(p->id, bytes, size);
+    return n < 0 && !ours ? -(long)errno : n;
+}
+
+static long take(peer *p, unsigned char *bytes, size_t size)
+{
+    const long n = ours ? swap(p, NULL, 0, bytes, size) : (long)peer_recv(p->id, bytes, size);
+    return n < 0 && !ours ? -(long)errno : n;
+}
+
+static int half_close(peer *p)
+{
+    return ours ? (int)uds_echo_client_finish(&p->client) : peer_shutdown(p->id, SHUT_WR);
+}
+
+static void leave(peer *p)
+{
+    if (ours) uds_echo_client_close(&p->client);
+    else (void)peer_close(p->id);
+    p->open = 0;
+}
+
 /* ---- the script -------------------------------------------------------------------------------------------------- */
 static void say(peer *p, size_t size, unsigned with)
 {
@@ -140,8 +194,8 @@ static void say(peer *p, size_t size, unsigned with)
     size_t i;
     long n;
     for (i = 0; i < size; i++) bytes[i] = (unsigned char)((p->sent + i) * 37 + with);
-    n = (long)peer_send(p->id, bytes, size);
-    printf(" %d>%ld", (int)(p - peers), n < 0 ? -(long)errno : n);
+    n = give(p, bytes, size);
+    printf(" %d>%ld", (int)(p - peers), n);
     if (n <= 0) return;
     p->sent += (size_t)n;
 }
@@ -150,9 +204,9 @@ static void say(peer *p, size_t size, unsigned with)
 static int hear(peer *p, size_t size, int quiet)
 {
     unsigned char bytes[64];
-    long i, n = (long)peer_recv(p->id, bytes, size);
-    if (!quiet) printf(" %d<%ld", (int)(p - peers), n < 0 ? -(long)errno : n);
-    if (!p->ended && n < 0 && errno != EAGAIN) p->ended = errno; /* a reset is told once */
+    long i, n = take(p, bytes, size);
+    if (!quiet) printf(" %d<%ld", (int)(p - peers), n);
+    if (!p->ended && n < 0 && n != -EAGAIN) p->ended = (int)-n; /* a reset is told once */
     if (!p->ended && n == 0) p->ended = 1;
     if (n <= 0) return 0;
     for (i = 0; i < n; i++) p->hash = (p->hash * 33 + bytes[i]) & 0xffffffu;
@@ -171,8 +225,7 @@ static void act(unsigned what, unsigned with)
     case 1:
         if (connected == PEERS) break;
         p = &peers[connected++];
-        p->id = peer_connect();
-        p->open = p->id >= 0;
+        p->open = arrive(p);
         printf(" +%d", p->open);
         break;
     case 2:
@@ -180,15 +233,14 @@ static void act(unsigned what, unsigned with)
     case 4:
     case 5: (void)hear(p, with % 64 + 1, 0); break;
     case 6:
-        if (with % 4 == 0 && !p->half_closed++) printf(" %d|%d", (int)(p - peers), peer_shutdown(p->id, SHUT_WR));
+        if (with % 4 == 0 && !p->half_closed++) printf(" %d|%d", (int)(p - peers), half_close(p));
         break;
     default:
         if (with % 8) {
             if (p->owed) push(p, "at last", with % 8);
             break;
         }
-        (void)peer_close(p->id);
-        p->open = 0;
+        leave(p);
     }
 }
 
@@ -201,7 +253,7 @@ static void finish(void)
     for (i = 0; i < PEERS; i++)
         if (peers[i].open && !peers[i].half_closed) {
             say(&peers[i], 40, 3); /* so that no input is without any bytes */
-            (void)peer_shutdown(peers[i].id, SHUT_WR);
+            (void)half_close(&peers[i]);
         }
     for (round = 0; round < ROUNDS; round++) {
         (void)uds_echo_server_step(server, 0);
@@ -233,6 +285,7 @@ static void run(const unsigned char *data, size_t size)
     memset(peers, 0, sizeof peers);
     memset(&desc, 0, sizeof desc);
     connected = accepted = 0;
+    ours = data[0] % 2;
     kind = data[1] % 16;
     desc.path = path;
     desc.message_max = data[2] % 64 + 1;
@@ -249,7 +302,7 @@ static void run(const unsigned char *data, size_t size)
     for (i = CONFIG; i + 1 < size && i < CONFIG + 2 * ACTIONS; i += 2) act(data[i], data[i + 1]);
     finish();
     for (i = 0; i < PEERS; i++)
-        if (peers[i].open) (void)peer_close(peers[i].id);
+        if (peers[i].open) leave(&peers[i]);
     if (uds_echo_server_close(server)) complain("close");
     kernel_end();
 }
@@ -266,7 +319,7 @@ int main(int argc, char **argv)
         if (file) (void)fclose(file);
         if (size < CONFIG) continue;
         input = argv[i];
-        printf("%s", input);
+        printf("%s%s", input, data[0] % 2 ? " ours" : "");
         run(data, size);
         printf("\n");
     }
