@@ -9,8 +9,8 @@ DO THIS
        #include "uds_echo.h"
 
    and a plain #include "uds_echo.h" wherever else you need it. It uses nothing but the system: no library to link,
-   no build step. C99 and later, C++11 and later. Linux. With -std=c99 and the like it comes before every header of
-   libc, or behind a #define of _GNU_SOURCE that does.
+   no build step. C99 and later, C++11 and later. Linux. With -std=c99 and the like the implementation comes before any
+   header of libc, or _GNU_SOURCE is defined at the top of that file.
 
 A SERVER IN ONE CALL
        uds_echo_server_desc desc = {0};          // zero means default, in every description; C++: = {}
@@ -21,10 +21,10 @@ A SERVER IN ONE CALL
    A failure explains itself: uds_echo_explain(&why, desc.path, text, sizeof text) writes a sentence that names the
    cause and what to do about it.
 
-   To stop a server, keep the pointer that desc.on_ready gets until desc.on_end, which sets it to NULL, for the server
-   is freed next; hand it to uds_echo_server_stop(). A signal handler also sets a flag, and on_ready asks for that: the
-   signal may come first. (Other threads block the signal, so that it cannot run beside on_end.) Other threads stop and
-   wake while they hold a mutex that on_ready and on_end take, too.
+   To stop a server, call uds_echo_server_stop() with the pointer to it. Your desc.on_ready stores that pointer, your
+   desc.on_end sets it to NULL, for the server is freed next. A signal handler also sets a flag, which on_ready looks
+   at: the signal may come before it. (Block the signal in the other threads, so that it cannot run beside on_end.)
+   Another thread holds a mutex while it stops or wakes, and on_ready and on_end take the same one to set the pointer.
 
 A CLIENT IN ONE CALL
        char reply[4096];
@@ -61,7 +61,7 @@ FIVE PROMISES
                    sent. Where that cannot be, the connection closes with a named, counted, reported error.
    Bounded.        While an answer waits for a slow reader, nothing more is read from that peer. An idle connection
                    costs its slot. Nothing in the process grows with what a peer does.
-   Never blocks.   Only the one wait does. A peer that stalls, floods or resets costs the others nothing.
+   Never blocks.   Only the one wait does. A peer that stalls, floods or resets costs the others nothing but its place.
    Removes nothing foreign.  Only a socket file that nobody is bound to is ever replaced; only our own is removed, and
                    sockets that nobody is bound to under the ten names of "Published name", below.
    Secure by default.  Mode 0600 from birth, limits on, close-on-exec and nonblocking from birth.
@@ -99,9 +99,10 @@ LATENCY
 
 THREADS, SIGNALS, FORK
    A server belongs to one thread at a time. uds_echo_server_stop() and uds_echo_server_wake() may be called from any
-   thread and from a signal handler, until on_end; nothing else may. No function installs a signal handler or needs
-   SIGPIPE ignored. N cores are N servers on N threads that share a listener (desc.share_with). A client belongs to one
-   thread at a time; any number of servers and clients may live in a process.
+   thread and from a signal handler, until on_end; nothing else may: a thread that has worked out an answer leaves it
+   where on_wake finds it, and calls wake. No function installs a signal handler or needs SIGPIPE ignored. N cores are N
+   servers on N threads that share a listener (desc.share_with). A client belongs to one thread at a time; any number of
+   servers and clients may live in a process.
    After fork() the child owns nothing: there stop and wake do nothing, run and step return UDS_ECHO_FORKED, and
    uds_echo_server_close() only closes the child's copies of the descriptors, and calls nobody: forget first, by hand,
    the pointer that on_end would. Call it there soon, since a copy keeps a connection open; exec() closes all of them.
@@ -166,7 +167,7 @@ LICENCE
     X(FULL, "the input buffer is full, and the peer reads no more until its answers are read", "give it more room")    \
     X(TRUNCATED, "the answer is longer than the buffer", "use a larger buffer")                                        \
     X(WOULD_BLOCK, "too much is waiting for this peer to read", "send later, drop it, or close the connection")        \
-    X(TOO_LONG, "a message is longer than message_max", "send less at a time, or raise message_max")                   \
+    X(TOO_LONG, "a message is longer than message_max, or can never be one", "send less at a time, or raise that")     \
     X(HANDLER, "the handler broke its contract", "keep size within capacity and return a uds_echo_verdict")            \
     X(IDLE, "no byte moved for idle_ms", "keep the connection busy, or raise idle_ms")                                 \
     X(EVICTED, "it was the idlest when a place was needed", "raise connections_max")                                   \
@@ -211,9 +212,10 @@ typedef struct uds_echo_message {
 typedef enum uds_echo_verdict {
     UDS_ECHO_REPLY,  /* the message, as it now is, is the answer: doing nothing is echo */
     UDS_ECHO_SILENT, /* no answer */
-    UDS_ECHO_LATER,  /* one answer is owed: the next uds_echo_conn_send() pays it, so push nothing else meanwhile. Until
-                        then this connection is neither read nor handled further, half-close and drain wait for it,
-                        and it keeps its place even if the peer left */
+    UDS_ECHO_LATER,  /* one answer is owed: the next uds_echo_conn_send() behind this pays it, so push nothing else
+                        meanwhile. Until then this connection is neither read nor handled further, and half-close and
+                        drain wait for it. That the peer left is not noticed before, and idle_ms does not count: give
+                        each such answer a deadline of your own, and pay it with size 0 then */
     UDS_ECHO_CLOSE   /* REPLY, then end the connection so that the peer can read all of it; size 0: without a word */
 } uds_echo_verdict;
 
@@ -224,9 +226,9 @@ typedef enum uds_echo_existing { UDS_ECHO_RECOVER, UDS_ECHO_REFUSE } uds_echo_ex
 typedef enum uds_echo_publish { UDS_ECHO_ATOMIC, UDS_ECHO_DIRECT } uds_echo_publish;
 
 /* At connections_max. REST: leave new ones queued in the kernel until one ends. EVICT: cut the one on which no byte
-   moved for longest with UDS_ECHO_EVICTED, be an answer owed to it or not; one a step, and before on_open decides on
-   the new one. With idle_ms the end of a wait for us, for an answer or for room, counts as a byte that moved, and so
-   does each idle_ms of that wait. */
+   moved for longest, with UDS_ECHO_EVICTED. An answer that is owed does not protect it. One is cut a step at most, and
+   before on_open sees the new one. With idle_ms a connection that waits for us, for an answer or for room, counts as
+   one on which a byte moves, once every idle_ms and when the wait ends. */
 typedef enum uds_echo_full { UDS_ECHO_REST, UDS_ECHO_EVICT } uds_echo_full;
 
 /* DRAIN: accept what is queued, answer what was received, then end. A queue that others may hold too, for the listener
@@ -255,16 +257,17 @@ typedef struct uds_echo_server_desc {
     /* Limits. */
     int connections_max;     /* 0: 1,024; -1: as many as RLIMIT_NOFILE allows, at most 1,000,000 */
     uds_echo_full when_full; /* 0: UDS_ECHO_REST */
-    long message_max;        /* bytes of one message or one read; 0: 65,536; at most 1 GiB */
+    long message_max;        /* bytes of one message, one read or one answer; 0: 65,536; at most 1 GiB */
     long pending_max;        /* bytes of unsent answers held for all slow readers together, at least 3 x message_max;
-                                0 or -1: 2 x message_max for each connection, and one more. While less than 2 are left
-                                nothing more is read from anybody: set it lower only together with idle_ms. Each answer
-                                put off with UDS_ECHO_LATER takes message_max of it until it is paid, whatever idle_ms
-                                says: with more than pending_max / message_max - 2 of them, nobody is read */
+                                0 or -1: 2 x message_max for each connection, and one more. While less than
+                                2 x message_max of it are free nothing more is read from anybody: set it lower only
+                                together with idle_ms. Each answer put off with UDS_ECHO_LATER takes message_max of it
+                                until it is paid, whatever idle_ms says: with more than pending_max / message_max - 2 of
+                                them, nobody is read */
     int send_buffer;         /* SO_SNDBUF of each connection in bytes, see socket(7); 0: the system's */
     int idle_ms;             /* cut a connection when for so long no byte went in or out and it did not wait for a late
-                                answer or for room, at a step that had less than 256 connections to look at; 0 or -1:
-                                never. A reader so slow that its socket stays full is idle */
+                                answer or for room; 0 or -1: never. Looked at by steps that have less than 256 events.
+                                A reader so slow that its socket stays full is idle */
     int drain_ms;            /* DRAIN cuts what is left after this long (UDS_ECHO_STOPPED); 0: 5,000; -1: never */
     int spin_us;             /* busy-poll: ask for events so many microseconds before sleeping, see LATENCY; at most
                                 1,000,000; 0 or -1: none */
@@ -354,8 +357,8 @@ UDS_ECHO_DEF int uds_echo_server_timeout(const uds_echo_server *server);
    never lost, keeps errno; from any thread and any signal handler while the server is open. NULL does nothing. */
 UDS_ECHO_DEF void uds_echo_server_stop(uds_echo_server *server, uds_echo_stop how);
 
-/* Makes the server's thread call on_wake soon, once for any number of calls. From anywhere, as
-   uds_echo_server_stop(). */
+/* Makes the server's thread call on_wake soon, at least once behind the last of any number of calls; while it drains,
+   too. From anywhere, as uds_echo_server_stop(). */
 UDS_ECHO_DEF void uds_echo_server_wake(uds_echo_server *server);
 
 /* Copies the counters; all are 0 for NULL. On the server's thread. */
@@ -371,15 +374,15 @@ UDS_ECHO_DEF uds_echo_conn *uds_echo_server_find(uds_echo_server *server, uds_ec
 /* Sends size bytes after all that was answered before: a push, or the answer owed after UDS_ECHO_LATER (size 0 pays it
    with nothing). All or nothing: what the socket does not take now is copied and sent as the peer reads. Never blocks.
    On the server's thread, within a callback or between steps.
-   UDS_ECHO_WOULD_BLOCK: nothing was sent, for more than message_max could wait for this peer, or pending_max for all;
-   that is judged as if the socket took nothing, and nobody tells when there is room again. Never for an answer that is
-   owed.
+   UDS_ECHO_WOULD_BLOCK: nothing was sent, for more than message_max could wait for this peer, or pending_max for all,
+   if the socket took nothing. No callback tells when there is room again. An answer that is owed never gets this.
    UDS_ECHO_TOO_LONG: size is over message_max. UDS_ECHO_GONE: it is ending. UDS_ECHO_RESET, MEMORY, SYSTEM: it broke;
    on_close follows in the next step. UDS_ECHO_INVALID: NULL. */
 UDS_ECHO_DEF uds_echo_error uds_echo_conn_send(uds_echo_conn *conn, const void *bytes, size_t size);
 
-/* Ends the connection in the current or next step: what was answered is sent first, and the peer can read all of it. An
-   answer that was put off with UDS_ECHO_LATER is no longer waited for. */
+/* Ends the connection: in the current or next step, or when the peer has read what was answered before; of one that
+   does not read, only idle_ms and a stop make an end. An answer that was put off with UDS_ECHO_LATER is no longer
+   waited for. NULL is fine, here and for the functions that follow: uds_echo_server_find() may be their argument. */
 UDS_ECHO_DEF void uds_echo_conn_close(uds_echo_conn *conn);
 
 UDS_ECHO_DEF uds_echo_id uds_echo_conn_id(const uds_echo_conn *conn);
@@ -448,11 +451,11 @@ UDS_ECHO_DEF uds_echo_error uds_echo_client_open(uds_echo_client *client, const 
 
 /* Sends out[sent .. out_size) and receives in[got .. in_size) at the same time, so that neither side can wait for the
    other. out NULL: only receive. in NULL: only send. Blocks at most timeout_ms (0: not at all; -1: no limit).
-   UDS_ECHO_OK: all is sent and in is full. END: the peer ended first; in[0 .. got) is what came. FULL: in is full (or
-   NULL), more has come, and the socket takes no more now: make room, for the peer may wait for that. TIMEOUT: call
-   again. RESET: the peer went away; what came is kept.
-   INVALID: NULL, a timeout under -1, sent or got past the size, or more to send after uds_echo_client_finish(). MEMORY,
-   SYSTEM: the reason is in errno. out and in must not overlap. */
+   UDS_ECHO_OK: all is sent and in is full. END: the peer ended first; in[0 .. got) is what came. FULL: not all is sent,
+   the socket takes no more now, in is full (or NULL) and more has come, which the peer may wait to be rid of: give it
+   more room, and call again. TIMEOUT: call again. RESET: the peer went away; what came is kept.
+   INVALID: NULL, a timeout under -1, sent or got past the size, or more to send after uds_echo_client_finish(). Else a
+   call failed (MEMORY, SYSTEM), and errno tells why. out and in must not overlap. */
 UDS_ECHO_DEF uds_echo_error uds_echo_client_exchange(uds_echo_client *client, uds_echo_io *io, int timeout_ms);
 
 /* Half-closes: the server sees the end of what was sent, and its answers can still be received. Does not block. OK,
@@ -741,8 +744,10 @@ static void ue_put_number(ue_text *t, long number)
 /* Line and paragraph separators, and what turns the direction of writing (Unicode, UAX #9): to be shown, not obeyed. */
 static int ue_rearranges(const unsigned char *b)
 {
+    if (b[0] == 0xd8) return b[1] == 0x9c;
     if (b[0] != 0xe2) return 0;
-    return (b[1] == 0x80 && b[2] >= 0xa8 && b[2] <= 0xae) || (b[1] == 0x81 && b[2] >= 0xa6 && b[2] <= 0xa9);
+    if (b[1] == 0x80) return (b[2] >= 0xa8 && b[2] <= 0xae) || b[2] == 0x8e || b[2] == 0x8f;
+    return b[1] == 0x81 && b[2] >= 0xa6 && b[2] <= 0xa9;
 }
 
 /* The length of a well-formed multi-byte character at the start that is no control character (RFC 3629); 0: none. */
@@ -1954,7 +1959,7 @@ static void ue_conn_close(uds_echo_conn *c)
     uds_echo_server *s = c->server;
     uds_echo_error why = (uds_echo_error)c->why;
     s->stats.closed[why]++;
-    if (why) ue_log(s, UDS_ECHO_NOTE, why, "connection closed");
+    if (why) ue_log(s, why == UDS_ECHO_HANDLER ? UDS_ECHO_PROBLEM : UDS_ECHO_NOTE, why, "connection closed");
     if (c->welcome && s->desc.on_close) s->desc.on_close(c, why, s->desc.user);
     (void)ue_watch(c, 0); /* epoll(7): closing does not take it out where a forked child holds it too */
     ue_close(&c->fd);
@@ -2750,7 +2755,8 @@ UDS_ECHO_DEF uds_echo_error uds_echo_serve(const uds_echo_server_desc *desc, uds
     uds_echo_error error = uds_echo_server_open(&server, desc, failure);
     if (error) return error;
     error = uds_echo_server_run(server);
-    if (error) ue_fail(failure, error, errno, UDS_ECHO_HAVE_EPOLL ? "epoll_wait" : "poll");
+    if (error == UDS_ECHO_FORKED) ue_fail(failure, error, 0, "getpid");
+    else if (error) ue_fail(failure, error, errno, UDS_ECHO_HAVE_EPOLL ? "epoll_wait" : "poll");
     (void)uds_echo_server_close(server);
     return error;
 }
@@ -2958,6 +2964,7 @@ typedef struct ue_talk {
     int to_end;          /* a call: half-close behind the last byte, then read to the end */
     int can_out, can_in; /* worth a try */
     int surplus;         /* bytes came for which there is no room */
+    int os_error;        /* of the call that failed; 0: none did */
 } ue_talk;
 
 static int ue_talk_has_out(const ue_talk *t)
@@ -3013,8 +3020,8 @@ static int ue_talk_over(const ue_talk *t, uds_echo_error *verdict)
     return 1;
 }
 
-/* Waits until there is something to do. OK, or why that failed. */
-static uds_echo_error ue_talk_wait(ue_talk *t, long long deadline)
+/* Waits until there is something to do. 0: the system failed. */
+static int ue_talk_wait(ue_talk *t, long long deadline)
 {
     struct pollfd p;
     int count = 0, any = POLLHUP | POLLERR | POLLNVAL;
@@ -3026,10 +3033,10 @@ static uds_echo_error ue_talk_wait(ue_talk *t, long long deadline)
     while (until && (count = UDS_ECHO_SYS(poll)(&p, 1, 0)) == 0)
         if (ue_now_us() >= until) until = 0;
     if (!count) count = UDS_ECHO_SYS(poll)(&p, 1, timeout_ms);
-    if (count < 0 && errno != EINTR) return ue_error_of(errno);
+    if (count < 0 && errno != EINTR) return 0;
     t->can_out = count > 0 && p.revents & (POLLOUT | any);
     t->can_in = count > 0 && p.revents & (POLLIN | any);
-    return UDS_ECHO_OK;
+    return 1;
 }
 
 /* Sends first and then waits, so that a question and its answer cost one send, one poll and one recv. */
@@ -3041,12 +3048,13 @@ static uds_echo_error ue_talk_run(ue_talk *t, int timeout_ms)
     t->can_out = t->to_end || ue_talk_has_out(t);
     t->can_in = !t->can_out;
     for (;; waits++) {
-        if ((t->can_out && !ue_talk_out(t)) || (t->can_in && !ue_talk_in(t))) return ue_error_of(errno);
+        if ((t->can_out && !ue_talk_out(t)) || (t->can_in && !ue_talk_in(t))) break;
         if (ue_talk_over(t, &verdict)) return verdict;
         if (waits && deadline != UE_NONE && ue_now() >= deadline) return UDS_ECHO_TIMEOUT;
-        verdict = ue_talk_wait(t, deadline);
-        if (verdict) return verdict;
+        if (!ue_talk_wait(t, deadline)) break;
     }
+    t->os_error = errno;
+    return ue_error_of(errno);
 }
 
 UDS_ECHO_DEF uds_echo_error uds_echo_client_exchange(uds_echo_client *client, uds_echo_io *io, int timeout_ms)
@@ -3112,7 +3120,7 @@ UDS_ECHO_DEF uds_echo_error uds_echo_call(const char *path, const void *msg, siz
     t.io = &io;
     t.to_end = 1;
     error = ue_talk_run(&t, ue_left(deadline, deadline == UE_NONE ? 0 : ue_now()));
-    if (error) ue_fail(failure, error, error == UDS_ECHO_MEMORY || error == UDS_ECHO_SYSTEM ? errno : 0, "exchange");
+    if (error) ue_fail(failure, error, t.os_error, "exchange");
     if (got) *got = io.got;
     uds_echo_client_close(&client);
     return error;

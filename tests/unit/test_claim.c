@@ -1410,12 +1410,15 @@ static void escapes(void **state)
                  {"\n\r\t\\\x1b\x7f", "\\n\\r\\t\\\\\\x1b\\x7f", 6},
                  {"\xe4\xb8\xad\xc3\xa9", "\xe4\xb8\xad\xc3\xa9", 5},
                  {"\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80", 4},
-                 {"\xc2\x9b", "\\xc2\\x9b", 2},          /* a control character in UTF-8 */
-                 {"\xe4\xb8", "\\xe4\\xb8", 2},          /* cut */
-                 {"\xc0\xaf\xff", "\\xc0\\xaf\\xff", 3}, /* never well-formed */
-                 {"\xed\xa0\x80", "\\xed\\xa0\\x80", 3}, /* a surrogate */
-                 {"\xe2\x80\xae", "\\xe2\\x80\\xae", 3}, /* right-to-left from here on */
-                 {"\xe2\x80\xa8", "\\xe2\\x80\\xa8", 3}, /* the end of a line */
+                 {"\xc2\x9b", "\\xc2\\x9b", 2},                                     /* a control character in UTF-8 */
+                 {"\xe4\xb8", "\\xe4\\xb8", 2},                                     /* cut */
+                 {"\xc0\xaf\xff", "\\xc0\\xaf\\xff", 3},                            /* never well-formed */
+                 {"\xed\xa0\x80", "\\xed\\xa0\\x80", 3},                            /* a surrogate */
+                 {"\xe2\x80\xae", "\\xe2\\x80\\xae", 3},                            /* right-to-left from here on */
+                 {"\xe2\x80\xa8", "\\xe2\\x80\\xa8", 3},                            /* the end of a line */
+                 {"\xe2\x80\x8e\xe2\x80\x8f", "\\xe2\\x80\\x8e\\xe2\\x80\\x8f", 6}, /* marks without a width */
+                 {"\xe2\x80\x8d\xe2\x80\x90", "\xe2\x80\x8d\xe2\x80\x90", 6},
+                 {"\xd8\x9c\xd8\x9b", "\\xd8\\x9c\xd8\x9b", 4},
                  {"\xe2\x81\xa6\xe2\x81\xa9", "\\xe2\\x81\\xa6\\xe2\\x81\\xa9", 6},
                  {"\xe2\x80\xa7\xe2\x80\xaf", "\xe2\x80\xa7\xe2\x80\xaf", 6}, /* their harmless neighbours */
                  {"\xe2\x81\xa5\xe2\x81\xaa", "\xe2\x81\xa5\xe2\x81\xaa", 6},

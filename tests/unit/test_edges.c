@@ -195,6 +195,237 @@ static void who_is_listed_again_loses_nobody(void **state)
     (void)uds_echo_server_close(server);
 }
 
+/* What it did not read as long as an answer was owed waits for room like everybody else, once that is paid. */
+static void what_is_held_waits_for_room(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    char full[64];
+    int peers[3], i;
+    (void)state;
+    memset(full, 'p', sizeof full);
+    fake.queue_bytes = 10;
+    desc.pending_max = 192;
+    desc.frame = lines;
+    desc.on_message = later_if_asked;
+    server = serve(desc);
+    for (i = 0; i < 3; i++) peers[i] = joined(server);
+    say(peers[0], "?\nheld\n");
+    settle(server);
+    assert_int_equal(uds_echo_conn_send(&server->conns[1], full, 64), UDS_ECHO_OK);
+    assert_int_equal(uds_echo_conn_send(&server->conns[2], full, 64), UDS_ECHO_OK);
+    assert_int_equal(uds_echo_conn_send(&server->conns[0], "", 0), UDS_ECHO_OK);
+    settle(server);
+    assert_int_equal(stats_of(server).messages, 1);
+    for (i = 0; i < 10; i++) {
+        (void)heard(peers[1]);
+        settle(server);
+    }
+    assert_int_equal(stats_of(server).messages, 2);
+    assert_string_equal(heard(peers[0]), "held\n");
+    for (i = 0; i < 3; i++) fake_peer_close(peers[i]);
+    (void)uds_echo_server_close(server);
+}
+
+/* It broke between two steps, and nothing more will ever be heard of its descriptor. */
+static void a_push_that_breaks_ends_in_the_next_step(void **state)
+{
+    static const struct {
+        fake_call what;
+        int os_error;
+        uds_echo_error why;
+    } ways[] = {
+        {FAKE_realloc, ENOMEM, UDS_ECHO_MEMORY}, {FAKE_send, EPIPE, UDS_ECHO_RESET}, {FAKE_send, EIO, UDS_ECHO_SYSTEM}};
+    char full[64];
+    size_t i;
+    (void)state;
+    memset(full, 'p', sizeof full);
+    fake.queue_bytes = 10;
+    for (i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        uds_echo_server *server = serve(plain_desc());
+        int peer = joined(server);
+        fail_next(ways[i].what, 0, 1, ways[i].os_error);
+        assert_int_equal(uds_echo_conn_send(&server->conns[0], full, 64), ways[i].why);
+        assert_int_equal(ended, 0);
+        (void)uds_echo_server_step(server, 0);
+        closed_for(server, ways[i].why);
+        fake_peer_close(peer);
+    }
+}
+
+/* With idle_ms the end of a debt counts as a byte that moved: not of one that is gone, whose place is another's by now. */
+static void who_is_owed_is_evicted_once(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    int peers[3], i;
+    (void)state;
+    desc.connections_max = 2;
+    desc.when_full = UDS_ECHO_EVICT;
+    desc.idle_ms = 1000;
+    desc.on_message = later_if_asked;
+    server = serve(desc);
+    peers[0] = joined(server);
+    say(peers[0], "?");
+    settle(server);
+    peers[1] = joined(server);
+    peers[2] = joined(server);
+    assert_int_equal(ended, 1);
+    assert_int_equal(ends[0], UDS_ECHO_EVICTED);
+    fake_peer_close(peers[2]);
+    settle(server);
+    assert_int_equal(ended, 2);
+    fake_sleep(1000);
+    settle(server);
+    assert_int_equal(ended, 3);
+    assert_int_equal(ends[2], UDS_ECHO_IDLE);
+    assert_int_equal(stats_of(server).connections, 0);
+    for (i = 0; i < 2; i++) fake_peer_close(peers[i]);
+    (void)uds_echo_server_close(server);
+    assert_int_equal(ended, 3);
+}
+
+/* Also with idle_ms: who was silent for longest goes, and who just spoke stays. */
+static void the_idlest_is_evicted_with_idle_ms_too(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    int peers[4], i;
+    (void)state;
+    desc.connections_max = 3;
+    desc.when_full = UDS_ECHO_EVICT;
+    desc.idle_ms = 1000;
+    server = serve(desc);
+    for (i = 0; i < 3; i++) peers[i] = joined(server);
+    fake_sleep(10);
+    say(peers[0], "x");
+    say(peers[2], "x");
+    settle(server);
+    peers[3] = joined(server);
+    say(peers[0], "0");
+    say(peers[2], "2");
+    say(peers[3], "3");
+    settle(server);
+    assert_int_equal(ended, 1);
+    assert_string_equal(heard(peers[0]), "x0");
+    assert_string_equal(heard(peers[1]), "");
+    assert_string_equal(heard(peers[2]), "x2");
+    assert_string_equal(heard(peers[3]), "3");
+    for (i = 0; i < 4; i++) fake_peer_close(peers[i]);
+    (void)uds_echo_server_close(server);
+}
+
+/* A time that handlers took counts from their end on, in a server that spins, too; and where the spin was in vain it sleeps. */
+static uds_echo_verdict for_300_ms(uds_echo_conn *conn, uds_echo_message *m, void *user)
+{
+    (void)conn, (void)m, (void)user;
+    fake_sleep(300);
+    return UDS_ECHO_REPLY;
+}
+
+static void who_spins_looks_at_the_clock(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    unsigned long long waits;
+    long long began;
+    int peer;
+    (void)state;
+    fake.calls_per_ms = 10;
+    desc.spin_us = 1000;
+    desc.idle_ms = 200;
+    desc.on_message = for_300_ms;
+    server = serve(desc);
+    peer = joined(server);
+    say(peer, "x");
+    settle(server);
+    assert_int_equal(ended, 0);
+    waits = stats_of(server).waits;
+    began = fake_now_ms();
+    assert_int_equal(uds_echo_server_step(server, 100), UDS_ECHO_OK);
+    assert_int_equal(stats_of(server).waits, waits + 1);
+    assert_in_range(fake_now_ms() - began, 99, 102);
+    fake_peer_close(peer);
+    (void)uds_echo_server_close(server);
+}
+
+/* The end of what was said before is read by a peer that is not welcome, and by one that is told to go, whatever the server
+   would cut: an end of stream, and no reset. */
+static int nobody(uds_echo_conn *conn, void *user)
+{
+    (void)user;
+    return uds_echo_conn_send(conn, "no", 2) == UDS_ECHO_OK;
+}
+
+static uds_echo_verdict go(uds_echo_conn *conn, uds_echo_message *m, void *user)
+{
+    (void)conn, (void)m, (void)user;
+    return UDS_ECHO_CLOSE;
+}
+
+static void no_end_is_a_reset(void **state)
+{
+    int full, refuses;
+    (void)state;
+    for (full = 0; full < 2; full++)
+        for (refuses = 0; refuses < 2; refuses++) {
+            uds_echo_server_desc desc = plain_desc();
+            uds_echo_server *server;
+            char word[8];
+            int peer, i;
+            desc.idle_ms = 60000;
+            desc.message_max = 4;
+            desc.when_full = full ? UDS_ECHO_EVICT : UDS_ECHO_REST;
+            desc.on_open = refuses ? nobody : NULL;
+            desc.on_message = go;
+            server = serve(desc);
+            peer = fake_peer_connect(PATH);
+            for (i = 0; i < 25; i++) say(peer, "0123456789");
+            settle(server);
+            assert_int_equal(fake_peer_recv(peer, word, sizeof word), refuses ? 2 : 4);
+            assert_int_equal(fake_peer_recv(peer, word, sizeof word), 0);
+            assert_int_equal(stats_of(server).closed[UDS_ECHO_IDLE], 0);
+            fake_peer_close(peer);
+            settle(server);
+            assert_int_equal(stats_of(server).closed[UDS_ECHO_OK], 1);
+            (void)uds_echo_server_close(server);
+        }
+}
+
+/* It reads nothing, and drain_ms says never: idle_ms ends it, though no descriptor ever tells. */
+static void a_drain_ends_who_is_idle(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    long long began;
+    int peer;
+    (void)state;
+    fake.queue_bytes = 4;
+    desc.idle_ms = 300;
+    desc.drain_ms = -1;
+    server = serve(desc);
+    peer = joined(server);
+    assert_int_equal(uds_echo_conn_send(&server->conns[0], "0123456789", 10), UDS_ECHO_OK);
+    began = fake_now_ms();
+    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    until_stopped(server);
+    assert_in_range(fake_now_ms() - began, 299, 310);
+    closed_for(server, UDS_ECHO_IDLE);
+    fake_peer_close(peer);
+}
+
+/* It cannot be unlinked at once, and can a moment later. */
+static void a_path_that_resists_once_goes(void **state)
+{
+    uds_echo_server *server = serve(plain_desc());
+    (void)state;
+    fail_next(FAKE_unlinkat, 0, 1, EBUSY);
+    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    until_stopped(server);
+    assert_false(fake_exists(PATH));
+    (void)uds_echo_server_close(server);
+}
+
 /* ---- servers --------------------------------------------------------------------------------------------------------------- */
 
 /* Accepting rests without end, for there is no place; the drain has its deadline all the same. */
@@ -286,6 +517,83 @@ static void on_log(uds_echo_level level, uds_echo_error cause, const char *text,
     notes += level == UDS_ECHO_NOTE;
     problems += level == UDS_ECHO_PROBLEM;
     last_cause = cause;
+}
+
+static uds_echo_verdict neither(uds_echo_conn *conn, uds_echo_message *m, void *user)
+{
+    (void)conn, (void)m, (void)user;
+    return (uds_echo_verdict)7;
+}
+
+/* Every cause has its own second; and a handler that breaks its contract is no everyday life. */
+static void a_cause_hides_no_other(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    int peers[4], i;
+    (void)state;
+    notes = problems = 0;
+    desc.on_log = on_log;
+    desc.frame = lines;
+    desc.on_message = neither;
+    server = serve(desc);
+    for (i = 0; i < 4; i++) peers[i] = joined(server);
+    for (i = 0; i < 2; i++) {
+        fail_next(FAKE_recv, 0, 1, ECONNRESET);
+        say(peers[i], "x");
+        settle(server);
+    }
+    assert_int_equal(notes, 1);
+    say(peers[2], "half a line");
+    fake_peer_close(peers[2]);
+    settle(server);
+    assert_int_equal(notes, 2);
+    assert_int_equal(last_cause, UDS_ECHO_END);
+    say(peers[3], "line\n");
+    settle(server);
+    assert_int_equal(notes, 2);
+    assert_int_equal(problems, 1);
+    assert_int_equal(last_cause, UDS_ECHO_HANDLER);
+    for (i = 0; i < 4; i++)
+        if (i != 2) fake_peer_close(peers[i]);
+    (void)uds_echo_server_close(server);
+}
+
+static int woken;
+
+static void on_wake(uds_echo_server *server, void *user)
+{
+    (void)server, (void)user;
+    woken++;
+}
+
+/* Whatever else was rung before the next step, and however often. */
+static void a_bell_that_rings_twice_rings(void **state)
+{
+    int drains, nows;
+    (void)state;
+    for (drains = 0; drains < 4; drains++)
+        for (nows = 0; nows < 4; nows++) {
+            uds_echo_server_desc desc = plain_desc();
+            uds_echo_server *server;
+            int peer, i;
+            desc.on_wake = on_wake;
+            server = serve(desc);
+            peer = joined(server);
+            woken = 0;
+            for (i = 0; i < drains; i++) uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+            for (i = 0; i < nows; i++) uds_echo_server_stop(server, UDS_ECHO_NOW);
+            uds_echo_server_wake(server);
+            settle(server);
+            assert_int_equal(woken, 1);
+            assert_int_equal(fake_exists(PATH), !drains && !nows);
+            assert_int_equal(ended, nows > 0);
+            uds_echo_server_wake(server); /* while it drains, too */
+            settle(server);
+            assert_int_equal(woken, nows ? 1 : 2);
+            fake_peer_close(peer);
+            (void)uds_echo_server_close(server);
+        }
 }
 
 /* A peer that goes away is everyday life; no descriptors are a problem of ours. */
@@ -436,6 +744,40 @@ static void paths_about_as_long_as_an_address(void **state)
     }
 }
 
+/* The server waits for the end of the question, however short that is. */
+static void a_call_may_say_nothing(void **state)
+{
+    uds_echo_server *server = serve(plain_desc());
+    char reply[4];
+    size_t n = 9;
+    (void)state;
+    fake.world = step_server;
+    fake.user = server;
+    assert_int_equal(uds_echo_call(PATH, NULL, 0, reply, sizeof reply, &n, 1000, &why), UDS_ECHO_OK);
+    assert_int_equal(n, 0);
+    fake.world = NULL;
+    (void)uds_echo_server_close(server);
+}
+
+/* A security module may say no to a call that never fails so elsewhere; the number goes with the error, whichever it is. */
+static void why_a_call_failed(void **state)
+{
+    uds_echo_server *server = serve(plain_desc());
+    char reply[4];
+    (void)state;
+    fake.world = step_server;
+    fake.user = server;
+    fail_next(FAKE_send, 0, 1, EPERM);
+    assert_int_equal(uds_echo_call(PATH, "x", 1, reply, sizeof reply, NULL, 1000, &why), UDS_ECHO_DENIED);
+    assert_int_equal(why.os_error, EPERM);
+    assert_string_equal(why.call, "exchange");
+    errno = EPERM;
+    assert_int_equal(uds_echo_call(PATH, "too long", 8, reply, sizeof reply, NULL, 1000, &why), UDS_ECHO_TRUNCATED);
+    assert_int_equal(why.os_error, 0);
+    fake.world = NULL;
+    (void)uds_echo_server_close(server);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 int main(void)
 {
@@ -449,10 +791,20 @@ int main(void)
         TEST(a_peer_has_a_group_of_its_own),
         TEST(pending_max_is_met_exactly),
         TEST(who_is_listed_again_loses_nobody),
+        TEST(what_is_held_waits_for_room),
+        TEST(a_push_that_breaks_ends_in_the_next_step),
+        TEST(who_is_owed_is_evicted_once),
+        TEST(the_idlest_is_evicted_with_idle_ms_too),
+        TEST(who_spins_looks_at_the_clock),
+        TEST(no_end_is_a_reset),
+        TEST(a_drain_ends_who_is_idle),
+        TEST(a_path_that_resists_once_goes),
         TEST(a_full_server_drains_in_time),
         TEST(the_end_is_inside_too),
         TEST(the_reason_of_a_wait_outlives_callbacks),
         TEST(problems_are_ours),
+        TEST(a_cause_hides_no_other),
+        TEST(a_bell_that_rings_twice_rings),
         TEST(a_spin_that_a_signal_ends_is_no_hit),
         TEST(a_spin_ends_with_its_step),
 #if !UDS_ECHO_HAVE_ACCEPT4
@@ -461,6 +813,8 @@ int main(void)
         TEST(an_adopted_listener_keeps_its_other_flags),
         TEST(a_client_that_failed_has_no_descriptor),
         TEST(paths_about_as_long_as_an_address),
+        TEST(a_call_may_say_nothing),
+        TEST(why_a_call_failed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -108,6 +108,21 @@ static void it_went_away(void **state)
     }
 }
 
+/* The first send meets that the peer is gone; what it said before is read all the same. */
+static void last_words_are_read(void **state)
+{
+    char out[10] = "question", in[8];
+    uds_echo_io io = {out, sizeof out, 0, in, sizeof in, 0};
+    uds_echo_client client = connected();
+    (void)state;
+    assert_int_equal(fake_peer_send(peer, "bye", 3), 3);
+    fake_peer_close(peer);
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 1000), UDS_ECHO_END);
+    assert_int_equal(io.got, 3);
+    assert_memory_equal(in, "bye", 3);
+    uds_echo_client_close(&client);
+}
+
 static void without_a_deadline(void **state)
 {
     char reply[100];
@@ -234,6 +249,7 @@ int main(void)
                                        TEST(an_urgent_byte_is_one_of_the_stream),
                                        TEST(full_and_sending),
                                        TEST(it_went_away),
+                                       TEST(last_words_are_read),
                                        TEST(without_a_deadline),
                                        TEST(clients_that_are_wrong),
                                        TEST(a_talk_that_fails),

@@ -59,7 +59,7 @@ static void accept_goes_on(void **state)
 /* While a drain empties the queue, one connection that left says nothing about those behind it. */
 static void a_drain_goes_on(void **state)
 {
-    static const int errors[] = {EINTR, ECONNABORTED, EPROTO, EMFILE};
+    static const int errors[] = {EINTR, ECONNABORTED, EPROTO, EMFILE, ENFILE, ENOMEM, ENOBUFS};
     enum { CLIENTS = 4 };
     size_t e;
     int peers[CLIENTS], skips, i;
