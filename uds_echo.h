@@ -2491,12 +2491,13 @@ static void ue_begin_drain(uds_echo_server *s)
 
 static void ue_end_grace(uds_echo_server *s)
 {
-    if (s->listener->dir >= 0 && s->now < s->retire_until) { /* a neighbour in the folder had the lock */
-        (void)ue_retire(s->listener);
-        s->grace_until = s->now + UE_GRACE_MS;
-        return;
+    if (s->listener->dir >= 0) { /* a neighbour in the folder had the lock */
+        if (ue_retire(s->listener) || s->now < s->retire_until) {
+            s->grace_until = s->now + UE_GRACE_MS;
+            return;
+        }
+        ue_left_behind(s);
     }
-    if (s->listener->dir >= 0) ue_left_behind(s);
     ue_unlisten(s); /* it would be reported ready for ever now */
     if (UDS_ECHO_SYS(shutdown)(s->listener->fd, SHUT_RD)) ue_log(s, UDS_ECHO_NOTE, ue_error_of(errno), "shutdown");
     s->phase = UE_EMPTYING;

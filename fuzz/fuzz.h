@@ -59,7 +59,9 @@ ORACLE static void fuzz_finish(void)
 /* Faults, and what they excuse: only what did happen, and fatal is only what cannot be tried again. */
 MAY_BE_UNUSED static unsigned long fuzz_fault_at, fuzz_strikes; /* strikes: those that are accounted for */
 MAY_BE_UNUSED static int fuzz_fault_which, fuzz_fatal[FAKE_CALL_COUNT], fuzz_fatal_any;
-MAY_BE_UNUSED static int fuzz_hit[FAKE_CALL_COUNT], fuzz_hits; /* fatal or not */
+MAY_BE_UNUSED static int fuzz_hit[FAKE_CALL_COUNT], fuzz_hits; /* how often, fatal or not */
+MAY_BE_UNUSED static int
+    fuzz_denied; /* a call said of a queue that is not empty that it is, or of a file that there is none */
 
 /* Nothing ran out: the same call works at the next try. One connection that was aborted says nothing of the others. */
 ORACLE static int fuzz_is_tried_again(fake_call what, int os_error)
@@ -74,13 +76,15 @@ ORACLE static void fuzz_fault_note(void)
 {
     const unsigned long now = fake_strikes();
     fake_call what = fuzz_fault_at ? fake_call_at(fuzz_fault_at) : FAKE_CALL_COUNT;
-    int count = 0;
+    int count = 0, os_error;
     if (what != FAKE_CALL_COUNT && now != fuzz_strikes) {
         while (fake_errors_of(what)[count]) count++;
-        fuzz_hit[what] = 1;
+        os_error = fake_errors_of(what)[fuzz_fault_which % count];
+        fuzz_hit[what] += (int)(now - fuzz_strikes);
         fuzz_hits += (int)(now - fuzz_strikes);
-        if (!fuzz_is_tried_again(what, fake_errors_of(what)[fuzz_fault_which % count]))
-            fuzz_fatal[what] = fuzz_fatal_any = 1;
+        if (!fuzz_is_tried_again(what, os_error)) fuzz_fatal[what] = fuzz_fatal_any = 1;
+        fuzz_denied |= (what == FAKE_accept || what == FAKE_accept4) && (os_error == EAGAIN || os_error == EINVAL);
+        fuzz_denied |= (what == FAKE_fstatat || what == FAKE_unlinkat) && os_error == ENOENT;
     }
     fuzz_strikes = now;
 }
@@ -136,7 +140,7 @@ ORACLE static void fuzz_begin(void)
     fake_reset();
     memset(fuzz_fatal, 0, sizeof fuzz_fatal);
     memset(fuzz_hit, 0, sizeof fuzz_hit);
-    fuzz_fatal_any = fuzz_hits = 0;
+    fuzz_fatal_any = fuzz_hits = fuzz_denied = 0;
     fuzz_fault_at = fuzz_strikes = 0;
 }
 

@@ -24,10 +24,13 @@ typedef struct peer {
     uds_echo_error why;
     /* What a step began with. */
     size_t sent_before;
-    int waited;             /* it waited for us: for room, or for an answer */
-    long long waited_until; /* the end of the last step that began so, or when it was paid */
-    unsigned long let_in;   /* by which step */
-    unsigned long opened;   /* the number of calls until then */
+    int waited;                /* it waited for us: for room, or for an answer */
+    long long waited_until;    /* the end of the last step that began so, or when it was paid; no later than that */
+    unsigned long waited_call; /* the same by the number of calls, no earlier; 0: never */
+    long long moved_ms;        /* when a byte last moved, what is thrown away at the end left out */
+    unsigned long let_in;      /* by which step */
+    unsigned long opened;      /* the number of calls until then */
+    int queued;                /* it was, when a drain began */
 } peer;
 
 static peer peers[PEERS];
@@ -42,10 +45,9 @@ static uds_echo_server *server;
 static size_t furniture;             /* bytes allocated once it is open */
 static unsigned generations[PLACES]; /* what those of the slots must be */
 static unsigned long steps, began_at,
-    struck_before;     /* the number of the step, of the call before it, of faults so far */
-static long long slow; /* ms that handlers have taken in this step */
-static long long
-    drained_at; /* the end of the step that began to (its beginning, where calls take time); -1: none did */
+    struck_before;                       /* the number of the step, of the call before it, of faults so far */
+static long long slow;                   /* ms that handlers have taken in this step */
+static long long drained_at, drained_by; /* the step that began to drain: no later, no earlier; -1: none did */
 
 /* The peer of a connection is known by the pid that it had when it connected. */
 ORACLE static peer *peer_of(const uds_echo_conn *conn)
@@ -100,9 +102,17 @@ static void close_as_child(void)
     CHECK(fake_exists(PATH) == there, "a child takes its parent's path away");
 }
 
+/* With idle_ms the end of a wait for us counts as a byte that moved. */
+ORACLE static void it_waited(peer *p, long long until)
+{
+    if (p->waited_until < until) p->waited_until = until;
+    p->waited_call = fake_calls() + 1;
+}
+
 static void end(uds_echo_conn *conn)
 {
     if (!conn) return;
+    if (peer_of(conn) && peer_of(conn)->owed) it_waited(peer_of(conn), fake_now_ms());
     uds_echo_conn_close(conn);
     if (peer_of(conn)) peer_of(conn)->ended = 1;
     CHECK(uds_echo_conn_send(conn, "x", 1) == UDS_ECHO_GONE, "a send on a connection that is to end");
@@ -121,7 +131,7 @@ static void push(uds_echo_conn *conn, size_t size)
     const unsigned long strikes = fake_strikes();
     peer *p = conn ? peer_of(conn) : NULL;
     if (!p || p->answered_size + size > KEPT) return;
-    if (p->owed) p->waited_until = fake_now_ms();
+    if (p->owed) it_waited(p, fake_now_ms());
     memset(bytes, 'A' + seed++ % 26, sizeof bytes);
     switch (uds_echo_conn_send(conn, bytes, size)) {
     case UDS_ECHO_WOULD_BLOCK: CHECK(!p->owed, "no room for an answer that is owed"); break;
@@ -190,6 +200,7 @@ static int on_open(uds_echo_conn *conn, void *user)
     p->fd = conn->fd;
     p->let_in = steps;
     p->opened = fake_calls();
+    p->moved_ms = fake_now_ms();
     if (seed % 7 == 3) push(conn, 3);
     if (seed++ % 11 == 5 || manner == 10) return p->ended = 1;
     p->welcome = 1;
@@ -198,11 +209,12 @@ static int on_open(uds_echo_conn *conn, void *user)
 
 /* 1: no byte moved so long before the events were taken, for what came while handlers ran has not been looked at. What is
    thrown away at the end does not count as moving. */
-ORACLE static int is_idle(const uds_echo_conn *conn)
+ORACLE static int is_idle(const peer *p, const uds_echo_conn *conn)
 {
     long long moved;
     (void)fake_moved(conn->fd, &moved);
-    return conn->state == UE_DISCARDING || fake_now_ms() - slow - moved >= server->desc.idle_ms;
+    if (conn->state == UE_DISCARDING) moved = p->moved_ms;
+    return fake_now_ms() - slow - moved >= server->desc.idle_ms;
 }
 
 /* By which call a byte last moved; who was let in for one that was evicted takes its place when it is opened. */
@@ -214,14 +226,25 @@ ORACLE static unsigned long order_of(const uds_echo_conn *conn)
     return p && p->opened > moved ? p->opened : moved;
 }
 
+/* 1: with idle_ms it may have come to the end of the order without a byte that moved. Where room is short, it may have waited
+   for some for a part of a step only. */
+ORACLE static int may_have_waited(const uds_echo_conn *conn)
+{
+    const peer *p = peer_of(conn);
+    if (!server->desc.idle_ms || !p) return 0;
+    return server->desc.pending_max || p->waited || p->waited_call >= order_of(conn);
+}
+
 /* 1: and on no other connection for longer. */
 ORACLE static int is_idlest(const uds_echo_conn *conn)
 {
     const unsigned long order = order_of(conn);
     unsigned i;
     if (conn->state == UE_DISCARDING) return 1;
-    for (i = 0; i < server->conns_used; i++)
-        if (server->conns[i].state != UE_FREE && order_of(&server->conns[i]) < order) return 0;
+    for (i = 0; i < server->conns_used; i++) {
+        const uds_echo_conn *other = &server->conns[i];
+        if (other->state != UE_FREE && !may_have_waited(other) && order_of(other) < order) return 0;
+    }
     return 1;
 }
 
@@ -232,6 +255,7 @@ ORACLE static int was_looked_at(const peer *p, const uds_echo_conn *conn)
     long long ms;
     if (fake_strikes() != struck_before || fake.staged) return 1; /* it was not read, or nobody was */
     if (p->let_in == steps) return 0;
+    if (server->desc.pending_max) return 1; /* there may have been no room when its turn came, and room again by now */
     return conn->state != UE_READING || p->waited || p->sent_before <= taken || fake_moved(conn->fd, &ms) > began_at;
 }
 
@@ -251,16 +275,15 @@ ORACLE static void check_reason(const peer *p, const uds_echo_conn *conn, uds_ec
     case UDS_ECHO_HANDLER: CHECK(p->faithless, "the handler kept its contract"); break;
     case UDS_ECHO_IDLE:
         CHECK(d->idle_ms && (!p->owed || p->ended), "cut as idle, and an answer is owed");
-        /* where calls take time, a byte moves later than the clock was looked at */
-        CHECK(is_idle(conn) || d->spin_us || fuzz_fatal[FAKE_clock_gettime], "cut as idle too soon");
-        CHECK(!conn->out || !fake_room(conn->fd) || p->struck, "cut as idle, and its socket takes more");
+        CHECK(is_idle(p, conn) || fuzz_fatal[FAKE_clock_gettime], "cut as idle too soon");
+        CHECK(!conn->out || !fake_room(conn->fd) || p->struck || fake_strikes() != struck_before,
+              "cut as idle, and its socket takes more");
         CHECK(!p->waited || p->ended, "cut as idle, and it waited for us");
-        CHECK(p->ended || fake_now_ms() - slow - p->waited_until >= d->idle_ms || d->spin_us ||
-                  fuzz_fatal[FAKE_clock_gettime],
+        CHECK(p->ended || fake_now_ms() - slow - p->waited_until >= d->idle_ms || fuzz_fatal[FAKE_clock_gettime],
               "cut as idle, and it waited for us until just now");
         break;
-    case UDS_ECHO_EVICTED: /* with idle_ms who is owed an answer is no longer among the idle */
-        CHECK(d->when_full == UDS_ECHO_EVICT && (d->idle_ms || is_idlest(conn)), "evicted, and another was idler");
+    case UDS_ECHO_EVICTED:
+        CHECK(d->when_full == UDS_ECHO_EVICT && is_idlest(conn), "evicted, and another was idler");
         CHECK(was_looked_at(p, conn), "evicted unheard");
         break;
     case UDS_ECHO_STOPPED:
@@ -426,8 +449,9 @@ static void urge(peer *p)
 /* Who is not cut reads to the end of the stream, whatever it left unsaid. */
 ORACLE static void check_reset(const peer *p)
 {
-    const int cut = asked == UDS_ECHO_NOW || (asked >= 0 && !prompt) || server->desc.idle_ms ||
-                    server->desc.when_full == UDS_ECHO_EVICT || fuzz_fatal_any;
+    const unsigned long long *closed = server->stats.closed;
+    const int cut = asked == UDS_ECHO_NOW || (asked >= 0 && !prompt) || closed[UDS_ECHO_IDLE] ||
+                    closed[UDS_ECHO_EVICTED] || fuzz_fatal_any;
     CHECK(!p->closed || p->why || p->struck, "an orderly end that resets the peer");
     CHECK(!p->known || p->welcome || cut, "who is refused is reset");
 }
@@ -555,15 +579,23 @@ ORACLE static void check_bells(uds_echo_error error, int asked_before, int woken
     woken = 1;
 }
 
+/* Where its connection is, to the end of that, which no id leads to; NULL: nowhere. */
+ORACLE static const uds_echo_conn *slot_of(const peer *p)
+{
+    const uds_echo_conn *conn = p->known && !p->closed ? &server->conns[ids[p - peers] & 0xffffffff] : NULL;
+    return conn && conn->state != UE_FREE && conn->generation == ids[p - peers] >> 32 ? conn : NULL;
+}
+
 /* What the oracle has to know of how things stand as a step begins, and ends. */
-ORACLE static void note_peers(int ends)
+ORACLE static void note_peers(int ends, long long woken_at)
 {
     int i;
     for (i = 0; i < PEERS; i++) {
         peer *p = &peers[i];
-        const uds_echo_conn *conn = p->known && !p->closed ? &server->conns[ids[i] & 0xffffffff] : NULL;
+        const uds_echo_conn *conn = slot_of(p);
+        if (conn && conn->state != UE_DISCARDING) (void)fake_moved(conn->fd, &p->moved_ms);
         if (ends) {
-            if (p->waited && p->waited_until < fake_now_ms() - slow) p->waited_until = fake_now_ms() - slow;
+            if (p->waited) it_waited(p, woken_at);
         } else {
             p->sent_before = p->sent_size;
             p->waited = conn && (conn->state == UE_STARVED || p->owed);
@@ -571,13 +603,45 @@ ORACLE static void note_peers(int ends)
     }
 }
 
+/* When the server has to do something though nobody says anything, as far as that is certain; -1: it need not. */
+ORACLE static long long deadline(void)
+{
+    const uds_echo_server_desc *d = &server->desc;
+    long long due = drained_at >= 0 ? drained_by + d->drain_ms : -1;
+    int i;
+    for (i = 0; i < PEERS && d->idle_ms; i++) {
+        const peer *p = &peers[i];
+        const uds_echo_conn *conn = slot_of(p);
+        if (!conn || conn->state == UE_DISCARDING || may_have_waited(conn)) continue;
+        if (due < 0 || p->moved_ms + d->idle_ms < due) due = p->moved_ms + d->idle_ms;
+    }
+    return due;
+}
+
+ORACLE static void note_drain(long long began)
+{
+    int i;
+    drained_by = fake_now_ms();
+    drained_at = fake.calls_per_ms ? began : drained_by;
+    for (i = 0; i < PEERS; i++) peers[i].queued = peers[i].id >= 0 && !peers[i].known;
+}
+
+/* Law 5: where nothing was to be done it slept for as long as it may. */
+ORACLE static void check_sleep(long long slept, int timeout_ms, int due)
+{
+    const int most = due >= 0 && (due < timeout_ms || timeout_ms < 0) ? due : timeout_ms;
+    CHECK(most <= 0 || slept >= most - 1, "it woke up for nothing");
+}
+
 ORACLE static uds_echo_error step(int timeout_ms)
 {
     const int asked_before = asked, woken_before = woken && server->phase != UE_STOPPED;
     const long long began = fake_now_ms();
+    const unsigned long work = fuzz_calls_of_work();
     unsigned long calls = fake_calls();
     uds_echo_stats before, now;
     uds_echo_error error;
+    long long must, awake;
     int faulted, due, took, to_end[4], i;
     fuzz_fault_note();
     faulted = fuzz_hits;
@@ -586,19 +650,25 @@ ORACLE static uds_echo_error step(int timeout_ms)
     woken = woke = 0;
     slow = 0;
     uds_echo_server_stats(server, &before);
-    note_peers(0);
+    note_peers(0, 0);
+    must = server->phase == UE_STOPPED ? -1 : deadline();
     steps++;
     began_at = calls;
     struck_before = fake_strikes();
     error = fuzz_step(server, timeout_ms, &in_vain);
-    if (drained_at < 0 && server->phase != UE_SERVING) drained_at = fake.calls_per_ms ? began : fake_now_ms();
-    note_peers(1);
+    if (drained_at < 0 && server->phase != UE_SERVING) note_drain(began);
+    calls = fake_calls() - calls;
+    took = fake.calls_per_ms ? (int)(calls / fake.calls_per_ms) + 1 : 0;
+    awake = fake_now_ms() - slow - took; /* it did not wake earlier */
+    note_peers(1, awake);
     uds_echo_server_stats(server, &now);
     faulted = fuzz_hits - faulted;
     CHECK(error == UDS_ECHO_OK || error == UDS_ECHO_STOPPED || fuzz_fatal[FAKE_poll], "a step");
-    calls = fake_calls() - calls;
-    took = fake.calls_per_ms ? (int)(calls / fake.calls_per_ms) + 1 : 0;
-    CHECK(due < 0 || fake_now_ms() - began <= due + took + slow || faulted, "it slept past what is due");
+    CHECK(due < 0 || awake - began <= due || faulted, "it slept past what is due");
+    CHECK(must < 0 || awake <= (must > began ? must : began) + 1 || fuzz_fatal[FAKE_clock_gettime] || faulted,
+          "it slept past a deadline");
+    if (error == UDS_ECHO_OK && !faulted && work == fuzz_calls_of_work())
+        check_sleep(fake_now_ms() - began, timeout_ms, due);
     check_share(&before, &now);
     check_bells(error, asked_before, woken_before, faulted);
     if (!faulted) check_asked_for(to_end);
@@ -700,8 +770,16 @@ ORACLE static void everybody_is_known(void)
 {
     int i;
     if (fuzz_fatal[FAKE_setsockopt] || fuzz_fatal[FAKE_getsockopt]) return;
-    if (fuzz_fatal[FAKE_accept] || fuzz_fatal[FAKE_accept4]) return;
     for (i = 0; i < PEERS; i++) CHECK(peers[i].id < 0 || peers[i].known, "somebody is queued for ever");
+}
+
+/* Who was queued when a drain began is let in by it, whatever ran out meanwhile, as long as it may last. */
+ORACLE static void nobody_is_left_queued(void)
+{
+    int i;
+    if (asked != UDS_ECHO_DRAIN || fake_now_ms() - drained_at >= server->desc.drain_ms) return;
+    if (fuzz_fatal[FAKE_setsockopt] || fuzz_fatal[FAKE_getsockopt] || fuzz_denied) return;
+    for (i = 0; i < PEERS; i++) CHECK(!peers[i].queued || peers[i].known, "a drain forgets who is queued");
 }
 
 /* All peers half-closed, read all, and nobody owes them anything: whoever was welcome must have been seen off. */
@@ -751,7 +829,9 @@ static void finish(unsigned char how)
         for (i = 0; i < PEERS && fake.staged; i++)
             if (peers[i].id >= 0) (void)fake_peer_arrive(peers[i].id, 64);
         before = fuzz_calls_of_work();
-        error = (int)step(0);
+        if (!server->desc.spin_us && !fake.staged && quiet > 2 && quiet < QUIET && asked == UDS_ECHO_DRAIN)
+            error = (int)step(-1); /* nobody else has anything to do: it has to end by itself */
+        else error = (int)step(0);
         moved = debt_count + (fuzz_calls_of_work() != before);
         for (i = 0; i < PEERS; i++) moved += listen_to(&peers[i], 64);
         quiet = moved ? 0 : quiet + 1;
@@ -761,6 +841,7 @@ static void finish(unsigned char how)
     }
     CHECK(error == UDS_ECHO_STOPPED, "a drain that does not end");
     if (asked == UDS_ECHO_DRAIN && prompt) everybody_is_known();
+    nobody_is_left_queued();
 }
 
 /* At an orderly end all of what was answered arrived. */
@@ -822,11 +903,12 @@ static void begin(const uint8_t *data)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     size_t i;
-    int excused;
+    int excused, late;
     if (size < CONFIG || size > 2048) return 0;
     begin(data);
     for (i = CONFIG; i + 1 < size; i += 2) act(data[i], data[i + 1]);
     finish(data[4]);
+    late = fake_now_ms() - drained_at >= server->desc.drain_ms;
     if (data[4] & IN_CHILD) {
         close_as_child();
     } else {
@@ -835,8 +917,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     for (i = 0; i < PEERS; i++) leave(&peers[i]);
     fuzz_finish();
-    /* only a retire that could not lock, look or unlink may leave the path */
-    excused = in_child || fuzz_hit[FAKE_flock] || fuzz_hit[FAKE_fstatat] || fuzz_hit[FAKE_unlinkat];
+    /* only a retire that could not lock, look or unlink may leave the path; a drain tries again, if it has the time */
+    excused = fuzz_hit[FAKE_flock] + fuzz_hit[FAKE_fstatat] + fuzz_hit[FAKE_unlinkat];
+    excused = in_child || fuzz_denied || excused > (asked == UDS_ECHO_DRAIN && !late);
     CHECK(!fake_exists(PATH) || excused, "the path is left behind");
     return 0;
 }

@@ -414,6 +414,22 @@ static void a_drain_ends_who_is_idle(void **state)
     fake_peer_close(peer);
 }
 
+/* Whoever steps it was away for longer than it tries: then it tries once more. */
+static void a_drain_that_sleeps_tries_again(void **state)
+{
+    uds_echo_server *server = serve(plain_desc());
+    (void)state;
+    fake.foreign_lock = 1;
+    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    (void)uds_echo_server_step(server, 0);
+    assert_true(fake_exists(PATH));
+    fake_sleep(1000);
+    fake.foreign_lock = 0;
+    until_stopped(server);
+    assert_false(fake_exists(PATH));
+    (void)uds_echo_server_close(server);
+}
+
 /* It cannot be unlinked at once, and can a moment later. */
 static void a_path_that_resists_once_goes(void **state)
 {
@@ -798,6 +814,7 @@ int main(void)
         TEST(who_spins_looks_at_the_clock),
         TEST(no_end_is_a_reset),
         TEST(a_drain_ends_who_is_idle),
+        TEST(a_drain_that_sleeps_tries_again),
         TEST(a_path_that_resists_once_goes),
         TEST(a_full_server_drains_in_time),
         TEST(the_end_is_inside_too),
