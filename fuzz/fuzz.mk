@@ -6,7 +6,8 @@ FUZZERS    := $(patsubst fuzz/fuzz_%.c,%,$(wildcard fuzz/fuzz_*.c)) poller_poll
 FUZZ       ?= $(FUZZERS)
 FUZZ_CC    ?= clang
 FUZZ_FLAGS := $(STD) -O2 -g -fsanitize=address,undefined -fno-sanitize-recover=all -I. -Itests $(CPPFLAGS)
-HANDLER_FLAGS = $(if $(HANDLER),-DFUZZ_HANDLER='"$(abspath $(HANDLER))"' -DFUZZ_DESCRIBE='$(DESCRIBE)' \
+# What warnings somebody else's file may have is not for us to say.
+HANDLER_FLAGS = $(if $(HANDLER),-w -DFUZZ_HANDLER='"$(abspath $(HANDLER))"' $(if $(DESCRIBE),-DFUZZ_DESCRIBE='$(DESCRIBE)') \
                 -DFUZZ_SETTLE='$(SETTLE)')
 # Text is explored by what it is compared with. Elsewhere an input is a list of actions: comparisons teach the engine nothing
 # there, and watching them takes a third of the time.

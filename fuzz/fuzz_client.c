@@ -20,11 +20,14 @@ static long long slept;              /* time that passed while the world, not th
 static uds_echo_client client;
 static uds_echo_io io;                      /* of the exchange that is going on */
 static int exchanging, stubborn, strangers; /* strangers: in front of the client in the queue */
+static int heard_end;                       /* the client half-closed, or left */
+static int deaf;                            /* the server reads no more */
 
 static size_t hear(size_t size)
 {
     unsigned char bytes[256], expected[256];
     long n = peer < 0 ? -1 : fake_peer_recv(peer, bytes, size);
+    heard_end |= n == 0;
     if (n <= 0) return 0;
     fuzz_pattern(expected, (size_t)n, heard, 1);
     CHECK(!memcmp(bytes, expected, (size_t)n), "the server got what was not sent, or not in order");
@@ -56,7 +59,7 @@ static void begin_anew(void)
     while ((peer = fake_peer_accept(listener)) >= 0) hang_up();
     strangers = 0;
     heard = said = given = taken = 0;
-    peer_shut = given_up = reset = 0;
+    peer_shut = given_up = reset = heard_end = deaf = 0;
 }
 
 /* The queue is full from now on, and whoever is next has to wait. */
@@ -93,6 +96,14 @@ static int be_stubborn(void)
     return 1;
 }
 
+/* It answers to the end of a question, which a call must let it see; but not one that was told that nobody reads it. */
+static int wait_for_the_end(void)
+{
+    fuzz_fault_note();
+    if (heard_end || fuzz_hit[FAKE_send] || fuzz_hit[FAKE_shutdown]) return be_kind();
+    return hear(256) > 0 || heard_end;
+}
+
 /* 1: something happened. */
 static int world(void *user)
 {
@@ -105,7 +116,8 @@ static int world(void *user)
         let_in();
         if (peer < 0) return waited;
         if (silent && patience >= 0) return 0;
-        return stubborn && exchanging ? be_stubborn() : be_kind();
+        if (!stubborn) return be_kind();
+        return exchanging ? be_stubborn() : wait_for_the_end();
     }
     switch (what & 7) {
     case 0: let_in(); break;
@@ -115,10 +127,12 @@ static int world(void *user)
     case 4: (void)hear((size_t)(what >> 3) * 4 + 1); break;
     case 5:
         if (peer >= 0) (void)fake_peer_shutdown(peer, what >> 3 & 3 ? SHUT_WR : SHUT_RDWR);
+        deaf |= peer >= 0 && !(what >> 3 & 3);
         peer_shut = peer >= 0;
         break;
     case 6:
-        if (what >> 3 > 24) hang_up();
+        if (what >> 3 > 28) say(5); /* last words: it has gone when they are read */
+        if (what >> 3 > 24) hang_up(), deaf = 1;
         else if (what >> 3 > 16) fake_interrupt();
         else fake_sleep(what >> 3), slept += what >> 3;
         break;
@@ -148,10 +162,12 @@ static const uds_echo_error open_errors[] = {UDS_ECHO_NOT_FOUND, UDS_ECHO_DENIED
 static const uds_echo_error talk_errors[] = {UDS_ECHO_END, UDS_ECHO_FULL, UDS_ECHO_TIMEOUT, UDS_ECHO_RESET,
                                              UDS_ECHO_TRUNCATED};
 
-static void check_time(long long began, int timeout_ms)
+static void check_time(uds_echo_error error, long long began, int timeout_ms)
 {
-    const int clock_failed = fuzz_fatal[FAKE_clock_gettime];
-    CHECK(timeout_ms < 0 || fake_now_ms() - began <= timeout_ms + slept || clock_failed, "it waited too long");
+    const long long took = fake_now_ms() - began;
+    if (fuzz_fatal[FAKE_clock_gettime]) return;
+    CHECK(timeout_ms < 0 || took <= timeout_ms + slept, "it waited too long");
+    CHECK(error != UDS_ECHO_TIMEOUT || (timeout_ms >= 0 && took >= timeout_ms), "the time is not up");
 }
 
 static int is_trusted(const uds_echo_client_desc *desc)
@@ -211,7 +227,7 @@ static void exchange(const uint8_t *how)
     exchanging = 0;
     judge(error, talk_errors, 4);
     given_up = error && !is_one_of(error, talk_errors, 4);
-    check_time(began, timeout_ms);
+    check_time(error, began, timeout_ms);
     CHECK(io.sent <= out_size && io.got <= in_size, "sent or got past the size");
     CHECK(error != UDS_ECHO_OK || (io.sent == out_size && io.got == in_size), "OK, and something is missing");
     CHECK(error != UDS_ECHO_FULL || io.got == in_size, "FULL, and there is room");
@@ -245,8 +261,9 @@ static void call(const uint8_t *how)
     CHECK(error == why.error && why.call, "the failure is not filled in");
     judge(error, is_one_of(error, open_errors, 6) ? open_errors : talk_errors,
           is_one_of(error, open_errors, 6) ? 6 : 5);
-    check_time(began, timeout_ms);
+    check_time(error, began, timeout_ms);
     CHECK(error != UDS_ECHO_FULL, "a call that is full");
+    CHECK(error != UDS_ECHO_END || deaf || fuzz_hit[FAKE_send], "it gives up, and the server would read all of it");
     check_end(error, got, capacity, said);
     CHECK(got <= capacity && got <= said, "it got more than was said");
     fuzz_pattern(expected, got, 0, 2);

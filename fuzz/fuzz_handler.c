@@ -9,7 +9,9 @@
        FUZZ_DESCRIBE   statements that fill in desc, and put back what the handler keeps between runs
        FUZZ_SETTLE     statements to run between steps, with server in reach; nothing by default
 
-   Input: two bytes of sizes, then messages: a byte that says who speaks and what happens then, a length, and so many bytes. */
+   Input: a byte of what sockets hold, in 16 bytes, and one that counts for nothing; then actions. The first byte of one is
+   the peer, 0 to 2, and three times what happens: 0 to 3: it says so many bytes (a byte), which follow; 4: it says so many
+   times 16 (a byte) of the byte that follows, a long body; 5: it reads; 6: time passes; 7: it leaves. */
 #include "fuzz.h"
 
 /* Its time is the fake's, or runs would not repeat. */
@@ -24,6 +26,9 @@
     memset(debts, 0, sizeof debts);
 #define FUZZ_SETTLE (void)pay_debts(server);
 int handler_main(int argc, char **argv);
+#endif
+#ifndef FUZZ_DESCRIBE
+#error "DESCRIBE is missing: statements that put your handler into desc, as in DESCRIBE='desc.on_message = yours;'"
 #endif
 #ifndef FUZZ_SETTLE
 #define FUZZ_SETTLE
@@ -56,6 +61,16 @@ static void speak(uds_echo_server *server, int n, fuzz_input *in, size_t size)
     if (peers[n] >= 0 && size) (void)fake_peer_send(peers[n], in->at, size);
     in->at += size;
     in->left -= size;
+    step(server);
+}
+
+/* As long as messages may be that an input has no room for. */
+static void fill(uds_echo_server *server, int n, size_t size, unsigned char with)
+{
+    unsigned char bytes[16 * 255];
+    if (peers[n] < 0) peers[n] = fake_peer_connect(PATH);
+    memset(bytes, with, sizeof bytes);
+    if (peers[n] >= 0 && size) (void)fake_peer_send(peers[n], bytes, size);
     step(server);
 }
 
@@ -107,6 +122,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             peers[n] = -1;
             break;
         case 5: (void)hear(n); break;
+        case 4: {
+            const size_t much = fuzz_byte(&in) * 16u;
+            fill(server, n, much, fuzz_byte(&in));
+            break;
+        }
         default: speak(server, n, &in, fuzz_byte(&in));
         }
     }

@@ -20,6 +20,7 @@ typedef struct peer {
     int owed, ended;     /* LATER; we end it: CLOSE, conn_close(), refused */
     int faithless;       /* the handler broke its contract */
     int broken;          /* a part of an answer may be lost: conn_send() said so */
+    unsigned long broke; /* in, or behind, this step */
     int fd, struck;      /* ours, once it is known; a fault struck it, as it was seen when it closed */
     uds_echo_error why;
     /* What a step began with. */
@@ -146,6 +147,7 @@ static void push(uds_echo_conn *conn, size_t size)
         answered(p, bytes, size);
         p->owed = 0;
         p->broken = 1;
+        p->broke = steps;
     }
 }
 
@@ -595,6 +597,7 @@ ORACLE static void note_peers(int ends, long long woken_at)
         const uds_echo_conn *conn = slot_of(p);
         if (conn && conn->state != UE_DISCARDING) (void)fake_moved(conn->fd, &p->moved_ms);
         if (ends) {
+            CHECK(!p->broken || !conn || p->broke == steps, "it broke, and on_close does not follow in the next step");
             if (p->waited) it_waited(p, woken_at);
         } else {
             p->sent_before = p->sent_size;
@@ -797,7 +800,7 @@ enum {
     PATIENT = 16,
     ABORTED = 64,
     STAGED = 128
-}; /* HASTY: it drains at once; PATIENT: nobody half-closes; STAGED: bytes take their time, to the end */
+}; /* HASTY: it drains at once; PATIENT: nobody half-closes (both, with idle_ms: nor reads before it stopped); STAGED: bytes take their time, to the end */
 
 /* The second connection that is taken was aborted; who is behind it in the queue is not. */
 static void abort_one(fake_call what)
@@ -810,13 +813,14 @@ static void abort_one(fake_call what)
 static void finish(unsigned char how)
 {
     enum { QUIET = 12 };
+    const int unread = how & PATIENT && how & HASTY && server->desc.idle_ms; /* nobody reads until it has stopped */
     unsigned long before;
     int i, round, quiet = 0, moved, error = UDS_ECHO_OK;
     fuzz_fault_settle();
     fake.descriptors_max = 64;
     fake.calls_per_ms = 0;
     if (how & ABORTED) fake.before = abort_one;
-    prompt = asked < 0;
+    prompt = asked < 0 && !unread;
     for (i = 0; i < PEERS && !(how & PATIENT); i++) half_close(&peers[i]);
     if (how & HASTY) ring_stop(UDS_ECHO_DRAIN);
     for (round = 0; round < 3000 && (quiet < QUIET || error == UDS_ECHO_OK); round++) {
@@ -833,13 +837,15 @@ static void finish(unsigned char how)
             error = (int)step(-1); /* nobody else has anything to do: it has to end by itself */
         else error = (int)step(0);
         moved = debt_count + (fuzz_calls_of_work() != before);
-        for (i = 0; i < PEERS; i++) moved += listen_to(&peers[i], 64);
+        for (i = 0; i < PEERS && !unread; i++) moved += listen_to(&peers[i], 64);
         quiet = moved ? 0 : quiet + 1;
         /* Before a drain longer than any rest, and it has its deadline. */
         if (!moved) fake_sleep(quiet > QUIET ? 100 : 10);
         lawful();
     }
     CHECK(error == UDS_ECHO_STOPPED, "a drain that does not end");
+    for (i = 0; i < PEERS; i++)
+        while (listen_to(&peers[i], 64)) continue;
     if (asked == UDS_ECHO_DRAIN && prompt) everybody_is_known();
     nobody_is_left_queued();
 }

@@ -185,8 +185,8 @@ class Afl:
         try:
             with open(os.path.join(folder, "out/default/fuzzer_stats")) as f:
                 executed = int(re.search(r"execs_done *: *(\d+)", f.read()).group(1))
-        except FileNotFoundError:  # it did not get past its first input
-            executed = 1
+        except FileNotFoundError:  # it does not begin where its first input crashes
+            return quiet([program, os.path.join(folder, "in", "zero")], preexec_fn=limits) != 0, 1
         return any(kept), executed
 
 

@@ -67,6 +67,7 @@ static unsigned past_count[SERVERS];
 static debt debts[DEBTS];
 static int debt_count, depth, settling, crashing, at_client;
 static size_t base_bytes;
+enum { EXCHANGES = 5, FAULTS = 8, HOURS = 350 }; /* of a life, at least, in the mean of many */
 enum { STRAYS = 64 };
 static long serials, strays[STRAYS];
 static long long life_began;
@@ -1318,6 +1319,11 @@ int main(int argc, char **argv)
     }
     (void)printf("# %llu seeds, %lu epochs, %lu steps, %lu exchanges, %lu faults, %.0f hours of fake time\n",
                  passed + failed, epochs, steps, exchanges, fault_total, hours);
+    /* Lives in which little happens show little: about half of what a life has in the mean. */
+    if (passed >= 100 && (exchanges < passed * EXCHANGES || fault_total < passed * FAULTS || hours < (double)passed * HOURS)) {
+        (void)printf("too little happens\n");
+        failed++;
+    }
     (void)printf("%llu passed, %llu failed, 0 skipped\n", passed, failed);
     return failed != 0;
 }
