@@ -70,10 +70,15 @@ verdict() { # STATUS TARGET TEXT
     printf '%-4s  %-14s %s\n' "$word" "$2" "$3"
 }
 
+words() { # TARGET: the file with what is worth saying to it; DICT: to a handler of the user's own
+    if [ "$1" = handler ] && [ -n "${DICT:-}" ]; then echo "$DICT"; else echo "$here/dict/$1.dict"; fi
+}
+
 engine() { # TARGET LOG SECONDS
     mkdir -p "$build/fuzz/corpus/$1" "$build/fuzz/found/$1"
     dict=
-    [ ! -f "$here/dict/$1.dict" ] || dict="-dict=$here/dict/$1.dict"
+    words=$(words "$1")
+    [ ! -f "$words" ] || dict="-dict=$words"
     # shellcheck disable=SC2046,SC2086 # folders without blanks, and an option that may be missing
     set -- "$build/fuzz/$1" -max_total_time="$3" -timeout=5 -max_len="${MAX_LEN:-512}" -rss_limit_mb=1024 -print_final_stats=1 $dict \
         -artifact_prefix="$build/fuzz/found/$1/" "$build/fuzz/corpus/$1" $(known "$1")
@@ -124,7 +129,8 @@ afl_one() {
     rm -rf "$out" && mkdir -p "$out.in" && rm -f "$out.in"/*
     for folder in $(known "$1"); do cp "$folder"/* "$out.in"/; done
     dict=
-    [ ! -f "$here/dict/$1.dict" ] || dict="-x $here/dict/$1.dict"
+    words=$(words "$1")
+    [ ! -f "$words" ] || dict="-x $words"
     # shellcheck disable=SC2086 # two words, or none
     AFL_NO_UI=1 AFL_SKIP_CPUFREQ=1 AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES=1 AFL_NO_AFFINITY=1 AFL_TRY_AFFINITY=1 \
         afl-fuzz -t 5000 -V "$seconds" $dict -i "$out.in" -o "$out" -- "$build/fuzz/$1.afl" >"$log" 2>&1

@@ -197,7 +197,7 @@ check "it stops" stops TERM
 # ---- arguments -------------------------------------------------------------------------------------------------------
 
 for arguments in 'echo_server -x' 'echo_server a b' 'echo_server -q a b' 'echo_client -x' handler 'handler a b' \
-    http 'http a b' own_loop 'own_loop -x' threads 'threads a 0' 'threads a b c'; do
+    http 'http a b' worker 'worker a b' own_loop 'own_loop -x' threads 'threads a 0' 'threads a b c'; do
     # shellcheck disable=SC2086 # program and arguments
     check "$arguments: exit status 2" says 2 usage.err $arguments
     check "$arguments: usage" has usage.err 'usage: '
@@ -268,7 +268,7 @@ ends_well() {
 }
 check "signals at any moment" ends_well
 
-# ---- handler, own_loop, threads --------------------------------------------------------------------------------------
+# ---- handler, worker, own_loop, threads -------------------------------------------------------------------------------
 
 start handler handler "$path"
 check "handler starts" await_socket "$path"
@@ -303,6 +303,21 @@ check "with exit status 0" test "$status" -eq 0
 check "without its socket" absent "$path.2"
 pid=$(echo "$started" | awk '{ print $(NF - 3) }')
 check "the first handler stops" stops TERM
+
+start worker worker "$path.w"
+worker=$pid
+check "worker starts" await_socket "$path.w"
+check "worker: an answer of another thread" says 0 client.err echo_client "$path.w" "104729$nl" "2147483647$nl"
+check "each to its question" has client.err 'received [2147483647'
+start questions echo_client "$path.w" "91${nl}9973$nl" # its answers are shorter, so it waits for more until a drain ends it
+check "worker: several questions in one" await questions.err '^sending'
+sleep 0.2
+kill -TERM "$worker"
+check "a drain ends its client" await_end "$pid" 50
+check "in the order in which they were asked" has questions.err 'received [7\n9973\n]'
+check "worker stops" await_end "$worker" 50
+check "with exit status 0" test "$status" -eq 0
+check "without its socket" absent "$path.w"
 
 start own_loop own_loop "$path"
 check "own_loop starts" await_socket "$path"

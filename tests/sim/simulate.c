@@ -1320,7 +1320,8 @@ int main(int argc, char **argv)
     (void)printf("# %llu seeds, %lu epochs, %lu steps, %lu exchanges, %lu faults, %.0f hours of fake time\n",
                  passed + failed, epochs, steps, exchanges, fault_total, hours);
     /* Lives in which little happens show little: about half of what a life has in the mean. */
-    if (passed >= 100 && (exchanges < passed * EXCHANGES || fault_total < passed * FAULTS || hours < (double)passed * HOURS)) {
+    if (passed >= 100 &&
+        (exchanges < passed * EXCHANGES || fault_total < passed * FAULTS || hours < (double)passed * HOURS)) {
         (void)printf("too little happens\n");
         failed++;
     }
