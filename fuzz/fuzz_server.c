@@ -796,11 +796,11 @@ ORACLE static void nobody_is_forgotten(void)
 /* How it all ends. */
 enum {
     IN_CHILD = 4,
-    HASTY = 8,
-    PATIENT = 16,
+    HASTY = 8,    /* it drains at once */
+    PATIENT = 16, /* nobody half-closes; HASTY, too, and with idle_ms: nor reads before it has stopped */
     ABORTED = 64,
-    STAGED = 128
-}; /* HASTY: it drains at once; PATIENT: nobody half-closes (both, with idle_ms: nor reads before it stopped); STAGED: bytes take their time, to the end */
+    STAGED = 128 /* bytes take their time, to the end */
+};
 
 /* The second connection that is taken was aborted; who is behind it in the queue is not. */
 static void abort_one(fake_call what)
