@@ -108,6 +108,17 @@ static void a_path_that_stays_is_not_locked(void **state)
     (void)uds_echo_server_close(server);
 }
 
+static int notes, problems;
+static uds_echo_error last_cause;
+
+static void on_log(uds_echo_level level, uds_echo_error cause, const char *text, void *user)
+{
+    (void)text, (void)user;
+    notes += level == UDS_ECHO_NOTE;
+    problems += level == UDS_ECHO_PROBLEM;
+    last_cause = cause;
+}
+
 /* ---- connections ----------------------------------------------------------------------------------------------------------- */
 
 static void reads_are_messages(void **state)
@@ -417,8 +428,12 @@ static void a_drain_ends_who_is_idle(void **state)
 /* Whoever steps it was away for longer than it tries: then it tries once more. */
 static void a_drain_that_sleeps_tries_again(void **state)
 {
-    uds_echo_server *server = serve(plain_desc());
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
     (void)state;
+    notes = 0;
+    desc.on_log = on_log;
+    server = serve(desc);
     fake.foreign_lock = 1;
     uds_echo_server_stop(server, UDS_ECHO_DRAIN);
     (void)uds_echo_server_step(server, 0);
@@ -427,7 +442,28 @@ static void a_drain_that_sleeps_tries_again(void **state)
     fake.foreign_lock = 0;
     until_stopped(server);
     assert_false(fake_exists(PATH));
+    assert_int_equal(notes, 0); /* nothing stays behind, so nothing says so */
     (void)uds_echo_server_close(server);
+}
+
+static void become_a_child(uds_echo_server *server, void *user)
+{
+    (void)server, (void)user;
+    fake.pid++;
+}
+
+/* No call failed, so there is no number; and the callbacks are the parent's. */
+static void a_child_cannot_serve(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    (void)state;
+    desc.on_ready = become_a_child;
+    errno = ENOMEM;
+    assert_int_equal(uds_echo_serve(&desc, &why), UDS_ECHO_FORKED);
+    assert_int_equal(why.os_error, 0);
+    assert_string_equal(why.call, "getpid");
+    fake.pid--;
+    fake_remove(PATH);
 }
 
 /* It cannot be unlinked at once, and can a moment later. */
@@ -522,17 +558,6 @@ static void the_reason_of_a_wait_outlives_callbacks(void **state)
     fail_next(WAIT, 0, 1, ENOMEM);
     assert_int_equal(uds_echo_serve(&desc, &why), UDS_ECHO_SYSTEM);
     assert_int_equal(why.os_error, ENOMEM);
-}
-
-static int notes, problems;
-static uds_echo_error last_cause;
-
-static void on_log(uds_echo_level level, uds_echo_error cause, const char *text, void *user)
-{
-    (void)text, (void)user;
-    notes += level == UDS_ECHO_NOTE;
-    problems += level == UDS_ECHO_PROBLEM;
-    last_cause = cause;
 }
 
 static uds_echo_verdict neither(uds_echo_conn *conn, uds_echo_message *m, void *user)
@@ -816,6 +841,7 @@ int main(void)
         TEST(a_drain_ends_who_is_idle),
         TEST(a_drain_that_sleeps_tries_again),
         TEST(a_path_that_resists_once_goes),
+        TEST(a_child_cannot_serve),
         TEST(a_full_server_drains_in_time),
         TEST(the_end_is_inside_too),
         TEST(the_reason_of_a_wait_outlives_callbacks),
