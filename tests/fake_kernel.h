@@ -136,7 +136,7 @@ int fake_struck(int fd);
 unsigned long fake_calls(void);
 unsigned long fake_connections(void); /* made since the last fake_reset() */
 unsigned long fake_calls_of(fake_call what);
-fake_call fake_call_at(unsigned long call); /* of this run; the first 100,000 are kept */
+fake_call fake_call_at(unsigned long call); /* of this run; the first 1,000,000 are kept */
 const int *fake_errors_of(fake_call what);  /* 0-terminated */
 const char *fake_name_of(fake_call what);
 /* FNV-1a over every call: name, arguments, result and errno, but nothing that depends on the machine. */
