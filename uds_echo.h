@@ -167,7 +167,7 @@ LICENCE
     X(FULL, "the input buffer is full, and the peer reads no more until its answers are read", "give it more room")    \
     X(TRUNCATED, "the answer is longer than the buffer", "use a larger buffer")                                        \
     X(WOULD_BLOCK, "too much is waiting for this peer to read", "send later, drop it, or close the connection")        \
-    X(TOO_LONG, "a message is longer than message_max, or can never be one", "send less at a time, or raise that")     \
+    X(TOO_LONG, "a message is longer than message_max, or can never be one", "send less, or raise message_max")        \
     X(HANDLER, "the handler broke its contract", "keep size within capacity and return a uds_echo_verdict")            \
     X(IDLE, "no byte moved for idle_ms", "keep the connection busy, or raise idle_ms")                                 \
     X(EVICTED, "it was the idlest when a place was needed", "raise connections_max")                                   \
