@@ -177,10 +177,15 @@ class Afl:
         os.mkdir(os.path.join(folder, "in"))
         with open(os.path.join(folder, "in", "zero"), "wb") as f:
             f.write(b"\0")
-        subprocess.run(["afl-fuzz", "-s", str(seed), "-E", str(runs), "-t", "5000", "-i", "in", "-o", "out", "--", program],
-                       cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                       env=dict(os.environ, AFL_BENCH_UNTIL_CRASH="1", AFL_CRASHING_SEEDS_AS_NEW_CRASH="1", AFL_NO_UI="1",
-                                AFL_SKIP_CPUFREQ="1", AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES="1", AFL_NO_AFFINITY="1"))
+        fuzzer = subprocess.Popen(
+            ["afl-fuzz", "-s", str(seed), "-E", str(runs), "-t", "5000", "-i", "in", "-o", "out", "--", program],
+            cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env=dict(os.environ, AFL_BENCH_UNTIL_CRASH="1", AFL_CRASHING_SEEDS_AS_NEW_CRASH="1", AFL_NO_UI="1",
+                     AFL_SKIP_CPUFREQ="1", AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES="1", AFL_NO_AFFINITY="1"))
+        while fuzzer.poll() is None:  # a crash ends it, a hang does not
+            if glob.glob(os.path.join(folder, "out/default/hangs/id*")):
+                fuzzer.terminate()
+            time.sleep(0.1)
         kept = [glob.glob(os.path.join(folder, "out/default", kind, "id*")) for kind in ("crashes", "hangs")]
         try:
             with open(os.path.join(folder, "out/default/fuzzer_stats")) as f:
