@@ -73,7 +73,7 @@ demo: $(BUILD)/echo_server $(BUILD)/echo_client ## watch a client and a server t
 	@sh examples/demo.sh $(BUILD)
 
 # Without cmocka the C tests are named and counted as skipped; the others run all the same.
-test: all ## pass every test; installs cmocka where it is missing and may be installed (NO_INSTALL=1: it is not)
+test: all ## run every test; installs cmocka where it is missing and may be installed (NO_INSTALL=1: it is not)
 	@if CC='$(CC)' sh tests/need.sh cmocka; then \
 	    $(MAKE) --no-print-directory $(JOBS) c-tests && \
 	    CC='$(CC)' UDS_ECHO_BUILD='$(BUILD)' sh tests/run.sh $(C_TESTS) $(SCRIPTS); \

@@ -1,5 +1,5 @@
 #!/bin/sh
-# oss-fuzz.sh: .clusterfuzzlite/build.sh at home, with what ClusterFuzzLite's image would give it, a target each: with the
+# oss-fuzz.sh: .clusterfuzzlite/build.sh locally, with what ClusterFuzzLite's image would give it, a target each: with the
 # engine as a flag, with the engine as a library, and for a report of coverage. What it puts into $OUT must run.
 set -u
 cd "$(dirname "$0")/.." || exit 2

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Builds every fuzz target into $OUT, in the way of OSS-Fuzz: $CC, $CXX, $CFLAGS, $CXXFLAGS and $LIB_FUZZING_ENGINE come from
 # outside, and `make fuzz-engines` does the work. With each target go its seeds and kept inputs, its dictionary and its limits.
-# FUZZ, if it is set, names the targets that are built. .ci/oss-fuzz.sh runs this at home.
+# FUZZ, if it is set, names the targets that are built. .ci/oss-fuzz.sh runs this locally.
 set -eu
 
 # An object of another run has other flags. The engine is C++, and so is what links it.

@@ -69,7 +69,7 @@ fuzz-always:
 export DICT MAX_LEN
 FUZZ_RUN = $(MAKE) --no-print-directory -s $(JOBS) $1 && sh fuzz/run.sh $2 '$(BUILD)' $(FUZZ)
 
-fuzz: ## fuzz with libFuzzer and show how it goes: FUZZ="$(FUZZERS)" SECONDS=60 HANDLER=yours.c DESCRIBE='...' DICT=yours.dict (see fuzz/README.md)
+fuzz: ## fuzz with libFuzzer and show how it goes: FUZZ='conn server' (none: all) SECONDS=60 HANDLER=yours.c DESCRIBE='...' DICT=yours.dict (see fuzz/README.md)
 	@sh tests/need.sh fuzzer
 	@echo "targets: $(FUZZERS)"
 	@SECONDS_EACH='$(or $(SECONDS),60)'; export SECONDS_EACH; $(call FUZZ_RUN,fuzz-engines,fuzz)

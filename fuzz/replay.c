@@ -3,8 +3,9 @@
        replay [--hash] [--least N] [--calls N] FILE|FOLDER ...
 
    --least N: fewer inputs are a failure. --calls N: so are inputs that do nothing, by the median of the calls that the fake
-   kernel saw. The processor time is told only where it can be compared: optimised, and without a sanitizer. --hash: prints the sum of the trace hashes of the fake kernel, which is the same
-   wherever the header does the same: with every compiler and machine, run twice, and in any order (both is checked). */
+   kernel saw. The processor time is told only where it can be compared: optimised, and without a sanitizer. --hash: prints
+   the sum of the trace hashes of the fake kernel, which is the same wherever the header does the same: with every compiler
+   and machine, run twice, and in any order (both is checked). */
 #define _GNU_SOURCE 1
 #include "fake_kernel.h"
 

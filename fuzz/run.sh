@@ -4,7 +4,7 @@
 #   fuzz    libFuzzer, SECONDS a target, with its progress; new inputs go to BUILD/fuzz/corpus/TARGET
 #   smoke   the same, quiet: a line a target; fails one that reaches little of the header, or is slow: see floors()
 #   afl     AFL++, AFL_SECONDS a target; its exit status is 0 with crashes on disk, so those are counted
-#   replay  all that is committed, without any engine; at least as many inputs as fuzz/corpus/COUNTS says, of at most
+#   replay  all that is committed, without any engine; exactly as many inputs as fuzz/corpus/COUNTS says, of at most
 #           100,000 bytes a corpus, which do something; REPLAY_MS=2000 is the most that all may take (0: as it comes)
 #   merge   minimises what was found into fuzz/corpus/TARGET, of inputs up to MERGE_LEN=160 bytes, and writes COUNTS anew;
 #           a corpus whose merge fails stays as it was
@@ -18,10 +18,11 @@ here=$(dirname "$0")
 passed=0 failed=0
 CORPUS_BYTES=100000
 
-# What a target must reach and how fast, or it is hollow, or somebody put I/O in. Edges: some four in
-# five of what was seen; calls: half. Speed: executions a second of processor time, since others may use the machine. server's is the gate of docs/verification.md; the aim
-# for conn is 25,000, which a busy machine misses at times, so that its gate is lower; the rest must only be free of I/O: a
-# system call an execution is dear, many are a hundred times as slow. A handler of the user's own may take its time.
+# What a target must reach and how fast, or it is hollow, or somebody put I/O in. Edges: some four in five of what was seen;
+# calls: half. Speed: executions a second of processor time, since others may use the machine. server's is the gate of
+# docs/verification.md; the aim for conn is 25,000, which a busy machine misses at times, so that its gate is lower; the
+# rest must only be free of I/O: a system call an execution is dear, many are a hundred times as slow. A handler of the
+# user's own may take its time.
 floors() { # TARGET
     edges_least=200 calls_least=40 speed_least=1500 speed_aim=
     case $1 in
@@ -150,13 +151,16 @@ replay_one() {
     "$build/fuzz/$1.replay" $hash --least "${least:-1000000}" --calls $calls_least $(known "$1" | grep -v /seeds/) >"$log" 2>&1
     status=$?
     bytes=$(find "$here/corpus/$1" -type f -exec cat {} + 2>/dev/null | wc -c)
-    [ "$bytes" -le $CORPUS_BYTES ] || { status=1 && echo "corpus/$1 has $bytes bytes, more than $CORPUS_BYTES" >>"$log"; }
-    verdict $status "$1" "$(tail -n 2 "$log" | tr '\n' ' ')"
-    [ $status -eq 0 ] || tail -n 6 "$log" | sed 's/^/      | /'
+    figures=$(tail -n 2 "$log" | tr '\n' ' ')
     took=$(sed -n 's/^# .*; \([0-9]*\) ms$/\1/p' "$log")
     replay_ms=$((replay_ms + ${took:-0}))
     counted=$(sed -n 's/^# \([0-9]*\) inputs.*/\1/p' "$log")
     inputs=$((inputs + ${counted:-0}))
+    [ "$bytes" -le $CORPUS_BYTES ] || { status=1 && echo "corpus/$1 has $bytes bytes, more than $CORPUS_BYTES" >>"$log"; }
+    [ "${counted:-0}" -eq "${least:-0}" ] ||
+        { status=1 && echo "${counted:-0} inputs, and corpus/COUNTS says ${least:-nothing}: commit both" >>"$log"; }
+    verdict $status "$1" "$figures"
+    [ $status -eq 0 ] || tail -n 6 "$log" | sed 's/^/      | /'
 }
 
 merge_one() {

@@ -1,5 +1,5 @@
 // workflows.mjs MODULES: what neither a schema nor actionlint asks of the workflows. Actions are pinned by full hash with
-// their version next to it; permissions are least; every job has an end; a step runs what can be run at home, that is a
+// their version next to it; permissions are least; every job has an end; a step runs what can be run locally, that is a
 // make target or a script of this tree; one job stands for all others; and no target of the Makefile is forgotten.
 //
 // Then each rule is broken on purpose, in memory, and must be noticed. Ends with `N passed, N failed, N skipped`.

@@ -1,6 +1,7 @@
 #!/bin/sh
 # gates.sh BUILD [GATE ...]: the gates are checked. A copy of the project is broken in one place, and the gate that watches
-# over it, run there, must fail, end with its figures, and count a failure in them (or say what is in $says). GATE: only these; none: all of them.
+# over it, run there, must fail, end with its figures, and count a failure in them (or say what is in $says). GATE: only
+# these; none: all of them.
 # shellcheck disable=SC2016 # what is quoted is C
 set -u
 build=${1:-build/gates}

@@ -106,7 +106,8 @@ function line(first, last_cell, what) {
 END {
     print "# Pitfalls and cells\n"
     print "Written by `make matrix` from what the tests in `tests/os/` said over the real kernel; what has to be there is in"
-    print "`tests/os/matrix.txt`. A pitfall or a cell without a test that passed fails that target.\n"
+    print "`tests/os/matrix.txt`. A pitfall or a cell whose tests fail or are missing fails that target; a pitfall without cases says"
+    print "why it has no test.\n"
     print "| | pitfall | tests | cases |\n|---|---|---|---|"
     for (n = 1; n <= last; n++) if (n in title) pitfall(n)
     for (r = 1; r <= row_count; r++) row_table(row_names[r])

@@ -563,7 +563,7 @@ def write_report(file, peers, results):
              'somebody who knows its traps does. Much that a server fails here its library lets you do right with more '
              'code. Where a trial needs an end in order (P5, P18, P25), libuv, libevent, asyncio and Node run with a '
              'few lines more that on SIGTERM close the listener and serve those who are connected (`tests/peers/`); the '
-             'others get SIGTERM as they are. "The tutorial\'s" is the server this project began with '
+             'others get SIGTERM as they are. "The tutorial\'s" is a Python tutorial\'s server, which the examples follow '
              '(`bench/peers/seed.py`).',
              'Numbers are those of the pitfalls that the tests are named after. "yes": it passes.']
     lines = ['# Who passes what', '']
