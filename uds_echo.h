@@ -67,7 +67,7 @@ FIVE PROMISES
    Secure by default.  Mode 0600 from birth, limits on, close-on-exec and nonblocking from birth.
 
 LIMITS
-   Path            any length whose last component fits an address (85 bytes where the whole does not fit 105).
+   Path            any length; where the whole does not fit 105 bytes, its last component has at most 85.
    Connections     connections_max, 1,024 unless you say otherwise; each takes a descriptor (ulimit -n). Over poll(2)
                    that limit may not be lowered under a running server: it would say SYSTEM, with EINVAL.
    Memory          fixed at open: 64 bytes a connection (poll: 80), message_max (with frame: 3 x). Then at most
@@ -81,14 +81,16 @@ LIMITS
                    200 ms. A folder that may be searched but not read cannot be locked at all. The system has no
                    "unlink this inode": retiring a path compares and then unlinks, and a stale file under a temporary
                    name is probed and then unlinked, under a lock on the folder that binds those who take it. A
-                   foreign program that replaces the file in between loses its name. Starting over a stale file has no
-                   such window where renameat2() exists; where not, rename() under that lock has.
+                   foreign program that replaces the file in between loses its name. Starting over a stale file has
+                   this window only where renameat2() is missing.
    Passed descriptors  are refused: the peer's sendmsg(2) gets EPERM (Linux 6.16). Before, they are closed unseen, and
                    closing the last copy of a TCP connection waits for its SO_LINGER: there, who may connect can stall
                    the thread.
    End of a connection  a handler's CLOSE, a refusal and a drain let the peer read all that was sent; its next send gets
                    EPIPE. Only cutting (idle, evicted, stopped now, a drain out of time), want of memory and a call that
-                   fails may show the peer ECONNRESET.
+                   fails may show the peer ECONNRESET. Where an answer meets a peer that is gone (RESET), what it had
+                   sent and nobody handled is dropped: who wants all of it handled half-closes, and closes after the
+                   server's end.
 
 LATENCY
    A thread that sleeps takes the system some 10 us to wake, 30 to 50 on another core; one that spins, none. With
@@ -106,9 +108,9 @@ THREADS, SIGNALS, FORK
    After fork() the child owns nothing: there stop and wake do nothing, run and step return UDS_ECHO_FORKED, and
    uds_echo_server_close() only closes the child's copies of the descriptors, and calls nobody: forget first, by hand,
    the pointer that on_end would. Call it there soon, since a copy keeps a connection open; exec() closes all of them.
-   Call nothing else: uds_echo_conn_send() would write in the middle of what the parent sends. A
-   child that was forked in a callback, while another thread ran a server, or into a pid namespace where it has the same
-   number (pid_namespaces(7): 1) must exec() or _exit().
+   Call nothing else: uds_echo_conn_send() would write in the middle of what the parent sends. A child must exec() or
+   _exit() if it was forked in a callback, or while another thread ran a server, or into a pid namespace where it has
+   the same number (pid_namespaces(7): 1).
 
 PLATFORMS
    Linux, epoll or poll. README.md says what was tested where. A mode wider than the umask needs glibc 2.32 or musl.
@@ -201,7 +203,7 @@ typedef struct uds_echo_peer {
 } uds_echo_peer;
 
 /* What a handler is given. It may write data[0 .. capacity) and set size; the pointer itself is not looked at again.
-   Who makes it longer must write what is added: behind size lies what others said before. */
+   Who makes size larger must write what is added: what lies there may be another peer's. */
 typedef struct uds_echo_message {
     unsigned char *data;
     size_t size;     /* bytes; as received, then as answered */
@@ -226,14 +228,14 @@ typedef enum uds_echo_existing { UDS_ECHO_RECOVER, UDS_ECHO_REFUSE } uds_echo_ex
 typedef enum uds_echo_publish { UDS_ECHO_ATOMIC, UDS_ECHO_DIRECT } uds_echo_publish;
 
 /* At connections_max. REST: leave new ones queued in the kernel until one ends. EVICT: cut the one on which no byte
-   moved for longest, with UDS_ECHO_EVICTED. An answer that is owed does not protect it. One is cut a step at most, and
+   moved for longest, with UDS_ECHO_EVICTED. An answer that is owed does not protect it. At most one is cut a step,
    before on_open sees the new one. With idle_ms a connection that waits for us, for an answer or for room, counts as
-   one on which a byte moves, once every idle_ms and when the wait ends. */
+   one on which a byte moves, once every idle_ms and when the wait ends. Nobody is evicted where descriptors run out
+   first: that is a rest, so keep connections_max well below ulimit -n. */
 typedef enum uds_echo_full { UDS_ECHO_REST, UDS_ECHO_EVICT } uds_echo_full;
 
-/* DRAIN: accept what is queued, answer what was received, then end. A queue that others may hold too, for the listener
-   is shared or adopted, is left to them; if nobody does, its end resets it. NOW: cut everything. The stronger of two
-   wins. */
+/* DRAIN: accept what is queued, answer what was received, then end. The queue of a shared or adopted listener is left
+   to its other holders; where there are none, who is queued is reset. NOW: cut everything. The stronger of two wins. */
 typedef enum uds_echo_stop { UDS_ECHO_DRAIN, UDS_ECHO_NOW } uds_echo_stop;
 
 /* For on_log: NOTE is for the curious, PROBLEM wants somebody's attention. */
@@ -249,13 +251,13 @@ typedef struct uds_echo_server_desc {
     uds_echo_publish publish;      /* 0: UDS_ECHO_ATOMIC */
     int lock_ms;                 /* wait for the folder's lock, which replacing a stale file needs; 0: 1,000; -1: not */
     int backlog;                 /* queued by the kernel, see listen(2); 0: 4,096; net.core.somaxconn caps it */
-    uds_echo_server *share_with; /* accept from its listener: path is NULL, and all above is its. Open all that share
-                                    before one of them runs; stop each; the path goes with the last. One that holds an
-                                    eighth more than its share leaves new ones to the others for 1 ms at a time: give
-                                    all the same connections_max */
+    uds_echo_server *share_with; /* accept from that server's listener: path is NULL, the fields above are not looked
+                                    at. Open all that share before one of them runs; stop each; the path goes with the
+                                    last. One that holds an eighth more than its share leaves new ones to the others
+                                    for 1 ms at a time: give all the same connections_max */
 
     /* Limits. */
-    int connections_max;     /* 0: 1,024; -1: as many as RLIMIT_NOFILE allows, at most 1,000,000 */
+    int connections_max;     /* 0: 1,024; -1: RLIMIT_NOFILE, whatever else is open; at most 1,000,000 */
     uds_echo_full when_full; /* 0: UDS_ECHO_REST */
     long message_max;        /* bytes of one message, one read or one answer; 0: 65,536; at most 1 GiB */
     long pending_max;        /* bytes of unsent answers held for all slow readers together, at least 3 x message_max;
@@ -265,26 +267,27 @@ typedef struct uds_echo_server_desc {
                                 until it is paid, whatever idle_ms says: with more than pending_max / message_max - 2 of
                                 them, nobody is read */
     int send_buffer;         /* SO_SNDBUF of each connection in bytes, see socket(7); 0: the system's */
-    int idle_ms;             /* cut a connection when for so long no byte went in or out and it did not wait for a late
-                                answer or for room; 0 or -1: never. Looked at by steps that have less than 256 events.
-                                A reader so slow that its socket stays full is idle */
+    int idle_ms;             /* cut a connection on which no byte moved for so long, unless it waits for a late answer
+                                or for room; 0 or -1: never. Looked at by steps that have less than 256 events. A
+                                reader so slow that its socket stays full is idle */
     int drain_ms;            /* DRAIN cuts what is left after this long (UDS_ECHO_STOPPED); 0: 5,000; -1: never */
     int spin_us;             /* busy-poll: ask for events so many microseconds before sleeping, see LATENCY; at most
                                 1,000,000; 0 or -1: none */
 
-    /* What to do. All run on the server's thread, inside open, step, run or close, and return: none may throw or
+    /* What to do. All run on the server's thread, inside open, step, run or close. They must return: no exception, no
        longjmp(3). From within, call for this server only conn_*, find, stop, wake, stats, fd and timeout; the others
        return UDS_ECHO_REENTRANT. */
     /* The length in bytes of the first message, from bytes[0] on; 0, or more than size: it is not whole yet. More than
        message_max ends the connection with UDS_ECHO_TOO_LONG at once, whatever has come: say so, too, of what can never
-       be a message. NULL: chunks as they come. It may call nothing of this file. */
+       be a message. NULL: chunks as they come. It is asked again about the same bytes whenever more have come, so it
+       should not search all of a long message each time. It may call nothing of this file. */
     size_t (*frame)(const unsigned char *bytes, size_t size, void *user);
     uds_echo_verdict (*on_message)(uds_echo_conn *conn, uds_echo_message *message, void *user); /* NULL: echo */
     void (*on_ready)(uds_echo_server *server, void *user); /* once, when the path can be connected to */
     /* 0: welcome. Else refused: what conn_send() was given here is sent, then the connection ends readably. */
     int (*on_open)(uds_echo_conn *conn, void *user);
-    /* Exactly once for each connection that was welcome. UDS_ECHO_OK: the peer's half-close, CLOSE, or drain, and all
-       that was owed has been sent. UDS_ECHO_END: that end, or drain, came within a message. */
+    /* Exactly once for each connection that was welcome. UDS_ECHO_OK: the peer's half-close, CLOSE, conn_close() or
+       drain, and all that was answered has been sent. UDS_ECHO_END: the half-close, or drain, came within a message. */
     void (*on_close)(uds_echo_conn *conn, uds_echo_error why, void *user);
     void (*on_wake)(uds_echo_server *server, void *user); /* after uds_echo_server_wake(); several may come as one */
     void (*on_end)(uds_echo_server *server, void *user);  /* last of all, in close: the place to forget the pointer */
@@ -300,7 +303,7 @@ typedef struct uds_echo_stats {
     unsigned long long messages;     /* messages handled (without frame: reads) */
     unsigned long long bytes_in;     /* received */
     unsigned long long bytes_out;    /* sent */
-    unsigned long long exhausted;    /* times accepting had to rest for want of descriptors or memory */
+    unsigned long long exhausted;    /* times accepting rested for a call that failed: want of descriptors or memory */
     unsigned long long waits;        /* times it waited for events */
     unsigned long long spins;        /* of these, that began with busy-poll (spin_us) */
     unsigned long long spin_hits;    /* of these, that an event ended before it slept */
@@ -374,14 +377,15 @@ UDS_ECHO_DEF uds_echo_conn *uds_echo_server_find(uds_echo_server *server, uds_ec
 /* Sends size bytes after all that was answered before: a push, or the answer owed after UDS_ECHO_LATER (size 0 pays it
    with nothing). All or nothing: what the socket does not take now is copied and sent as the peer reads. Never blocks.
    On the server's thread, within a callback or between steps.
-   UDS_ECHO_WOULD_BLOCK: nothing was sent, for more than message_max could wait for this peer, or pending_max for all,
-   if the socket took nothing. No callback tells when there is room again. An answer that is owed never gets this.
+   UDS_ECHO_WOULD_BLOCK: nothing was sent; if the socket took none of it, more than message_max would wait for this
+   peer, or more than pending_max for all. No callback tells when there is room again. An answer that is owed never
+   gets this.
    UDS_ECHO_TOO_LONG: size is over message_max. UDS_ECHO_GONE: it is ending. UDS_ECHO_RESET, MEMORY, SYSTEM: it broke;
-   on_close follows in the next step. UDS_ECHO_INVALID: NULL. */
+   on_close follows in this step or the next. UDS_ECHO_INVALID: NULL. */
 UDS_ECHO_DEF uds_echo_error uds_echo_conn_send(uds_echo_conn *conn, const void *bytes, size_t size);
 
-/* Ends the connection: in the current or next step, or when the peer has read what was answered before; of one that
-   does not read, only idle_ms and a stop make an end. An answer that was put off with UDS_ECHO_LATER is no longer
+/* Ends the connection: in the current or next step, or when the peer has read what was answered before; one that does
+   not read is ended only by idle_ms, eviction or a stop. An answer that was put off with UDS_ECHO_LATER is no longer
    waited for. NULL is fine, here and for the functions that follow: uds_echo_server_find() may be their argument. */
 UDS_ECHO_DEF void uds_echo_conn_close(uds_echo_conn *conn);
 
@@ -438,8 +442,8 @@ typedef struct uds_echo_io {
    *got (NULL is fine) is how much came, also on failure. timeout_ms is for all of it; -1: no limit; 0 waits for
    nothing. Blocks for that long at most. Needs no SIGPIPE care. UDS_ECHO_OK: all was sent, and the peer ended in order;
    one that threw the message away may look like that too, so look at the answer. Those of uds_echo_client_open(), and
-   UDS_ECHO_TIMEOUT, TRUNCATED (the answer is longer than capacity), END (the peer stopped reading before it had all of
-   msg), RESET. */
+   UDS_ECHO_TIMEOUT, TRUNCATED (the answer is longer than capacity; not all of msg need have been sent then), END (the
+   peer stopped reading before it had all of msg), RESET. */
 UDS_ECHO_DEF uds_echo_error uds_echo_call(const char *path, const void *msg, size_t size, void *reply, size_t capacity,
                                           size_t *got, int timeout_ms, uds_echo_failure *failure);
 
@@ -453,7 +457,8 @@ UDS_ECHO_DEF uds_echo_error uds_echo_client_open(uds_echo_client *client, const 
    other. out NULL: only receive. in NULL: only send. Blocks at most timeout_ms (0: not at all; -1: no limit).
    UDS_ECHO_OK: all is sent and in is full. END: the peer ended first; in[0 .. got) is what came. FULL: not all is sent,
    the socket takes no more now, in is full (or NULL) and more has come, which the peer may wait to be rid of: give it
-   more room, and call again. TIMEOUT: call again. RESET: the peer went away; what came is kept.
+   more room, and call again. TIMEOUT: in[0 .. got) is what came so far; call again. RESET: the peer went away; what
+   came is kept. (An answer whose length you do not know: poll(2) uds_echo_client_fd(), then exchange with timeout 0.)
    INVALID: NULL, a timeout under -1, sent or got past the size, or more to send after uds_echo_client_finish(). Else a
    call failed (MEMORY, SYSTEM), and errno tells why. out and in must not overlap. */
 UDS_ECHO_DEF uds_echo_error uds_echo_client_exchange(uds_echo_client *client, uds_echo_io *io, int timeout_ms);
@@ -624,8 +629,9 @@ static long long ue_now(void)
 
 static long long ue_deadline(int timeout_ms)
 {
-    long long now = timeout_ms < 0 ? 0 : ue_now();
+    long long now;
     if (timeout_ms < 0) return UE_NONE;
+    now = ue_now();
     return now == UE_NO_CLOCK ? 0 : now + timeout_ms;
 }
 
@@ -635,6 +641,11 @@ static int ue_left(long long deadline, long long now)
     if (deadline == UE_NONE) return -1;
     if (deadline <= now) return 0;
     return deadline - now > INT_MAX ? INT_MAX : (int)(deadline - now);
+}
+
+static int ue_time_left(long long deadline)
+{
+    return ue_left(deadline, deadline == UE_NONE ? 0 : ue_now());
 }
 
 static long long ue_sooner(long long a, long long b)
@@ -685,6 +696,7 @@ static uds_echo_error ue_error_of(int os_error)
     case EMFILE:
     case ENFILE: return UDS_ECHO_DESCRIPTORS;
     case EPIPE:
+    case ENOTCONN:
     case ECONNRESET: return UDS_ECHO_RESET;
     default: return UDS_ECHO_SYSTEM;
     }
@@ -712,6 +724,15 @@ typedef struct ue_text {
     char *at;
     size_t size, used;
 } ue_text;
+
+static ue_text ue_text_begin(char *at, size_t size)
+{
+    ue_text t;
+    t.at = at;
+    t.size = at ? size : 0;
+    t.used = 0;
+    return t;
+}
 
 /* So many bytes follow that make sense only together: what does not fit as a whole is cut before them. */
 static void ue_whole(ue_text *t, size_t bytes)
@@ -848,13 +869,9 @@ static int ue_address_end(struct sockaddr_un *address, socklen_t *size, ue_text 
 
 static ue_text ue_address_begin(struct sockaddr_un *address)
 {
-    ue_text t;
     memset(address, 0, sizeof *address);
     address->sun_family = AF_UNIX;
-    t.at = address->sun_path;
-    t.size = sizeof address->sun_path;
-    t.used = 0;
-    return t;
+    return ue_text_begin(address->sun_path, sizeof address->sun_path);
 }
 
 /* By way of the open folder, wherever the path leads by now. 0: it does not fit, or there is no such way. */
@@ -1211,10 +1228,7 @@ static int ue_same_file(const ue_file *a, const ue_file *b)
 
 static void ue_name(char name[UE_NAME_SIZE], const ue_place *p, const char *suffix)
 {
-    ue_text t;
-    t.at = name;
-    t.size = UE_NAME_SIZE;
-    t.used = 0;
+    ue_text t = ue_text_begin(name, UE_NAME_SIZE);
     ue_puts(&t, p->name);
     ue_puts(&t, suffix);
     ue_text_end(&t);
@@ -1782,12 +1796,9 @@ static void ue_tell_time(uds_echo_server *s)
 static void ue_log(uds_echo_server *s, uds_echo_level level, uds_echo_error cause, const char *event)
 {
     char line[256];
-    ue_text t;
+    ue_text t = ue_text_begin(line, sizeof line);
     if (!s->desc.on_log || (s->logged[cause] && s->now - s->logged[cause] < 1000)) return;
     s->logged[cause] = s->now ? s->now : 1;
-    t.at = line;
-    t.size = sizeof line;
-    t.used = 0;
     ue_puts(&t, event);
     ue_puts(&t, ": ");
     ue_puts(&t, uds_echo_error_text(cause));
@@ -2068,7 +2079,7 @@ static void ue_deliver(uds_echo_conn *c, size_t size)
         verdict = s->desc.on_message(c, &m, s->desc.user);
         s->current = NULL;
     }
-    if (m.size > m.capacity || (int)verdict < UDS_ECHO_REPLY || (int)verdict > UDS_ECHO_CLOSE) {
+    if (m.size > s->message_max || (int)verdict < UDS_ECHO_REPLY || (int)verdict > UDS_ECHO_CLOSE) {
         ue_end(c, UDS_ECHO_HANDLER);
         return;
     }
@@ -2504,10 +2515,17 @@ static void ue_end_grace(uds_echo_server *s)
     ue_shut_all_input(s);
 }
 
+/* 0: it may accept. */
+static int ue_still_rests(uds_echo_server *s)
+{
+    if (s->resting && (s->rest_until == UE_NONE || s->now < s->rest_until)) return 1;
+    s->resting = 0;
+    return 0;
+}
+
 static void ue_accept_rest(uds_echo_server *s)
 {
-    if (s->resting && (s->rest_until == UE_NONE || s->now < s->rest_until)) return;
-    s->resting = 0;
+    if (ue_still_rests(s)) return;
     if (!ue_accept_some(s, UE_ACCEPTS)) return;
     ue_let_go(s, 1);
     s->phase = UE_DRAINING;
@@ -2566,9 +2584,7 @@ static void ue_tick(uds_echo_server *s)
     if (s->phase == UE_EMPTYING) ue_accept_rest(s);
     if (s->phase == UE_GRACE && s->now >= s->grace_until) ue_end_grace(s);
     if (s->phase == UE_DRAINING && !s->stats.connections) s->phase = UE_STOPPED;
-    if (s->phase > UE_GRACE || s->listening) return;
-    if (s->resting && (s->rest_until == UE_NONE || s->now < s->rest_until)) return;
-    s->resting = 0;
+    if (s->phase > UE_GRACE || s->listening || ue_still_rests(s)) return;
     if (!ue_listen(s)) ue_rest_for_want(s, errno);
 }
 
@@ -2902,7 +2918,7 @@ static uds_echo_error ue_connect(int fd, const ue_place *p, long long deadline, 
     for (;;) {
         if (!UDS_ECHO_SYS(connect)(fd, (struct sockaddr *)&address, size)) return UDS_ECHO_OK;
         if (!ue_passing(errno)) return ue_fail_os(failure, "connect");
-        left = ue_left(deadline, deadline == UE_NONE ? 0 : ue_now());
+        left = ue_time_left(deadline);
         if (!left) return ue_fail(failure, UDS_ECHO_TIMEOUT, errno, "connect");
         ue_pause(left > 0 && left < pause_ms ? left : pause_ms);
         if (pause_ms < 16) pause_ms *= 2;
@@ -3026,7 +3042,7 @@ static int ue_talk_wait(ue_talk *t, long long deadline)
 {
     struct pollfd p;
     int count = 0, any = POLLHUP | POLLERR | POLLNVAL;
-    int timeout_ms = ue_left(deadline, deadline == UE_NONE ? 0 : ue_now());
+    int timeout_ms = ue_time_left(deadline);
     long long until = ue_spin_until(t->client->spin_us, &timeout_ms);
     p.fd = t->client->fd;
     p.events = (short)((t->client->ended ? 0 : POLLIN) | (ue_talk_has_out(t) ? POLLOUT : 0));
@@ -3075,7 +3091,7 @@ UDS_ECHO_DEF uds_echo_error uds_echo_client_finish(uds_echo_client *client)
 {
     if (!client || !client->is_open) return UDS_ECHO_INVALID;
     if (client->finished) return UDS_ECHO_OK;
-    if (UDS_ECHO_SYS(shutdown)(client->fd, SHUT_WR)) return errno == ENOTCONN ? UDS_ECHO_RESET : ue_error_of(errno);
+    if (UDS_ECHO_SYS(shutdown)(client->fd, SHUT_WR)) return ue_error_of(errno);
     client->finished = 1;
     return UDS_ECHO_OK;
 }
@@ -3120,7 +3136,7 @@ UDS_ECHO_DEF uds_echo_error uds_echo_call(const char *path, const void *msg, siz
     t.client = &client;
     t.io = &io;
     t.to_end = 1;
-    error = ue_talk_run(&t, ue_left(deadline, deadline == UE_NONE ? 0 : ue_now()));
+    error = ue_talk_run(&t, ue_time_left(deadline));
     if (error) ue_fail(failure, error, t.os_error, "exchange");
     if (got) *got = io.got;
     uds_echo_client_close(&client);
@@ -3146,10 +3162,7 @@ UDS_ECHO_DEF const char *uds_echo_error_text(uds_echo_error error)
 
 UDS_ECHO_DEF size_t uds_echo_explain(const uds_echo_failure *failure, const char *path, char *text, size_t size)
 {
-    ue_text t;
-    t.at = text;
-    t.size = text ? size : 0;
-    t.used = 0;
+    ue_text t = ue_text_begin(text, size);
     if (path) {
         size_t length = strlen(path);
         int is_long = length > 256; /* the cause must not fall off the end of a short buffer */
@@ -3185,10 +3198,7 @@ UDS_ECHO_DEF size_t uds_echo_explain(const uds_echo_failure *failure, const char
 
 UDS_ECHO_DEF size_t uds_echo_escape(const void *bytes, size_t size, char *text, size_t capacity)
 {
-    ue_text t;
-    t.at = text;
-    t.size = text ? capacity : 0;
-    t.used = 0;
+    ue_text t = ue_text_begin(text, capacity);
     if (bytes) ue_put_escaped(&t, bytes, size);
     return ue_text_end(&t);
 }

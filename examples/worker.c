@@ -1,7 +1,8 @@
 /* worker.c - answers that take long are worked out by another thread, while the server goes on with everybody else: the
    handler says LATER, the worker wakes the server, and on_wake sends what is done.
 
-   A line is a number; its answer is the smallest factor of it. SIGINT or SIGTERM drains: what was asked is answered first.
+   A line is a number; its answer is the smallest factor of it. SIGINT or SIGTERM drains: what is worked out within
+   drain_ms (5 s) is still answered.
 
        cc -pthread -o worker examples/worker.c && ./worker ./numbers &
        printf '1000000016000000063\n' | nc -U ./numbers */

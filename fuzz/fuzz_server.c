@@ -362,6 +362,7 @@ static uds_echo_verdict by_manner(uds_echo_conn *conn, uds_echo_message *m)
         be_slow();
         pay(seed);
         return UDS_ECHO_REPLY;
+    case 19: m->capacity = m->size = most + 1; return UDS_ECHO_REPLY;
     default: return by_chance(conn, m);
     }
 }
@@ -382,7 +383,7 @@ static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *m, voi
     verdict = by_manner(conn, m);
     if (verdict == UDS_ECHO_LATER && debt_count == DEBTS) verdict = UDS_ECHO_SILENT;
     if (verdict == UDS_ECHO_LATER) debts[debt_count++] = uds_echo_conn_id(conn);
-    if (m->size > m->capacity || verdict > UDS_ECHO_CLOSE) p->faithless = 1;
+    if (m->size > server->message_max || verdict > UDS_ECHO_CLOSE) p->faithless = 1;
     /* an answer may be in the making while an earlier one failed: it is answered, and lost with a named error */
     else if (verdict == UDS_ECHO_REPLY || verdict == UDS_ECHO_CLOSE) answered(p, m->data, m->size);
     p->owed |= verdict == UDS_ECHO_LATER;

@@ -126,6 +126,7 @@ static uds_echo_error name_of(int os_error)
     case ENOMEM:
     case ENOBUFS: return UDS_ECHO_MEMORY;
     case EPIPE:
+    case ENOTCONN:
     case ECONNRESET: return UDS_ECHO_RESET;
     case EMFILE:
     case ENFILE: return UDS_ECHO_DESCRIPTORS;

@@ -490,6 +490,14 @@ static uds_echo_verdict too_much(uds_echo_conn *conn, uds_echo_message *message,
     return UDS_ECHO_REPLY;
 }
 
+/* What it was told is its own copy. */
+static uds_echo_verdict too_much_room(uds_echo_conn *conn, uds_echo_message *message, void *user)
+{
+    (void)conn, (void)user;
+    message->size = message->capacity += 1;
+    return UDS_ECHO_REPLY;
+}
+
 static uds_echo_verdict nonsense(uds_echo_conn *conn, uds_echo_message *message, void *user)
 {
     (void)conn, (void)message, (void)user;
@@ -498,13 +506,14 @@ static uds_echo_verdict nonsense(uds_echo_conn *conn, uds_echo_message *message,
 
 static void handler_breaks_its_contract(void **state)
 {
+    uds_echo_verdict (*const breaks[])(uds_echo_conn *, uds_echo_message *, void *) = {too_much, too_much_room, nonsense};
     int i;
     (void)state;
-    for (i = 0; i < 2; i++) {
+    for (i = 0; i < 3; i++) {
         uds_echo_server_desc desc = plain_desc();
         uds_echo_server *server;
         int peer;
-        desc.on_message = i ? nonsense : too_much;
+        desc.on_message = breaks[i];
         server = serve_with(desc);
         peer = joined(server);
         say(peer, "x");

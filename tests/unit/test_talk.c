@@ -215,6 +215,9 @@ static void a_talk_that_fails(void **state)
     assert_int_equal(uds_echo_call(PATH, "x", 1, reply, sizeof reply, NULL, 1000, &why), UDS_ECHO_MEMORY);
     assert_int_equal(why.os_error, ENOBUFS);
     assert_string_equal(why.call, "exchange");
+    fail_next(FAKE_shutdown, 0, 1, ENOTCONN);
+    assert_int_equal(uds_echo_call(PATH, "x", 1, reply, sizeof reply, NULL, 1000, &why), UDS_ECHO_RESET);
+    assert_int_equal(why.os_error, ENOTCONN);
 }
 
 /* A path that fits no address is reached through its folder, and the folder is closed again. */
