@@ -351,7 +351,10 @@ static uds_echo_verdict by_manner(uds_echo_conn *conn, uds_echo_message *m)
         return UDS_ECHO_REPLY;
     case 8: push(conn, most); return UDS_ECHO_LATER;
     case 9: end(conn); return UDS_ECHO_REPLY;
-    case 11: m->size = most + 1; return UDS_ECHO_REPLY;
+    case 11:
+        if (m->data[0] & 1) m->capacity++; /* what it was told is its own copy */
+        m->size = most + 1;
+        return UDS_ECHO_REPLY;
     case 12: ring_stop(UDS_ECHO_DRAIN); return UDS_ECHO_REPLY;
     case 13: end(uds_echo_server_find(server, ids[m->data[0] % PEERS])); return UDS_ECHO_REPLY;
     case 14: return (uds_echo_verdict)4;
@@ -362,7 +365,6 @@ static uds_echo_verdict by_manner(uds_echo_conn *conn, uds_echo_message *m)
         be_slow();
         pay(seed);
         return UDS_ECHO_REPLY;
-    case 19: m->capacity = m->size = most + 1; return UDS_ECHO_REPLY;
     default: return by_chance(conn, m);
     }
 }
