@@ -681,9 +681,20 @@ ORACLE static uds_echo_error step(int timeout_ms)
     return error;
 }
 
+/* As much waits for one as may, and everybody else has something to say. */
+static void fill(peer *p)
+{
+    int i;
+    for (i = 0; i < 3; i++) push(conn_of(p), server->message_max);
+    for (i = 0; i < PEERS; i++)
+        if (&peers[i] != p) speak(&peers[i], 1);
+    (void)step(0);
+}
+
 /* A slow reader that is told a little more as it reads; or for which there is no memory, where all of it has to be kept. */
 static void trickle(peer *p, int in_want)
 {
+    if (in_want) fill(p);
     (void)listen_to(p, 64);
     (void)step(0);
     if (in_want) fuzz_fault(server->in_order ? 1 : 0, 0); /* behind a look at the clock */
