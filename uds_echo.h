@@ -97,14 +97,16 @@ LATENCY
    spin_us a server, or a client in an exchange, asks for that long before it sleeps. It pays where an answer comes
    within that time, each side has a core of its own, and latency is worth the power; where both share a core, the one
    that spins keeps the other from running. 50 to 200 is where to begin; stats.spin_hits / stats.spins tells how often
-   it paid. A step with a timeout spins; a wait of your own on uds_echo_server_fd() does not.
+   it paid. A step with a timeout spins; a wait of your own on uds_echo_server_fd() does not. A wait that spins may end
+   1 ms later than asked.
 
 THREADS, SIGNALS, FORK
    A server belongs to one thread at a time. uds_echo_server_stop() and uds_echo_server_wake() may be called from any
    thread and from a signal handler, until on_end; nothing else may: a thread that has worked out an answer leaves it
-   where on_wake finds it, and calls wake. No function installs a signal handler or needs SIGPIPE ignored. N cores are N
-   servers on N threads that share a listener (desc.share_with). A client belongs to one thread at a time; any number of
-   servers and clients may live in a process.
+   where on_wake finds it, and calls wake. A thread that runs a server is stopped by that, never by
+   pthread_cancel(3): what is cancelled within a step cannot be closed. No function installs a signal handler or
+   needs SIGPIPE ignored. N cores are N servers on N threads that share a listener (desc.share_with). A client
+   belongs to one thread at a time; any number of servers and clients may live in a process.
    After fork() the child owns nothing: there stop and wake do nothing, run and step return UDS_ECHO_FORKED, and
    uds_echo_server_close() only closes the child's copies of the descriptors, and calls nobody: forget first, by hand,
    the pointer that on_end would. Call it there soon, since a copy keeps a connection open; exec() closes all of them.
@@ -170,7 +172,7 @@ LICENCE
     X(TRUNCATED, "the answer is longer than the buffer", "use a larger buffer")                                        \
     X(WOULD_BLOCK, "too much is waiting for this peer to read", "send later, drop it, or close the connection")        \
     X(TOO_LONG, "a message is longer than message_max, or can never be one", "send less, or raise message_max")        \
-    X(HANDLER, "the handler broke its contract", "keep size within capacity and return a uds_echo_verdict")            \
+    X(HANDLER, "the handler broke its contract", "leave data, keep size within capacity, return a verdict")            \
     X(IDLE, "no byte moved for idle_ms", "keep the connection busy, or raise idle_ms")                                 \
     X(EVICTED, "it was the idlest when a place was needed", "raise connections_max")                                   \
     X(GONE, "the connection is ending", "forget its id")
@@ -195,14 +197,15 @@ typedef struct uds_echo_failure {
 // >>types
 typedef struct uds_echo_server uds_echo_server; /* opaque */
 typedef struct uds_echo_conn uds_echo_conn;     /* opaque; the pointer is good for one callback: keep the id */
-typedef unsigned long long uds_echo_id;         /* of one connection for ever, also where its slot is reused; never 0 */
+typedef unsigned long long uds_echo_id;         /* of one connection of its server, until its slot was used anew 2^32
+                                                   times; never 0 */
 
 /* Who connected (unix(7), SO_PEERCRED: as of connect()). The pid may be reused by now; decide on uid and gid. */
 typedef struct uds_echo_peer {
     long pid, uid, gid;
 } uds_echo_peer;
 
-/* What a handler is given. It may write data[0 .. capacity) and set size; the pointer itself is not looked at again.
+/* What a handler is given. It may write data[0 .. capacity) and set size; the pointer itself stays as it is.
    Who makes size larger must write what is added: what lies there may be another peer's. */
 typedef struct uds_echo_message {
     unsigned char *data;
@@ -251,8 +254,8 @@ typedef struct uds_echo_server_desc {
     uds_echo_publish publish;      /* 0: UDS_ECHO_ATOMIC */
     int lock_ms;                 /* wait for the folder's lock, which replacing a stale file needs; 0: 1,000; -1: not */
     int backlog;                 /* queued by the kernel, see listen(2); 0: 4,096; net.core.somaxconn caps it */
-    uds_echo_server *share_with; /* accept from that server's listener: path is NULL, the fields above are not looked
-                                    at. Open all that share before one of them runs; stop each; the path goes with the
+    uds_echo_server *share_with; /* accept from that server's listener: path is NULL, the fields above are not used.
+                                    Open all that share before one of them runs; stop each; the path goes with the
                                     last. One that holds an eighth more than its share leaves new ones to the others
                                     for 1 ms at a time: give all the same connections_max */
 
@@ -350,7 +353,8 @@ UDS_ECHO_DEF uds_echo_error uds_echo_server_run(uds_echo_server *server);
 UDS_ECHO_DEF uds_echo_error uds_echo_server_step(uds_echo_server *server, int timeout_ms);
 
 /* A descriptor for your own event loop, readable when step has something to do; -1 on the poll backend, and for NULL.
-   Also ask uds_echo_server_timeout(). Only poll it; it is epoll(7)'s. */
+   Also ask uds_echo_server_timeout(). Only poll it, level-triggered (no EPOLLET): a step may leave something for the
+   next one. It is epoll(7)'s. */
 UDS_ECHO_DEF int uds_echo_server_fd(const uds_echo_server *server);
 
 /* Milliseconds, rounded up, until step is due though the descriptor is quiet; 0: now; -1: never. */
@@ -475,7 +479,7 @@ UDS_ECHO_DEF void uds_echo_client_close(uds_echo_client *client);
 
 /* Writes the sentence that explains a failure, with path (NULL: none; a long one shortened) in it, escaped, ended by
    NUL and cut to fit size. Returns its whole length in bytes without the NUL, as snprintf(3); text may be NULL
-   when size is 0. */
+   when size is 0. A failure that is zeroed but for its error will do. */
 UDS_ECHO_DEF size_t uds_echo_explain(const uds_echo_failure *failure, const char *path, char *text, size_t size);
 
 /* "the time is up" for UDS_ECHO_TIMEOUT; a constant string, never NULL. */
@@ -2069,8 +2073,9 @@ static void ue_deliver(uds_echo_conn *c, size_t size)
 {
     uds_echo_server *s = c->server;
     uds_echo_verdict verdict = UDS_ECHO_REPLY;
+    unsigned char *at = s->scratch + s->filled;
     uds_echo_message m;
-    m.data = s->scratch + s->filled;
+    m.data = at;
     m.size = size;
     m.capacity = s->message_max;
     s->stats.messages++;
@@ -2079,7 +2084,7 @@ static void ue_deliver(uds_echo_conn *c, size_t size)
         verdict = s->desc.on_message(c, &m, s->desc.user);
         s->current = NULL;
     }
-    if (m.size > s->message_max || (int)verdict < UDS_ECHO_REPLY || (int)verdict > UDS_ECHO_CLOSE) {
+    if (m.data != at || m.size > s->message_max || (int)verdict < UDS_ECHO_REPLY || (int)verdict > UDS_ECHO_CLOSE) {
         ue_end(c, UDS_ECHO_HANDLER);
         return;
     }
@@ -2534,15 +2539,15 @@ static void ue_accept_rest(uds_echo_server *s)
 /* NOW, and the end of a drain that took too long. */
 static void ue_cut_all(uds_echo_server *s)
 {
+    int last = s->phase != UE_SERVING; /* a drain has left already, and is the last that is here */
     unsigned i;
+    s->phase = UE_STOPPED; /* first, so that nobody is let share what goes */
     if (s->listener) {
-        int last;
         ue_unlisten(s);
-        last = s->phase != UE_SERVING || ue_leave(s); /* a drain has left already, and is the last that is here */
+        last = last || ue_leave(s);
         if (last && !ue_retire(s->listener)) ue_left_behind(s);
         ue_let_go(s, last);
     }
-    s->phase = UE_STOPPED;
     for (i = 0; i < s->conns_used; i++)
         if (s->conns[i].state != UE_FREE) ue_cut(&s->conns[i], UDS_ECHO_STOPPED);
 }
@@ -3163,6 +3168,7 @@ UDS_ECHO_DEF const char *uds_echo_error_text(uds_echo_error error)
 UDS_ECHO_DEF size_t uds_echo_explain(const uds_echo_failure *failure, const char *path, char *text, size_t size)
 {
     ue_text t = ue_text_begin(text, size);
+    int told = failure && failure->error && failure->call; /* by one of ours, not made by hand */
     if (path) {
         size_t length = strlen(path);
         int is_long = length > 256; /* the cause must not fall off the end of a short buffer */
@@ -3173,14 +3179,14 @@ UDS_ECHO_DEF size_t uds_echo_explain(const uds_echo_failure *failure, const char
         ue_puts(&t, "\": ");
     }
     ue_puts(&t, uds_echo_error_text(failure ? failure->error : UDS_ECHO_OK));
-    if (failure && failure->error && failure->pid >= 0) {
+    if (told && failure->pid >= 0) {
         ue_puts(&t, " (pid ");
         ue_put_number(&t, failure->pid);
         ue_puts(&t, ", uid ");
         ue_put_number(&t, failure->uid);
         ue_puts(&t, ")");
     }
-    if (failure && failure->error && failure->call[0]) {
+    if (told && failure->call[0]) {
         ue_puts(&t, " [");
         ue_puts(&t, failure->call);
         if (failure->os_error) {

@@ -41,7 +41,7 @@ static int asked;       /* the strongest uds_echo_stop that was asked for; -1: n
 static int woken, woke; /* a wake is on its way; on_wake was called */
 static int prompt;      /* nobody is slow any more: a drain needs no deadline */
 static int in_child;
-static unsigned char seed, manner;
+static unsigned char seed, manner, elsewhere[64];
 static uds_echo_server *server;
 static size_t furniture;             /* bytes allocated once it is open */
 static unsigned generations[PLACES]; /* what those of the slots must be */
@@ -352,6 +352,10 @@ static uds_echo_verdict by_manner(uds_echo_conn *conn, uds_echo_message *m)
     case 8: push(conn, most); return UDS_ECHO_LATER;
     case 9: end(conn); return UDS_ECHO_REPLY;
     case 11:
+        if (m->data[0] % 4 == 3) { /* an answer that lies elsewhere */
+            m->data = elsewhere;
+            return UDS_ECHO_REPLY;
+        }
         if (m->data[0] & 1) m->capacity++; /* what it was told is its own copy */
         m->size = most + 1;
         return UDS_ECHO_REPLY;
@@ -385,7 +389,7 @@ static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *m, voi
     verdict = by_manner(conn, m);
     if (verdict == UDS_ECHO_LATER && debt_count == DEBTS) verdict = UDS_ECHO_SILENT;
     if (verdict == UDS_ECHO_LATER) debts[debt_count++] = uds_echo_conn_id(conn);
-    if (m->size > server->message_max || verdict > UDS_ECHO_CLOSE) p->faithless = 1;
+    if (m->data == elsewhere || m->size > server->message_max || verdict > UDS_ECHO_CLOSE) p->faithless = 1;
     /* an answer may be in the making while an earlier one failed: it is answered, and lost with a named error */
     else if (verdict == UDS_ECHO_REPLY || verdict == UDS_ECHO_CLOSE) answered(p, m->data, m->size);
     p->owed |= verdict == UDS_ECHO_LATER;

@@ -644,6 +644,37 @@ static void a_file_that_may_not_be_removed(void **state)
     }
 }
 
+static uds_echo_error shared;
+
+static void share_what_goes(uds_echo_level level, uds_echo_error cause, const char *text, void *user)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *second;
+    (void)level, (void)cause, (void)text;
+    desc.path = NULL;
+    desc.share_with = *(uds_echo_server **)user;
+    shared = uds_echo_server_open(&second, &desc, NULL);
+}
+
+/* Closed without a stop before, and on_log is told of the file that stays: by then the listener is nobody's to share. */
+static void what_goes_is_not_shared(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    (void)state;
+    desc.path = PATH;
+    desc.on_log = share_what_goes;
+    desc.user = &server;
+    shared = UDS_ECHO_OK;
+    assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_OK);
+    denied = FAKE_unlinkat;
+    fake.before = deny_removal;
+    assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+    fake.before = NULL;
+    assert_int_equal(shared, UDS_ECHO_HAVE_ATOMIC ? UDS_ECHO_STOPPED : UDS_ECHO_UNSUPPORTED);
+    fake_remove(PATH);
+}
+
 static void lead_elsewhere(void)
 {
     fake_remove("/w/now");
@@ -1470,6 +1501,7 @@ int main(void)
     const struct CMUnitTest tests[] = {TEST(fresh),
                                        TEST(stale_is_replaced),
                                        TEST(a_file_that_may_not_be_removed),
+                                       TEST(what_goes_is_not_shared),
                                        TEST(a_folder_is_switched),
                                        TEST(a_folder_that_cannot_be_asked),
                                        TEST(without_renameat2),

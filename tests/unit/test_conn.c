@@ -498,6 +498,15 @@ static uds_echo_verdict too_much_room(uds_echo_conn *conn, uds_echo_message *mes
     return UDS_ECHO_REPLY;
 }
 
+static uds_echo_verdict elsewhere(uds_echo_conn *conn, uds_echo_message *message, void *user)
+{
+    static unsigned char mine[] = "mine";
+    (void)conn, (void)user;
+    message->data = mine;
+    message->size = 4;
+    return UDS_ECHO_REPLY;
+}
+
 static uds_echo_verdict nonsense(uds_echo_conn *conn, uds_echo_message *message, void *user)
 {
     (void)conn, (void)message, (void)user;
@@ -506,10 +515,11 @@ static uds_echo_verdict nonsense(uds_echo_conn *conn, uds_echo_message *message,
 
 static void handler_breaks_its_contract(void **state)
 {
-    uds_echo_verdict (*const breaks[])(uds_echo_conn *, uds_echo_message *, void *) = {too_much, too_much_room, nonsense};
+    uds_echo_verdict (*const breaks[])(uds_echo_conn *, uds_echo_message *, void *) = {too_much, too_much_room,
+                                                                                       elsewhere, nonsense};
     int i;
     (void)state;
-    for (i = 0; i < 3; i++) {
+    for (i = 0; i < 4; i++) {
         uds_echo_server_desc desc = plain_desc();
         uds_echo_server *server;
         int peer;

@@ -128,6 +128,10 @@ static void explanations(void **state)
     ue_fail(&failure, UDS_ECHO_ERROR_COUNT, 0, "");
     (void)uds_echo_explain(&failure, NULL, text, sizeof text);
     assert_string_equal(text, "not an error of this library");
+    memset(&failure, 0, sizeof failure); /* made by hand, of an error that came without */
+    failure.error = UDS_ECHO_TIMEOUT;
+    (void)uds_echo_explain(&failure, NULL, text, sizeof text);
+    assert_string_equal(text, "the time is up; call again, or allow more time");
     memset(longest, 'a', sizeof longest);
     longest[256] = '\0';
     assert_int_equal(uds_echo_explain(NULL, longest, NULL, 0), 256 + 4 + 7);
