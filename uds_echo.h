@@ -83,6 +83,8 @@ LIMITS
                    name is probed and then unlinked, under a lock on the folder that binds those who take it. A
                    foreign program that replaces the file in between loses its name. Starting over a stale file has
                    this window only where renameat2() is missing.
+   Folder          a start that waits for the folder's lock, while the path comes to lead to another folder (chdir(2), a
+                   link that is changed, a rename), fails with BUSY or NOT_FOUND, and may leave dead sockets in that one.
    Passed descriptors  are refused: the peer's sendmsg(2) gets EPERM (Linux 6.16). Before, they are closed unseen, and
                    closing the last copy of a TCP connection waits for its SO_LINGER: there, who may connect can stall
                    the thread.
@@ -103,10 +105,10 @@ LATENCY
 THREADS, SIGNALS, FORK
    A server belongs to one thread at a time. uds_echo_server_stop() and uds_echo_server_wake() may be called from any
    thread and from a signal handler, until on_end; nothing else may: a thread that has worked out an answer leaves it
-   where on_wake finds it, and calls wake. A thread that runs a server is stopped by that, never by
-   pthread_cancel(3): what is cancelled within a step cannot be closed. No function installs a signal handler or
-   needs SIGPIPE ignored. N cores are N servers on N threads that share a listener (desc.share_with). A client
-   belongs to one thread at a time; any number of servers and clients may live in a process.
+   where on_wake finds it, and calls wake. Stop the server, never pthread_cancel(3) its thread: what is cancelled
+   within a step cannot be closed. No function installs a signal handler or needs SIGPIPE ignored. N cores are N
+   servers on N threads that share a listener (desc.share_with). A client belongs to one thread at a time; any number
+   of servers and clients may live in a process.
    After fork() the child owns nothing: there stop and wake do nothing, run and step return UDS_ECHO_FORKED, and
    uds_echo_server_close() only closes the child's copies of the descriptors, and calls nobody: forget first, by hand,
    the pointer that on_end would. Call it there soon, since a copy keeps a connection open; exec() closes all of them.
