@@ -84,7 +84,8 @@ LIMITS
                    foreign program that replaces the file in between loses its name. Starting over a stale file has
                    this window only where renameat2() is missing.
    Folder          a start that waits for the folder's lock, while the path comes to lead to another folder (chdir(2), a
-                   link that is changed, a rename), fails with BUSY or NOT_FOUND, and may leave dead sockets in that one.
+                   link that is changed, a rename), fails with BUSY or NOT_FOUND, and may leave dead sockets in
+                   that one.
    Passed descriptors  are refused: the peer's sendmsg(2) gets EPERM (Linux 6.16). Before, they are closed unseen, and
                    closing the last copy of a TCP connection waits for its SO_LINGER: there, who may connect can stall
                    the thread.
