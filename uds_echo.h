@@ -284,9 +284,9 @@ typedef struct uds_echo_server_desc {
        longjmp(3). From within, call for this server only conn_*, find, stop, wake, stats, fd and timeout; the others
        return UDS_ECHO_REENTRANT. */
     /* The length in bytes of the first message, from bytes[0] on; 0, or more than size: it is not whole yet. More than
-       message_max ends the connection with UDS_ECHO_TOO_LONG at once, whatever has come: say so, too, of what can never
-       be a message. NULL: chunks as they come. Of a message that comes in pieces it is asked again, from its first byte,
-       after each: message_max bounds what that costs. It may call nothing of this file. */
+       message_max ends the connection with UDS_ECHO_TOO_LONG at once, whatever has come: say so, too, of what can
+       never be a message. NULL: chunks as they come. Of a message that comes in pieces it is asked again, from its
+       first byte, after each: message_max bounds what that costs. It may call nothing of this file. */
     size_t (*frame)(const unsigned char *bytes, size_t size, void *user);
     uds_echo_verdict (*on_message)(uds_echo_conn *conn, uds_echo_message *message, void *user); /* NULL: echo */
     void (*on_ready)(uds_echo_server *server, void *user); /* once, when the path can be connected to */
