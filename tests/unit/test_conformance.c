@@ -179,6 +179,25 @@ static void fake_set_umask(unsigned mask)
     fake.umask = mask;
 }
 
+/* What threads tell one another, for every compiler. */
+static pthread_mutex_t told_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void tell(int *what, int value)
+{
+    (void)pthread_mutex_lock(&told_lock);
+    *what = value;
+    (void)pthread_mutex_unlock(&told_lock);
+}
+
+static int is_told(const int *what)
+{
+    int value;
+    (void)pthread_mutex_lock(&told_lock);
+    value = *what;
+    (void)pthread_mutex_unlock(&told_lock);
+    return value;
+}
+
 /* Threads that sleep in an epoll set, each in one of its own. */
 static struct dozer {
     pthread_t thread;
@@ -189,9 +208,9 @@ static void *sleep_in(void *what)
 {
     struct dozer *d = (struct dozer *)what;
     struct epoll_event event;
-    __atomic_store_n(&d->tid, (int)syscall(SYS_gettid), __ATOMIC_RELEASE);
+    tell(&d->tid, (int)syscall(SYS_gettid));
     (void)epoll_wait(d->epoll, &event, 1, 10000);
-    __atomic_store_n(&d->awake, 1, __ATOMIC_RELEASE);
+    tell(&d->awake, 1);
     return NULL;
 }
 
@@ -231,7 +250,7 @@ static void real_doze(int epoll)
     d->awake = d->tid = 0;
     d->epoll = epoll;
     assert_int_equal(pthread_create(&d->thread, NULL, sleep_in, d), 0);
-    for (i = 0; i < 1000 && !__atomic_load_n(&d->tid, __ATOMIC_ACQUIRE); i++) a_moment();
+    for (i = 0; i < 1000 && !is_told(&d->tid); i++) a_moment();
     for (; i < 1000 && !sleeps(d->tid); i++) a_moment();
     a_moment();
     assert_true(i < 1000);
@@ -240,14 +259,14 @@ static void real_doze(int epoll)
 static int real_dozes(int epoll)
 {
     a_moment();
-    return !__atomic_load_n(&dozer_in(epoll)->awake, __ATOMIC_ACQUIRE);
+    return !is_told(&dozer_in(epoll)->awake);
 }
 
 static int real_woken(int epoll)
 {
     struct dozer *d = dozer_in(epoll);
     int i;
-    for (i = 0; i < 1000 && !__atomic_load_n(&d->awake, __ATOMIC_ACQUIRE); i++) a_moment();
+    for (i = 0; i < 1000 && !is_told(&d->awake); i++) a_moment();
     if (i == 1000) return 0;
     d->epoll = 0;
     return !pthread_join(d->thread, NULL);
@@ -265,7 +284,7 @@ static int sending;
 static void *keep_sending(void *unused)
 {
     (void)unused;
-    while (__atomic_load_n(&sending, __ATOMIC_ACQUIRE)) {
+    while (is_told(&sending)) {
         a_moment();
         (void)pthread_kill(asking, SIGUSR1);
     }
@@ -286,7 +305,7 @@ static void real_send_signals(int on)
     assert_int_equal(sigaction(SIGUSR1, &action, NULL), 0);
     if (on == sending) return;
     asking = pthread_self();
-    __atomic_store_n(&sending, on, __ATOMIC_RELEASE);
+    tell(&sending, on);
     assert_int_equal(on ? pthread_create(&sender, NULL, keep_sending, NULL) : pthread_join(sender, NULL), 0);
 }
 
@@ -1435,13 +1454,16 @@ static void options(void)
     FAILS(k->getsockopt(new_epoll(), SOL_SOCKET, SO_TYPE, &value, &size), ENOTSOCK);
 }
 
-/* setsockopt(2), ERRORS. The order counts: first the level, then the size, then the option. */
+/* setsockopt(2), ERRORS. The order counts: first the level, then the size, then the option. (qemu-user, where that runs
+   the tests, asks for the option itself, and for that first.) */
 static void options_that_are_unknown(void)
 {
+    const char *runner = getenv("TEST_RUNNER");
+    const int is_translated = k->is_real && runner && *runner;
     int fd = new_socket(SOCK_STREAM), value = 1;
     socklen_t size = sizeof value;
     FAILS(k->setsockopt(fd, SOL_SOCKET, 9999, &value, sizeof value), ENOPROTOOPT);
-    FAILS(k->setsockopt(fd, SOL_SOCKET, 9999, &value, 1), EINVAL);
+    FAILS(k->setsockopt(fd, SOL_SOCKET, 9999, &value, 1), is_translated ? ENOPROTOOPT : EINVAL);
     FAILS(k->setsockopt(fd, 6, 1, &value, sizeof value), EOPNOTSUPP);
     FAILS(k->setsockopt(fd, 6, 1, &value, 1), EOPNOTSUPP);
     FAILS(k->getsockopt(fd, 6, 1, &value, &size), EOPNOTSUPP);
