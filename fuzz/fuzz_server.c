@@ -26,6 +26,7 @@ typedef struct peer {
     /* What a step began with. */
     size_t sent_before;
     int waited;                /* it waited for us: for room, or for an answer */
+    int its_turn;              /* what it says is read, as soon as the poller tells */
     long long waited_until;    /* the end of the last step that began so, or when it was paid; no later than that */
     unsigned long waited_call; /* the same by the number of calls, no earlier; 0: never */
     long long moved_ms;        /* when a byte last moved, what is thrown away at the end left out */
@@ -250,7 +251,7 @@ ORACLE static int is_idlest(const uds_echo_conn *conn)
     return 1;
 }
 
-/* It was served in this step, it was not its turn to be read, or it had said nothing that was not. */
+/* It was served in this step, it was not its turn to be read when that began, or it had said nothing that was not. */
 ORACLE static int was_looked_at(const peer *p, const uds_echo_conn *conn)
 {
     const size_t taken = p->handed + ue_block_left(conn->in);
@@ -258,7 +259,7 @@ ORACLE static int was_looked_at(const peer *p, const uds_echo_conn *conn)
     if (fake_strikes() != struck_before || fake.staged) return 1; /* it was not read, or nobody was */
     if (p->let_in == steps) return 0;
     if (server->desc.pending_max) return 1; /* there may have been no room when its turn came, and room again by now */
-    return conn->state != UE_READING || p->waited || p->sent_before <= taken || fake_moved(conn->fd, &ms) > began_at;
+    return conn->state != UE_READING || !p->its_turn || p->sent_before <= taken || fake_moved(conn->fd, &ms) > began_at;
 }
 
 /* What on_close is told is true. */
@@ -609,6 +610,7 @@ ORACLE static void note_peers(int ends, long long woken_at)
         } else {
             p->sent_before = p->sent_size;
             p->waited = conn && (conn->state == UE_STARVED || p->owed);
+            p->its_turn = conn && conn->state == UE_READING;
         }
     }
 }
