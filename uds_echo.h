@@ -60,16 +60,18 @@ FIVE PROMISES
                    of what it received), in order. At an orderly end - the peer's half-close, or a drain - all of it was
                    sent. Where that cannot be, the connection closes with a named, counted, reported error.
    Bounded.        While an answer waits for a slow reader, nothing more is read from that peer. An idle connection
-                   costs its slot. Nothing in the process grows with what a peer does.
+                   costs its slot. Nothing a peer does makes the process grow beyond LIMITS, Memory.
    Never blocks.   Only the one wait does. A peer that stalls, floods or resets costs the others nothing but its place.
    Removes nothing foreign.  Only a socket file that nobody is bound to is ever replaced; only our own is removed, and
                    sockets that nobody is bound to under the ten names of "Published name", below.
    Secure by default.  Mode 0600 from birth, limits on, close-on-exec and nonblocking from birth.
 
 LIMITS
-   Path            any length; where the whole does not fit 105 bytes, its last component has at most 85.
+   Path            any length that open(2) takes; where the whole does not fit 105 bytes, its last component has at
+                   most 85 (84 with more than 99,999 descriptors open).
    Connections     connections_max, 1,024 unless you say otherwise; each takes a descriptor (ulimit -n). Over poll(2)
-                   that limit may not be lowered under a running server: it would say SYSTEM, with EINVAL.
+                   that limit may not be lowered under a running server: it would say SYSTEM, with EINVAL. Unless
+                   idle_ms or UDS_ECHO_EVICT is set, whoever may connect can take all places, and keep them.
    Memory          fixed at open: 64 bytes a connection (poll: 80), message_max (with frame: 3 x). Then at most
                    2 x message_max of unsent answers a connection (together pending_max), and with framing message_max
                    of an unfinished message. Default: 64 KiB messages.
@@ -83,12 +85,11 @@ LIMITS
                    name is probed and then unlinked, under a lock on the folder that binds those who take it. A
                    foreign program that replaces the file in between loses its name. Starting over a stale file has
                    this window only where renameat2() is missing.
-   Folder          a start that waits for the folder's lock, while the path comes to lead to another folder (chdir(2), a
-                   link that is changed, a rename), fails with BUSY or NOT_FOUND, and may leave dead sockets in
-                   that one.
-   Passed descriptors  are refused: the peer's sendmsg(2) gets EPERM (Linux 6.16). Before, they are closed unseen, and
-                   closing the last copy of a TCP connection waits for its SO_LINGER: there, who may connect can stall
-                   the thread.
+   Folder          a start during which the path comes to lead to another folder (chdir(2), a link that is changed, a
+                   rename) fails with BUSY or NOT_FOUND, and may leave dead sockets in that one.
+   Passed descriptors  are refused: the peer's sendmsg(2) gets EPERM (Linux 6.16). Before, and where they were sent to
+                   an adopted listener before this server accepted, they are closed unseen, and closing the last copy
+                   of a TCP connection waits for its SO_LINGER: there, who may connect can stall the thread.
    End of a connection  a handler's CLOSE, a refusal and a drain let the peer read all that was sent; its next send gets
                    EPIPE. Only cutting (idle, evicted, stopped now, a drain out of time), want of memory and a call that
                    fails may show the peer ECONNRESET. Where an answer meets a peer that is gone (RESET), what it had
@@ -150,16 +151,16 @@ LICENCE
 /* One list for every error: X(name, what is wrong, what to do about it). */
 #define UDS_ECHO_ERRORS(X)                                                                                             \
     X(OK, "success", "nothing to do")                                                                                  \
-    X(INVALID, "an argument is missing or out of range", "correct the one that is named")                              \
-    X(PATH, "the path is empty, ends in a slash or is too long", "correct it, or use a shorter one")                   \
-    X(NOT_FOUND, "there is no such file or folder", "start the server, or create the folder")                          \
+    X(INVALID, "an argument is missing, out of range or not for this call", "correct the one that is named")           \
+    X(PATH, "the path is empty, ends in a slash or is too long", "correct it, or let its last component be shorter")   \
+    X(NOT_FOUND, "there is no such file or folder", "create the folder; to connect, start the server first")           \
     X(DENIED, "permission was denied", "check owner and mode of the socket and of its folder")                         \
     X(NOT_SOCKET, "something that is not a socket is there", "it was left alone: remove it, or choose another path")   \
     X(IN_USE, "a live server is there", "stop it, or choose another path")                                             \
     X(EXISTS, "a stale socket is there", "remove it, or let on_existing be UDS_ECHO_RECOVER")                          \
     X(BUSY, "others are starting there, or hold the folder's lock", "try again, or use a folder of your own")          \
-    X(REFUSED, "nobody listens there, or it is no socket", "start the server")                                         \
-    X(WRONG_TYPE, "the socket there is of another type", "connect with that type, or choose another path")             \
+    X(REFUSED, "nobody listens there, or it is no socket", "start the server, or look what is there")                  \
+    X(WRONG_TYPE, "the socket is not a Unix stream socket", "use one that is, or choose another path")                 \
     X(UNTRUSTED, "the server runs as another user than required", "find out who took the path before you go on")       \
     X(MEMORY, "memory ran out", "free some, or lower the limits")                                                      \
     X(DESCRIPTORS, "descriptors ran out", "close some, or raise the limit (ulimit -n)")                                \
@@ -168,7 +169,7 @@ LICENCE
     X(REENTRANT, "called from one of this server's own callbacks", "call it after the callback returned")              \
     X(FORKED, "this process is not the one that opened the server", "open a new server after fork()")                  \
     X(STOPPED, "the server was stopped", "nothing to do; to share, take one that runs")                                \
-    X(TIMEOUT, "the time is up", "call again, or allow more time")                                                     \
+    X(TIMEOUT, "the time is up", "allow more time (an exchange goes on where it was, a call begins anew)")             \
     X(END, "the end came before everything was said", "use what came; look at the peer for the reason")                \
     X(RESET, "the peer went away", "use what came; connect again")                                                     \
     X(FULL, "the input buffer is full, and the peer reads no more until its answers are read", "give it more room")    \
@@ -209,7 +210,8 @@ typedef struct uds_echo_peer {
 } uds_echo_peer;
 
 /* What a handler is given. It may write data[0 .. capacity) and set size; the pointer itself stays as it is.
-   Who makes size larger must write what is added: what lies there may be another peer's. */
+   Who makes size larger must write what is added: what lies there may be another peer's. All of it is good until the
+   handler returns, for the next message lies in the same place, whosever it is: copy what a late answer needs. */
 typedef struct uds_echo_message {
     unsigned char *data;
     size_t size;     /* bytes; as received, then as answered */
@@ -258,9 +260,10 @@ typedef struct uds_echo_server_desc {
     int lock_ms;                 /* wait for the folder's lock, which replacing a stale file needs; 0: 1,000; -1: not */
     int backlog;                 /* queued by the kernel, see listen(2); 0: 4,096; net.core.somaxconn caps it */
     uds_echo_server *share_with; /* accept from that server's listener: path is NULL, the fields above are not used.
-                                    Open all that share before one of them runs; stop each; the path goes with the
-                                    last. One that holds an eighth more than its share leaves new ones to the others
-                                    for 1 ms at a time: give all the same connections_max */
+                                    Open all that share before one of them runs (or in its callbacks); run all, for
+                                    one that does not delays the others; stop each; the path goes with the last. One
+                                    that holds an eighth more than its share leaves new ones to the others for 1 ms
+                                    at a time: give all the same connections_max */
 
     /* Limits. */
     int connections_max;     /* 0: 1,024; -1: RLIMIT_NOFILE, whatever else is open; at most 1,000,000 */
@@ -281,19 +284,21 @@ typedef struct uds_echo_server_desc {
                                 1,000,000; 0 or -1: none */
 
     /* What to do. All run on the server's thread, inside open, step, run or close. They must return: no exception, no
-       longjmp(3). From within, call for this server only conn_*, find, stop, wake, stats, fd and timeout; the others
-       return UDS_ECHO_REENTRANT. */
+       longjmp(3). From within, call for this server only conn_*, find, stop, wake, stats, fd and timeout; run, step and
+       close return UDS_ECHO_REENTRANT. */
     /* The length in bytes of the first message, from bytes[0] on; 0, or more than size: it is not whole yet. More than
        message_max ends the connection with UDS_ECHO_TOO_LONG at once, whatever has come: say so, too, of what can
-       never be a message. NULL: chunks as they come. Of a message that comes in pieces it is asked again, from its
-       first byte, after each: message_max bounds what that costs. It may call nothing of this file. */
+       never be a message. (To answer that instead, return size where that has come to message_max, and let the handler
+       say CLOSE.) NULL: chunks as they come. Of a message that comes in pieces it is asked again, from its first byte,
+       after each: message_max bounds what that costs. It may call nothing of this file. */
     size_t (*frame)(const unsigned char *bytes, size_t size, void *user);
     uds_echo_verdict (*on_message)(uds_echo_conn *conn, uds_echo_message *message, void *user); /* NULL: echo */
     void (*on_ready)(uds_echo_server *server, void *user); /* once, when the path can be connected to */
     /* 0: welcome. Else refused: what conn_send() was given here is sent, then the connection ends readably. */
     int (*on_open)(uds_echo_conn *conn, void *user);
     /* Exactly once for each connection that was welcome. UDS_ECHO_OK: the peer's half-close, CLOSE, conn_close() or
-       drain, and all that was answered has been sent. UDS_ECHO_END: the half-close, or drain, came within a message. */
+       drain, and all that was answered has been sent. UDS_ECHO_END: the half-close, or drain, came within a message.
+       What is cut while it only waits for the peer's end, behind CLOSE or conn_close(), is told so. */
     void (*on_close)(uds_echo_conn *conn, uds_echo_error why, void *user);
     void (*on_wake)(uds_echo_server *server, void *user); /* after uds_echo_server_wake(); several may come as one */
     void (*on_end)(uds_echo_server *server, void *user);  /* last of all, in close: the place to forget the pointer */
@@ -307,9 +312,10 @@ typedef struct uds_echo_stats {
     unsigned long long accepted;     /* connections taken from the queue */
     unsigned long long refused;      /* of these, refused by on_open */
     unsigned long long messages;     /* messages handled (without frame: reads) */
-    unsigned long long bytes_in;     /* received */
+    unsigned long long bytes_in;     /* received, but for what is thrown away behind an end of ours */
     unsigned long long bytes_out;    /* sent */
     unsigned long long exhausted;    /* times accepting rested for a call that failed: want of descriptors or memory */
+    unsigned long long full;         /* times accepting rested because connections_max was reached */
     unsigned long long waits;        /* times it waited for events */
     unsigned long long spins;        /* of these, that began with busy-poll (spin_us) */
     unsigned long long spin_hits;    /* of these, that an event ended before it slept */
@@ -368,7 +374,7 @@ UDS_ECHO_DEF int uds_echo_server_timeout(const uds_echo_server *server);
 UDS_ECHO_DEF void uds_echo_server_stop(uds_echo_server *server, uds_echo_stop how);
 
 /* Makes the server's thread call on_wake soon, at least once behind the last of any number of calls; while it drains,
-   too. From anywhere, as uds_echo_server_stop(). */
+   too. From anywhere, as uds_echo_server_stop(). NULL does nothing. */
 UDS_ECHO_DEF void uds_echo_server_wake(uds_echo_server *server);
 
 /* Copies the counters; all are 0 for NULL. On the server's thread. */
@@ -420,7 +426,8 @@ typedef enum uds_echo_trust {
 
 typedef struct uds_echo_client_desc {
     const char *path;
-    int timeout_ms;       /* for connecting, a server with a full queue is waited for; 0: 5,000; -1: no limit */
+    int timeout_ms;       /* for connecting, a server with a full queue is waited for; 0: 5,000; -1: no limit. (Where a
+                             function takes timeout_ms, 0 waits for nothing) */
     uds_echo_trust trust; /* 0: UDS_ECHO_TRUST_ANY */
     long uid;             /* 65534 also stands for every user without a mapping, see user_namespaces(7) */
     int spin_us;          /* busy-poll before each wait of an exchange, see LATENCY; at most 1,000,000; 0 or -1: none */
@@ -447,10 +454,11 @@ typedef struct uds_echo_io {
 
 /* Connects, sends size bytes of msg, half-closes, reads the answer to its end into reply, which must not overlap msg;
    *got (NULL is fine) is how much came, also on failure. timeout_ms is for all of it; -1: no limit; 0 waits for
-   nothing. Blocks for that long at most. Needs no SIGPIPE care. UDS_ECHO_OK: all was sent, and the peer ended in order;
-   one that threw the message away may look like that too, so look at the answer. Those of uds_echo_client_open(), and
-   UDS_ECHO_TIMEOUT, TRUNCATED (the answer is longer than capacity; not all of msg need have been sent then), END (the
-   peer stopped reading before it had all of msg), RESET. */
+   nothing. Blocks for that long at most. Needs no SIGPIPE care. UDS_ECHO_OK: all was sent, and the end came; a server
+   that gave the message up (too long, not whole, its handler broken) ends like that, too, so look at the answer. Those
+   of uds_echo_client_open(), and UDS_ECHO_TIMEOUT (the server may have had all of msg: a second call says it anew),
+   TRUNCATED (the answer is longer than capacity; not all of msg need have been sent then), END (the peer stopped
+   reading before it had all of msg), RESET. */
 UDS_ECHO_DEF uds_echo_error uds_echo_call(const char *path, const void *msg, size_t size, void *reply, size_t capacity,
                                           size_t *got, int timeout_ms, uds_echo_failure *failure);
 
@@ -464,8 +472,9 @@ UDS_ECHO_DEF uds_echo_error uds_echo_client_open(uds_echo_client *client, const 
    other. out NULL: only receive. in NULL: only send. Blocks at most timeout_ms (0: not at all; -1: no limit).
    UDS_ECHO_OK: all is sent and in is full. END: the peer ended first; in[0 .. got) is what came. FULL: not all is sent,
    the socket takes no more now, in is full (or NULL) and more has come, which the peer may wait to be rid of: give it
-   more room, and call again. TIMEOUT: in[0 .. got) is what came so far; call again. RESET: the peer went away; what
-   came is kept. (An answer whose length you do not know: poll(2) uds_echo_client_fd(), then exchange with timeout 0.)
+   more room, and call again. TIMEOUT: in[0 .. got) is what came so far; call again. RESET: the peer went away, or it
+   takes no more and in is full; what came is kept. (An answer whose length you do not know: poll(2)
+   uds_echo_client_fd(), then exchange with timeout 0.)
    INVALID: NULL, a timeout under -1, sent or got past the size, or more to send after uds_echo_client_finish(). Else a
    call failed (MEMORY, SYSTEM), and errno tells why. out and in must not overlap. */
 UDS_ECHO_DEF uds_echo_error uds_echo_client_exchange(uds_echo_client *client, uds_echo_io *io, int timeout_ms);
@@ -1247,6 +1256,23 @@ static int ue_lstat(int dir, const char *name, struct stat *st)
     return UDS_ECHO_SYS(fstatat)(dir, name, st, AT_SYMLINK_NOFOLLOW) ? errno : 0;
 }
 
+/* What has this name in the open folder. bind(2) and connect(2) go by the path, which may lead elsewhere by now: ENOENT
+   also where it leads to another file. */
+static int ue_lstat_bound(const ue_place *p, const char *suffix, struct stat *st)
+{
+    struct sockaddr_un address;
+    struct stat there;
+    socklen_t size;
+    char name[UE_NAME_SIZE];
+    int os_error;
+    ue_name(name, p, suffix);
+    (void)ue_address(&address, &size, p, suffix); /* it fits: ue_listener_open looked */
+    os_error = ue_lstat(p->dir, name, st);
+    if (!os_error) os_error = ue_lstat(AT_FDCWD, address.sun_path, &there);
+    if (os_error) return os_error;
+    return there.st_dev == st->st_dev && there.st_ino == st->st_ino ? 0 : ENOENT;
+}
+
 /* Unlinks a socket file if it still is the one that is meant. Between the two calls stands only the folder's lock. 0,
    or the errno; ENOENT: that file is not there any more. */
 static int ue_remove(int dir, const char *name, const ue_file *which)
@@ -1269,16 +1295,18 @@ static int ue_probe_at(const struct sockaddr_un *address, socklen_t size)
 
 /* Is anybody bound there? 0: yes; ECONNREFUSED: no; else why that cannot be told. A socket of another type asks
    without taking a place in the queue, sees servers with a full queue, and those that are bound but do not listen yet
-   or no more (connect(2), EPROTOTYPE). It is the open folder that is asked, for what is removed is in there, and the
-   path may lead elsewhere by now; the path only where the folder cannot be asked (no /proc). */
+   or no more (connect(2), EPROTOTYPE). It is the open folder that is asked, for what is removed is in there; the path
+   where the folder cannot be asked (no /proc), and only if it leads to the same file. */
 static int ue_probe(const ue_place *p, const char *suffix)
 {
     struct sockaddr_un address;
+    struct stat st;
     socklen_t size;
-    int result = ENAMETOOLONG;
+    int result = ENAMETOOLONG, by_path;
     if (ue_address_in_folder(&address, &size, p, suffix)) result = ue_probe_at(&address, size);
     if (!result || result == ECONNREFUSED || !ue_address(&address, &size, p, suffix)) return result;
-    return ue_probe_at(&address, size);
+    by_path = ue_probe_at(&address, size);
+    return ue_lstat_bound(p, suffix, &st) ? result : by_path;
 }
 
 /* Only to explain a refusal: who listens, where a connection can be made at once. */
@@ -1373,7 +1401,7 @@ static uds_echo_error ue_stage_file(ue_claim *k)
     mode_t mode = (mode_t)k->desc->mode;
     int os_error;
     ue_name(name, &k->place, k->suffix);
-    os_error = ue_lstat(k->place.dir, name, &st);
+    os_error = ue_lstat_bound(&k->place, k->suffix, &st);
     if (!os_error && !S_ISSOCK(st.st_mode)) os_error = ENOENT;
     if (os_error == ENOENT) return ue_fail(k->failure, UDS_ECHO_WOULD_BLOCK, os_error, "fstatat");
     if (os_error) return ue_fail(k->failure, ue_error_of(os_error), os_error, "fstatat");
@@ -1642,18 +1670,18 @@ static uds_echo_error ue_listener_open(ue_listener **listener, const uds_echo_se
     return error;
 }
 
-/* 1: the path no longer leads to this listener. 0: no lock to be had now, or no permission any more; left behind it is
-   stale, and harmless. */
-static int ue_retire(ue_listener *l)
+/* OK: the path no longer leads to this listener. BUSY: no lock to be had now. Else it may not be removed any more. What
+   is left behind is stale, and harmless. */
+static uds_echo_error ue_retire(ue_listener *l)
 {
     int os_error;
-    if (l->dir < 0) return 1;
-    if (UDS_ECHO_SYS(flock)(l->dir, LOCK_EX | LOCK_NB)) return 0;
+    if (l->dir < 0) return UDS_ECHO_OK;
+    if (UDS_ECHO_SYS(flock)(l->dir, LOCK_EX | LOCK_NB)) return UDS_ECHO_BUSY;
     os_error = ue_remove(l->dir, l->name, &l->file);
     (void)UDS_ECHO_SYS(flock)(l->dir, LOCK_UN);
-    if (os_error && os_error != ENOENT) return 0;
+    if (os_error && os_error != ENOENT) return ue_error_of(os_error);
     ue_close(&l->dir);
-    return 1;
+    return UDS_ECHO_OK;
 }
 
 /* Returns the count after the change. */
@@ -1706,9 +1734,9 @@ enum { UE_GRACE_MS = 2 };                /* accepting goes on so long after the 
 enum { UE_RETIRE_MS = 200 };             /* a drain tries so long to get the lock for taking it away */
 #define UE_NIL 0xffffffffu               /* the end of a list of slots */
 
-/* Bytes that wait, in one piece of memory: start tells how far they are used up. */
+/* Bytes that wait, in one piece of memory that has room for capacity: those from start to size. */
 typedef struct ue_block {
-    size_t start, size;
+    size_t capacity, start, size;
 } ue_block;
 
 struct uds_echo_conn {
@@ -1773,6 +1801,14 @@ static unsigned char *ue_block_bytes(ue_block *b)
 static size_t ue_block_left(const ue_block *b)
 {
     return b ? b->size - b->start : 0;
+}
+
+static void ue_block_to_front(ue_block *b)
+{
+    if (!b || !b->start) return;
+    memmove(b + 1, ue_block_bytes(b), ue_block_left(b));
+    b->size -= b->start;
+    b->start = 0;
 }
 
 static unsigned ue_index(const uds_echo_conn *c)
@@ -1927,36 +1963,29 @@ static void ue_drop_in(uds_echo_conn *c)
 static void ue_drop_out(uds_echo_conn *c)
 {
     if (!c->out) return;
-    c->server->stats.pending -= c->out->size;
+    c->server->stats.pending -= c->out->capacity;
     UDS_ECHO_SYS(free)(c->out);
     c->out = NULL;
     ue_unstarve(c->server);
 }
 
-/* Keeps what the socket did not take. The block is exactly as long as what waits in it. */
+/* Keeps what the socket did not take, behind what waits already, in a block that is exactly as long as both. */
 static int ue_keep_out(uds_echo_conn *c, const unsigned char *bytes, size_t size)
 {
     uds_echo_server *s = c->server;
-    size_t left = ue_block_left(c->out), old = c->out ? c->out->size : 0;
-    ue_block *b = c->out;
-    if (b && b->start) {
-        memmove(b + 1, ue_block_bytes(b), left);
-        b->start = 0;
-        b->size = left;
-        s->stats.pending = s->stats.pending - old + left;
-        old = left;
-    }
-    b = (ue_block *)UDS_ECHO_SYS(realloc)(b, sizeof *b + left + size);
-    if (b) {
-        b->start = 0;
-        b->size = left + size;
-        memcpy(ue_block_bytes(b) + left, bytes, size);
-        c->out = b;
-        s->stats.pending = s->stats.pending - old + b->size;
-        if (s->stats.pending > s->stats.pending_peak) s->stats.pending_peak = s->stats.pending;
-    }
+    size_t left = ue_block_left(c->out), held = c->out ? c->out->capacity : 0;
+    ue_block *b;
+    ue_block_to_front(c->out);
+    b = (ue_block *)UDS_ECHO_SYS(realloc)(c->out, sizeof *b + left + size);
+    if (!b) return 0;
+    c->out = b;
+    b->start = 0;
+    b->size = b->capacity = left + size;
+    memcpy(ue_block_bytes(b) + left, bytes, size);
+    s->stats.pending = s->stats.pending - held + b->capacity;
+    if (s->stats.pending > s->stats.pending_peak) s->stats.pending_peak = s->stats.pending;
     if (ue_has_room(s)) ue_unstarve(s); /* what was sent of the old block is given back */
-    return b != NULL;
+    return 1;
 }
 
 /* Keeps the rest of what was received, in a block that has room for a whole message. */
@@ -1964,6 +1993,7 @@ static int ue_keep_in(uds_echo_conn *c, const unsigned char *bytes, size_t size)
 {
     ue_block *b = (ue_block *)UDS_ECHO_SYS(malloc)(sizeof *b + c->server->message_max);
     if (!b) return 0;
+    b->capacity = c->server->message_max;
     b->start = 0;
     b->size = size;
     memcpy(ue_block_bytes(b), bytes, size);
@@ -2134,11 +2164,7 @@ static void ue_conn_read(uds_echo_conn *c)
     ssize_t n;
     int reads = 0;
     do {
-        if (c->in && c->in->start) {
-            memmove(c->in + 1, ue_block_bytes(c->in), ue_block_left(c->in));
-            c->in->size -= c->in->start;
-            c->in->start = 0;
-        }
+        ue_block_to_front(c->in);
         have = ue_block_left(c->in);
         bytes = c->in ? ue_block_bytes(c->in) : s->desc.frame ? s->input : s->scratch;
         n = UDS_ECHO_SYS(recv)(c->fd, bytes + have, s->message_max - have, 0);
@@ -2227,6 +2253,7 @@ static void ue_conn_open(uds_echo_server *s, int fd)
     c->generation = generation;
     c->state = UE_READING;
     if (s->in_order) ue_order_append(c);
+    if (s->adopted) ue_refuse_descriptors(fd); /* it may have connected before the listener was adopted */
     s->stats.accepted++;
     s->stats.connections++;
     if (!ue_keep_urgent(fd) ||
@@ -2359,14 +2386,15 @@ static void ue_unlisten(uds_echo_server *s)
     s->listening = 0;
 }
 
-/* Accepts no more until a connection closes, or for so long (-1: however long): the queue stays ready meanwhile, and
-   would spin. */
+/* Accepts no more until a connection closes, or for so long (-1: however long, for all places are taken): the queue
+   stays ready meanwhile, and would spin. */
 static void ue_rest(uds_echo_server *s, int ms)
 {
     ue_unlisten(s);
     ue_tell_time(s);
     s->resting = 1;
     s->rest_until = ms < 0 ? UE_NONE : s->now + ms;
+    if (ms < 0) s->stats.full++;
 }
 
 static void ue_rest_for_want(uds_echo_server *s, int os_error)
@@ -2481,9 +2509,9 @@ static int ue_leave(uds_echo_server *s)
     return ue_count(&s->listener->refs, -1) == 0;
 }
 
-static void ue_left_behind(uds_echo_server *s)
+static void ue_left_behind(uds_echo_server *s, uds_echo_error why)
 {
-    ue_log(s, UDS_ECHO_NOTE, UDS_ECHO_BUSY, "the socket file stays behind, stale");
+    ue_log(s, UDS_ECHO_NOTE, why, "the socket file stays behind, stale");
 }
 
 /* Drain, on a listener that is ours alone: the path goes, those who found it in time are accepted for a moment more,
@@ -2511,11 +2539,12 @@ static void ue_begin_drain(uds_echo_server *s)
 static void ue_end_grace(uds_echo_server *s)
 {
     if (s->listener->dir >= 0) { /* a neighbour in the folder had the lock */
-        if (ue_retire(s->listener) || s->now < s->retire_until) {
+        uds_echo_error error = ue_retire(s->listener);
+        if (!error || s->now < s->retire_until) {
             s->grace_until = s->now + UE_GRACE_MS;
             return;
         }
-        ue_left_behind(s);
+        ue_left_behind(s, error);
     }
     ue_unlisten(s); /* it would be reported ready for ever now */
     if (UDS_ECHO_SYS(shutdown)(s->listener->fd, SHUT_RD)) ue_log(s, UDS_ECHO_NOTE, ue_error_of(errno), "shutdown");
@@ -2543,12 +2572,14 @@ static void ue_accept_rest(uds_echo_server *s)
 static void ue_cut_all(uds_echo_server *s)
 {
     int last = s->phase != UE_SERVING; /* a drain has left already, and is the last that is here */
+    uds_echo_error error = UDS_ECHO_OK;
     unsigned i;
     s->phase = UE_STOPPED; /* first, so that nobody is let share what goes */
     if (s->listener) {
         ue_unlisten(s);
         last = last || ue_leave(s);
-        if (last && !ue_retire(s->listener)) ue_left_behind(s);
+        if (last) error = ue_retire(s->listener);
+        if (error) ue_left_behind(s, error);
         ue_let_go(s, last);
     }
     for (i = 0; i < s->conns_used; i++)

@@ -156,5 +156,5 @@ row_flood
 row_size
 row_shares
 echo
-awk -F '\t' '$4 == "failed" { print "- **" $3 " failed** at " $1 ": " $5; n++ }
+awk -F '\t' '$4 == "failed" { print "- **" $3 " failed** at " $1 ", and its figures there are of the rounds before: " $5; n++ }
     END { if (!n) print "No server died, fell silent or lost a byte in this run." }' "$raw"

@@ -1,8 +1,8 @@
 /* worker.c - answers that take long are worked out by another thread, while the server goes on with everybody else: the
    handler says LATER, the worker wakes the server, and on_wake sends what is done.
 
-   A line is a number; its answer is the smallest factor of it. SIGINT or SIGTERM drains: what is worked out within
-   drain_ms (5 s) is still answered.
+   A line is a number of at least 2; its answer is the smallest factor of it. SIGINT or SIGTERM drains: what is worked out
+   within drain_ms (5 s) is still answered, and what is not is given up.
 
        cc -pthread -o worker examples/worker.c && ./worker ./numbers &
        printf '1000000016000000063\n' | nc -U ./numbers */
@@ -11,6 +11,7 @@
 #define UDS_ECHO_IMPLEMENTATION
 #include "../uds_echo.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -40,12 +41,24 @@ static void on_signal(int number)
     uds_echo_server_stop(running, UDS_ECHO_DRAIN);
 }
 
+static int is_over(void)
+{
+    int over;
+    (void)pthread_mutex_lock(&lock);
+    over = quit;
+    (void)pthread_mutex_unlock(&lock);
+    return over;
+}
+
+/* 0: given up. */
 static unsigned long long smallest_factor(unsigned long long n)
 {
     unsigned long long d;
     if (n % 2 == 0) return 2;
-    for (d = 3; d <= n / d; d += 2)
+    for (d = 3; d <= n / d; d += 2) {
         if (n % d == 0) return d;
+        if (d % 0x100000 == 1 && is_over()) return 0;
+    }
     return n;
 }
 
@@ -78,14 +91,35 @@ static size_t line(const unsigned char *bytes, size_t size, void *user)
     return end ? (size_t)(end - bytes) + 1 : 0;
 }
 
+/* The answer is one line, and at most LINE_MAX_BYTES long. */
+static uds_echo_verdict say(uds_echo_message *m, const char *text)
+{
+    m->size = strlen(text);
+    memcpy(m->data, text, m->size);
+    return UDS_ECHO_REPLY;
+}
+
+/* 1: the line is a number of at least 2, and nothing else. */
+static int is_number(uds_echo_message *m, unsigned long long *number)
+{
+    char *end, *digits = (char *)m->data;
+    if (digits[0] < '0' || digits[0] > '9') return 0;
+    digits[m->size - 1] = '\0';
+    errno = 0;
+    *number = strtoull(digits, &end, 10);
+    return !errno && !*end && end == digits + m->size - 1 && *number >= 2;
+}
+
 static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *m, void *user)
 {
-    job *j = (job *)calloc(1, sizeof *j);
+    unsigned long long number;
+    job *j;
     (void)user;
-    if (!j) return UDS_ECHO_CLOSE;
-    m->data[m->size - 1] = '\0';
+    if (!is_number(m, &number)) return say(m, "error: a number of at least 2\n");
+    j = (job *)calloc(1, sizeof *j);
+    if (!j) return say(m, "error: out of memory\n");
     j->asker = uds_echo_conn_id(conn);
-    j->number = strtoull((const char *)m->data, NULL, 10);
+    j->number = number;
     (void)pthread_mutex_lock(&lock);
     *asked_end = j;
     asked_end = &j->next;

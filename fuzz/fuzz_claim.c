@@ -1,6 +1,7 @@
 /* fuzz_claim.c - starting and stopping over a file system that is not ours alone: files, links, stale and live sockets under the
-   path and under the temporary names, permissions, locks held by others, somebody who is faster at any call, calls that fail,
-   and a process that dies at any call. Nothing foreign may go, and what dies leaves is swept up by the next start.
+   path and under the temporary names, permissions, locks held by others, somebody who is faster at any call, a path that leads to
+   another folder from any call on, calls that fail, and a process that dies at any call. Nothing foreign may go, and what
+   dies leaves is swept up by the next start.
 
    Input: two bytes an action. */
 #include "fuzz.h"
@@ -39,7 +40,8 @@ static fake_call fault_call; /* the next call that fails is the n-th of this kin
 static int fault_at, fault_which, fault_times; /* and so many of that kind in a row */
 static int can_lock;                           /* the folder could be read when it was opened */
 static int lets_go;                            /* who holds the lock lets go of it as soon as time passes */
-static fake_call last;                         /* the call before */
+static int lead_at, opened, led; /* at this call behind its folder's open the path leads elsewhere; it does */
+static fake_call last;           /* the call before */
 static jmp_buf death;
 
 /* Only what was put there by the world itself is taken away by it: the number alone may be ours by now. */
@@ -159,6 +161,45 @@ static void be_faster(int unseen, int probed)
     if (probed) hold_numbers(number, 0);
 }
 
+/* The path of some starts is a link, which leads to /w until it leads to /v. There stale sockets are at names that are asked
+   for, and nobody may remove them who opened /w. */
+enum { ELSEWHERE = 3 };
+static const char *const elsewhere[ELSEWHERE] = {"/v/sock", "/v/sock~0", "/v/sock~1"};
+static unsigned long elsewhere_inodes[ELSEWHERE]; /* 0: nothing is there */
+
+static void furnish_elsewhere(unsigned which)
+{
+    int i;
+    if (!fake_exists("/v")) fake_put_dir("/v");
+    fake_put_link("/l", "/w");
+    for (i = 0; i < ELSEWHERE; i++) {
+        if (which >> i & 1) fake_put_stale(elsewhere[i]);
+        elsewhere_inodes[i] = which >> i & 1 ? fake_inode(elsewhere[i]) : 0;
+    }
+}
+
+static void lead_elsewhere(void)
+{
+    fake_remove("/l");
+    fake_put_link("/l", "/v");
+    led = meddled = 1;
+}
+
+/* All of it is still there. What was bound by way of the path, and not found again, is there, too, and dead: the manual's
+   limit. */
+static void clear_elsewhere(void)
+{
+    char name[] = "/v/sock~0";
+    int i;
+    for (i = 0; i < ELSEWHERE; i++)
+        CHECK(!elsewhere_inodes[i] || fake_inode(elsewhere[i]) == elsewhere_inodes[i], "something elsewhere is gone");
+    for (; name[8] <= '9'; name[8]++) fake_remove(name);
+    fake_remove("/v/sock");
+    fake_remove("/l");
+    memset(elsewhere_inodes, 0, sizeof elsewhere_inodes);
+    lead_at = led = 0;
+}
+
 /* Somebody who is faster, or death. Between a probe and the unlink or the rename that follows it stands only the folder's
    lock, as the manual says under LIMITS, and rivals do not ask for it. So there they come too late, or where the file is
    looked at once more, with one of another number. Without renameat2() the probe itself is followed by a rename. */
@@ -174,6 +215,8 @@ static void before(fake_call what)
     strike(what);
     if (what == FAKE_poll) be_found(&spots[0]); /* the header sleeps a moment */
     if (what == FAKE_poll && lets_go) fake.foreign_lock = lets_go = 0;
+    opened |= what == FAKE_flock; /* what a start does first in its folder */
+    if (lead_at && opened && --lead_at == 0) lead_elsewhere();
     if (crash_at && --crash_at == 0) longjmp(death, 1);
 }
 
@@ -303,7 +346,7 @@ static int cannot_remove(void)
            fuzz_hit[FAKE_fstatat];
 }
 
-static void start(unsigned char how)
+static void start(const char *path, unsigned char how)
 {
     uds_echo_failure why;
     uds_echo_error error, wanted;
@@ -314,7 +357,7 @@ static void start(unsigned char how)
     fuzz_hits = meddled = 0;
     memset(fuzz_hit, 0, sizeof fuzz_hit);
     memset(&desc, 0, sizeof desc);
-    desc.path = PATH;
+    desc.path = path;
     desc.mode = how & 1 ? 0666 : how & 16 ? 0600 : 0;
     desc.on_existing = how & 2 ? UDS_ECHO_REFUSE : UDS_ECHO_RECOVER;
     desc.publish = how & 4 ? UDS_ECHO_DIRECT : UDS_ECHO_ATOMIC;
@@ -337,7 +380,7 @@ static void start(unsigned char how)
     check_name(&why);
     if (!error && undisturbed && !let_go) check_swept();
     check_start(error, wanted, undisturbed, had_name);
-    CHECK(!error || crashed || count_left() <= litter || cannot_remove(), "a start that failed leaves its file");
+    CHECK(!error || crashed || led || count_left() <= litter || cannot_remove(), "a start that failed leaves its file");
     nothing_foreign_is_gone();
 }
 
@@ -355,7 +398,22 @@ static void start_late(unsigned what, unsigned char how)
     rival.kills = 0;
     if (how & 128) aim_fault(call, 2, how & 31);
     if (how & 16) fault_times = 2;
-    start(how & 31);
+    start(PATH, how & 31);
+}
+
+/* A start by a path that leads elsewhere all at once, while its own folder has what a server of ours may have there: a
+   socket that is not wider than asked. */
+static void start_elsewhere(unsigned what, unsigned char how)
+{
+    spot *s = &spots[how & 1];
+    if (server) return;
+    put(s, what & 8 ? LIVE : NOTHING);
+    if (s->kind == LIVE && !fake_is_ours(s->path)) fake_set_mode(s->path, 0600);
+    furnish_elsewhere(what);
+    lead_at = how % 64 + 1;
+    opened = 0;
+    start("/l/sock", what & 16 ? 4 : 0);
+    clear_elsewhere();
 }
 
 static void set_rival(unsigned what, unsigned char with)
@@ -389,6 +447,7 @@ static void bury(void)
 {
     server = NULL;
     crashed = 1;
+    clear_elsewhere();
     fake_crash();
     relent();
     nothing_foreign_is_gone();
@@ -397,7 +456,7 @@ static void bury(void)
 static void act(unsigned char what, unsigned char with)
 {
     switch (what % 10) {
-    case 0: start(with); break;
+    case 0: start(PATH, with); break;
     case 1: start_late(what / 10, with); break;
     case 2: stop(); break;
     case 3:
@@ -414,7 +473,10 @@ static void act(unsigned char what, unsigned char with)
         fake_set_mode("/w", with >> 4 == 15 ? 0555 : with >> 4 == 14 ? 0333 : 0755);
         break;
     case 7: set_rival(what / 10, with); break;
-    case 8: crash_at = with % 64 + 1; break;
+    case 8:
+        if (with >= 192) start_elsewhere(what / 10, with);
+        else crash_at = with % 64 + 1;
+        break;
     default:
         if (what / 10 & 1) aim_fault((fake_call)(with % FAKE_CALL_COUNT), with / FAKE_CALL_COUNT + 1, what / 20);
         else fuzz_fault(with & 63, (with >> 6) + what / 20 * 4);
@@ -433,7 +495,7 @@ static void recover(void)
     fake.foreign_lock = fake.no_renameat2 = lets_go = 0;
     fake.umask = 022;
     fake_set_mode("/w", 0755);
-    start(0);
+    start(PATH, 0);
     CHECK(server != NULL, "no start though nothing is in the way");
     stop();
     CHECK(!*fake_left_behind(0), "litter");
@@ -449,7 +511,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     server = NULL;
     memset(&desc, 0, sizeof desc);
     memset(&rival, 0, sizeof rival);
-    crash_at = meddled = crashed = blurred = lets_go = 0;
+    crash_at = meddled = crashed = blurred = lets_go = lead_at = led = 0;
     last = rival.call = fault_call = FAKE_CALL_COUNT;
     memset(spots, 0, sizeof spots);
     for (n = 0; n < SPOTS; n++) {

@@ -532,10 +532,17 @@ ORACLE static unsigned long long owed_by_us(void)
     return owed * server->message_max;
 }
 
-/* Law 2: beside what is allocated at open, the answers that wait and a message in pieces for each. */
+/* Law 2: beside what is allocated at open, the answers that wait, which is what is told, and a message in pieces for each. */
 ORACLE static size_t memory_bound(const uds_echo_stats *stats)
 {
-    return furniture + (size_t)stats->pending + PLACES * (2 * sizeof(ue_block) + server->message_max);
+    size_t bound = furniture + (size_t)stats->pending;
+    unsigned i;
+    for (i = 0; i < server->conns_used; i++) {
+        const uds_echo_conn *conn = &server->conns[i];
+        if (conn->state != UE_FREE && conn->out) bound += sizeof(ue_block);
+        if (conn->state != UE_FREE && conn->in) bound += sizeof(ue_block) + server->message_max;
+    }
+    return bound;
 }
 
 ORACLE static void lawful(void)

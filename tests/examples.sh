@@ -309,6 +309,9 @@ worker=$pid
 check "worker starts" await_socket "$path.w"
 check "worker: an answer of another thread" says 0 client.err echo_client "$path.w" "104729$nl" "2147483647$nl"
 check "each to its question" has client.err 'received [2147483647'
+number=99999999999999999999999999999 # too large, and as long as its answer, for the client waits for an echo
+check "worker: what is no number" says 0 client.err echo_client "$path.w" "$number$nl"
+check "is an error, not an answer" has client.err 'received [error: a number of at least 2\n]'
 start questions echo_client "$path.w" "91${nl}9973$nl" # its answers are shorter, so it waits for more until a drain ends it
 check "worker: several questions in one" await questions.err '^sending'
 sleep 0.2
@@ -318,6 +321,14 @@ check "in the order in which they were asked" has questions.err 'received [7\n99
 check "worker stops" await_end "$worker" 50
 check "with exit status 0" test "$status" -eq 0
 check "without its socket" absent "$path.w"
+start worker2 worker "$path.w"
+worker=$pid
+check "another worker" await_socket "$path.w"
+start questions2 echo_client "$path.w" "18446744073709551557$nl" # a prime: ten seconds of work
+check "worker: a long question" await questions2.err '^sending'
+kill -TERM "$worker"
+check "worker stops when drain_ms is over, and gives the question up" await_end "$worker" 80
+check "with exit status 0" test "$status" -eq 0
 
 start own_loop own_loop "$path"
 check "own_loop starts" await_socket "$path"

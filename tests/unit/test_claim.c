@@ -604,11 +604,13 @@ static void what_a_rename_frees_is_anothers(void **state)
 }
 
 static char told[128];
+static uds_echo_error told_cause;
 
 static void note(uds_echo_level level, uds_echo_error cause, const char *text, void *user)
 {
-    (void)level, (void)cause, (void)user;
+    (void)level, (void)user;
     (void)snprintf(told, sizeof told, "%s", text);
+    told_cause = cause;
 }
 
 static fake_call denied;
@@ -640,6 +642,7 @@ static void a_file_that_may_not_be_removed(void **state)
         fake.before = NULL;
         assert_int_equal(fake_exists(PATH), !gone);
         assert_int_equal(strstr(told, "stays behind") != NULL, !gone);
+        assert_true(gone || told_cause == UDS_ECHO_DENIED);
         fake_remove(PATH);
     }
 }
@@ -699,6 +702,57 @@ static void a_folder_is_switched(void **state)
     assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_IN_USE);
     assert_null(act);
     assert_true(fake_exists("/w/old/sock"));
+}
+
+/* The same, but for its live socket nobody but its owner may ask. What the path leads to by now says nothing about it. */
+static void a_folder_is_switched_and_may_not_be_asked(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    (void)state;
+    fake_put_dir("/w/old");
+    fake_put_dir("/w/new");
+    fake_put_link("/w/now", "/w/old");
+    (void)fake_put_live("/w/old/sock", SOCK_STREAM, 1);
+    fake_set_owner("/w/old/sock", 1);
+    fake_set_mode("/w/old/sock", 0700);
+    fake.uid = 1000;
+    fake_put_stale("/w/new/sock");
+    desc.path = "/w/now/sock";
+    desc.publish = UDS_ECHO_DIRECT;
+    meanwhile(FAKE_connect, lead_elsewhere);
+    assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_DENIED);
+    assert_null(act);
+    assert_true(fake_exists("/w/old/sock"));
+}
+
+/* The path leads elsewhere as it is bound, and in the folder that was opened somebody's live socket has the temporary
+   name: that is not what was just bound. */
+static void a_folder_is_switched_while_binding(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    char name[32];
+    int i;
+    (void)state;
+    fake_put_dir("/w/old");
+    fake_put_dir("/w/new");
+    fake_put_link("/w/now", "/w/old");
+    (void)fake_put_live("/w/old/sock~0", SOCK_STREAM, 1);
+    fake_set_mode("/w/old/sock~0", 0600);
+    desc.path = "/w/now/sock";
+    desc.lock_ms = -1;
+    meanwhile(FAKE_bind, lead_elsewhere);
+    assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_BUSY);
+    assert_null(act);
+    assert_true(fake_exists("/w/old/sock~0"));
+    assert_false(fake_exists("/w/old/sock"));
+    assert_false(fake_exists("/w/new/sock"));
+    for (i = 0; i < 10; i++) {
+        (void)snprintf(name, sizeof name, "/w/new/sock~%d", i);
+        assert_true(fake_exists(name)); /* dead, as the manual says */
+        fake_remove(name);
+    }
 }
 
 /* Where the open folder cannot be asked, for there is no /proc, the path is. */
@@ -1503,6 +1557,8 @@ int main(void)
                                        TEST(a_file_that_may_not_be_removed),
                                        TEST(what_goes_is_not_shared),
                                        TEST(a_folder_is_switched),
+                                       TEST(a_folder_is_switched_and_may_not_be_asked),
+                                       TEST(a_folder_is_switched_while_binding),
                                        TEST(a_folder_that_cannot_be_asked),
                                        TEST(without_renameat2),
                                        TEST(direct),

@@ -741,6 +741,7 @@ static void full_rests_or_evicts(void **state)
         assert_int_equal(ended, evict);
         assert_int_equal(stats_of(server).connections, 2);
         assert_int_equal(stats_of(server).accepted, 2 + evict);
+        assert_int_equal(stats_of(server).full, !evict);
         fake_peer_close(second);
         settle(server);
         say(third, "in");

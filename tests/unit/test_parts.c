@@ -117,7 +117,8 @@ static void explanations(void **state)
     assert_string_equal(text, "success");
     ue_fail(&failure, UDS_ECHO_TIMEOUT, 0, "");
     (void)uds_echo_explain(&failure, "p", text, sizeof text);
-    assert_string_equal(text, "\"p\": the time is up; call again, or allow more time");
+    assert_string_equal(
+        text, "\"p\": the time is up; allow more time (an exchange goes on where it was, a call begins anew)");
     ue_fail(&failure, UDS_ECHO_SYSTEM, 5, "read");
     (void)uds_echo_explain(&failure, NULL, text, sizeof text);
     assert_string_equal(text,
@@ -131,7 +132,7 @@ static void explanations(void **state)
     memset(&failure, 0, sizeof failure); /* made by hand, of an error that came without */
     failure.error = UDS_ECHO_TIMEOUT;
     (void)uds_echo_explain(&failure, NULL, text, sizeof text);
-    assert_string_equal(text, "the time is up; call again, or allow more time");
+    assert_string_equal(text, "the time is up; allow more time (an exchange goes on where it was, a call begins anew)");
     memset(longest, 'a', sizeof longest);
     longest[256] = '\0';
     assert_int_equal(uds_echo_explain(NULL, longest, NULL, 0), 256 + 4 + 7);

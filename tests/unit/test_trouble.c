@@ -696,13 +696,15 @@ static void a_push_gives_room_back(void **state)
     (void)uds_echo_server_close(server);
 }
 
-/* And so it is when there is no memory for the push itself. */
-static void a_push_that_fails_gives_room_back(void **state)
+/* When there is no memory for the push, the block stays as large as it was, and is told of, until it goes with its
+   connection. */
+static void a_push_that_fails_holds_what_was_held(void **state)
 {
     uds_echo_server_desc desc = plain_desc();
     uds_echo_server *server;
     char full[64];
     int peers[3], i;
+    size_t held;
     (void)state;
     memset(full, 'p', sizeof full);
     fake.queue_bytes = 10;
@@ -718,11 +720,16 @@ static void a_push_that_fails_gives_room_back(void **state)
         settle(server);
     }
     assert_int_equal(server->conns[2].state, UE_STARVED);
+    assert_int_equal(stats_of(server).pending, 50 + 40);
+    held = fake_live_bytes();
     fail_next(FAKE_realloc, 0, 1, ENOMEM);
     assert_int_equal(uds_echo_conn_send(&server->conns[0], full, 1), UDS_ECHO_MEMORY);
-    assert_int_equal(server->starved, UE_NIL);
+    assert_int_equal(stats_of(server).pending, 50 + 40);
+    assert_int_equal(fake_live_bytes(), held);
+    assert_int_equal(server->conns[2].state, UE_STARVED);
     assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
-    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
+    assert_int_equal(stats_of(server).pending, 40);
+    settle(server);
     assert_string_equal(heard(peers[2]), "hello");
     for (i = 0; i < 3; i++) fake_peer_close(peers[i]);
     (void)uds_echo_server_close(server);
@@ -1031,6 +1038,29 @@ static void an_adopted_listener_is_tamed(void **state)
     }
 }
 
+/* P33: who connected before the listener was adopted keeps the right to pass descriptors until it is let in. */
+static void an_adopted_connection_passes_nothing(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    int fd = given(SOCK_CLOEXEC | SOCK_NONBLOCK), peers[2], passes, i;
+    socklen_t size = sizeof passes;
+    (void)state;
+    peers[0] = fake_peer_connect(PATH);
+    desc.path = NULL;
+    assert_int_equal(uds_echo_server_adopt(&server, fd, &desc, NULL), UDS_ECHO_OK);
+    peers[1] = fake_peer_connect(PATH);
+    settle(server);
+    assert_int_equal(stats_of(server).connections, 2);
+    for (i = 0; i < 2; i++) {
+        passes = -1;
+        assert_int_equal(fake_getsockopt(server->conns[i].fd, SOL_SOCKET, SO_PASSRIGHTS, &passes, &size), 0);
+        assert_int_equal(passes, !UDS_ECHO_HAVE_PASSRIGHTS);
+        fake_peer_close(peers[i]);
+    }
+    (void)uds_echo_server_close(server);
+}
+
 /* P6, P42: what was inherited is never shut, and its other holders go on. */
 static void an_adopted_listener_is_not_shut(void **state)
 {
@@ -1184,7 +1214,7 @@ int main(void)
                                        TEST(room_for_answers_is_reserved),
                                        TEST(listed_and_starved),
                                        TEST(a_push_gives_room_back),
-                                       TEST(a_push_that_fails_gives_room_back),
+                                       TEST(a_push_that_fails_holds_what_was_held),
                                        TEST(a_paid_debt_gives_room_back),
                                        TEST(closed_while_it_starves),
                                        TEST(closed_instead_of_answered),
@@ -1196,6 +1226,7 @@ int main(void)
                                        TEST(a_drain_waits_for_the_lock),
                                        TEST(a_shutdown_that_fails),
                                        TEST(an_adopted_listener_is_tamed),
+                                       TEST(an_adopted_connection_passes_nothing),
                                        TEST(an_adopted_listener_is_not_shut),
                                        TEST(an_adopted_listener_that_another_shut),
                                        TEST(children_of_all_kinds),
