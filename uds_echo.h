@@ -298,7 +298,7 @@ typedef struct uds_echo_server_desc {
     int (*on_open)(uds_echo_conn *conn, void *user);
     /* Exactly once for each connection that was welcome. UDS_ECHO_OK: the peer's half-close, CLOSE, conn_close() or
        drain, and all that was answered has been sent. UDS_ECHO_END: the half-close, or drain, came within a message.
-       What is cut while it only waits for the peer's end, behind CLOSE or conn_close(), is told so. */
+       What is cut while it only waits for its peer's end, behind CLOSE or conn_close(), is told as cut. */
     void (*on_close)(uds_echo_conn *conn, uds_echo_error why, void *user);
     void (*on_wake)(uds_echo_server *server, void *user); /* after uds_echo_server_wake(); several may come as one */
     void (*on_end)(uds_echo_server *server, void *user);  /* last of all, in close: the place to forget the pointer */

@@ -727,31 +727,41 @@ static void a_folder_is_switched_and_may_not_be_asked(void **state)
 }
 
 /* The path leads elsewhere as it is bound, and in the folder that was opened somebody's live socket has the temporary
-   name: that is not what was just bound. */
+   name: that is not what was just bound, though it has the same number on another device. */
 static void a_folder_is_switched_while_binding(void **state)
 {
     uds_echo_server_desc desc = plain_desc();
     uds_echo_server *server;
     char name[32];
-    int i;
+    int far, i;
     (void)state;
-    fake_put_dir("/w/old");
-    fake_put_dir("/w/new");
-    fake_put_link("/w/now", "/w/old");
-    (void)fake_put_live("/w/old/sock~0", SOCK_STREAM, 1);
-    fake_set_mode("/w/old/sock~0", 0600);
     desc.path = "/w/now/sock";
     desc.lock_ms = -1;
-    meanwhile(FAKE_bind, lead_elsewhere);
-    assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_BUSY);
-    assert_null(act);
-    assert_true(fake_exists("/w/old/sock~0"));
-    assert_false(fake_exists("/w/old/sock"));
-    assert_false(fake_exists("/w/new/sock"));
-    for (i = 0; i < 10; i++) {
-        (void)snprintf(name, sizeof name, "/w/new/sock~%d", i);
-        assert_true(fake_exists(name)); /* dead, as the manual says */
-        fake_remove(name);
+    for (far = 0; far < 2; far++) {
+        fake_put_dir("/w/old");
+        if (far) fake_put_mount("/w/new");
+        else fake_put_dir("/w/new");
+        fake_put_link("/w/now", "/w/old");
+        (void)fake_put_live("/w/old/sock~0", SOCK_STREAM, 1);
+        fake_set_mode("/w/old/sock~0", 0600);
+        fake_put_stale("/w/new/sock~0");
+        if (far) fake_set_identity("/w/old/sock~0", 0, fake_inode("/w/new/sock~0"));
+        fake_remove("/w/new/sock~0"); /* the next file there has its number */
+        meanwhile(FAKE_bind, lead_elsewhere);
+        assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_BUSY);
+        assert_null(act);
+        assert_true(fake_exists("/w/old/sock~0"));
+        assert_false(fake_exists("/w/old/sock"));
+        assert_false(fake_exists("/w/new/sock"));
+        for (i = 0; i < 10; i++) {
+            (void)snprintf(name, sizeof name, "/w/new/sock~%d", i);
+            assert_true(fake_exists(name)); /* dead, as the manual says */
+            fake_remove(name);
+        }
+        fake_remove("/w/old/sock~0");
+        fake_remove("/w/old");
+        fake_remove("/w/new");
+        fake_remove("/w/now");
     }
 }
 

@@ -763,6 +763,7 @@ static void want_of_descriptors_rests(void **state)
     fake.descriptors_max = fake_open_descriptors();
     second = joined(server);
     assert_int_equal(stats_of(server).exhausted, 1);
+    assert_int_equal(stats_of(server).full, 0);
     accepts = fake_calls_of(FAKE_accept4) + fake_calls_of(FAKE_accept);
     settle(server);
     assert_int_equal(fake_calls_of(FAKE_accept4) + fake_calls_of(FAKE_accept), accepts);
