@@ -61,14 +61,16 @@ FIVE PROMISES
                    sent. Where that cannot be, the connection closes with a named, counted, reported error.
    Bounded.        While an answer waits for a slow reader, nothing more is read from that peer. An idle connection
                    costs its slot. Nothing a peer does makes the process grow beyond LIMITS, Memory.
-   Never blocks.   Only the one wait does. A peer that stalls, floods or resets costs the others nothing but its place.
+   Never blocks.   Only the one wait does. A peer that stalls, floods or resets costs the others nothing but its place,
+                   and in a step what the handler takes for its turn: at most 16 reads, or one of 64 KiB or more.
    Removes nothing foreign.  Only a socket file that nobody is bound to is ever replaced; only our own is removed, and
                    sockets that nobody is bound to under the ten names of "Published name", below.
    Secure by default.  Mode 0600 from birth, limits on, close-on-exec and nonblocking from birth.
 
 LIMITS
    Path            any length that open(2) takes; where the whole does not fit 105 bytes, its last component has at
-                   most 85 (84 with more than 99,999 descriptors open).
+                   most 85 (84 with more than 99,999 descriptors open), and /proc must be there, with the first thread
+                   of the process.
    Connections     connections_max, 1,024 unless you say otherwise; each takes a descriptor (ulimit -n). Over poll(2)
                    that limit may not be lowered under a running server: it would say SYSTEM, with EINVAL. Unless
                    idle_ms or UDS_ECHO_EVICT is set, whoever may connect can take all places, and keep them.
@@ -80,11 +82,18 @@ LIMITS
                    name; what judges by that whether a socket is in use (a cleaner of /tmp) is wrong.
                    desc.publish = UDS_ECHO_DIRECT binds in place instead.
    Removal         a stop that finds the folder locked leaves the file, stale, for the next start; a drain tries for
-                   200 ms. A folder that may be searched but not read cannot be locked at all. The system has no
+                   200 ms. Who may read the folder can hold its lock, and so keep a stale file from being replaced: let
+                   others only search it. A folder that you may search but not read cannot be locked at all: there each
+                   stop leaves the file, and the next start says DENIED until it is removed by hand. The system has no
                    "unlink this inode": retiring a path compares and then unlinks, and a stale file under a temporary
                    name is probed and then unlinked, under a lock on the folder that binds those who take it. A
                    foreign program that replaces the file in between loses its name. Starting over a stale file has
-                   this window only where renameat2() is missing.
+                   this window only where renameat2() is missing; with it, two that replace the file within one start
+                   may have one of theirs left under a temporary name.
+   Mode            where desc.mode is wider than the umask allows, the file is widened by its name: who may rename in
+                   the folder can have another file of yours widened instead. There set the umask, or own the folder.
+   Stale           is whom this kernel finds nobody bound to, by this mount: servers of other machines (NFS, virtiofs)
+                   and those behind an overlay look stale.
    Folder          a start during which the path comes to lead to another folder (chdir(2), a link that is changed, a
                    rename) fails with BUSY or NOT_FOUND, and may leave dead sockets in that one.
    Passed descriptors  are refused: the peer's sendmsg(2) gets EPERM (Linux 6.16). Before, and where they were sent to
@@ -119,7 +128,8 @@ THREADS, SIGNALS, FORK
    the same number (pid_namespaces(7): 1).
 
 PLATFORMS
-   Linux, epoll or poll. README.md says what was tested where. A mode wider than the umask needs glibc 2.32 or musl.
+   Linux, epoll or poll. README.md says what was tested where. A mode wider than the umask needs glibc 2.32 or musl, and
+   /proc as a long path does.
    32 bits: with -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64, or a file's number or date may be too large to be looked at.
    kqueue, sequenced packets, datagrams, abstract names and descriptor passing are not in this version.
 
@@ -158,7 +168,7 @@ LICENCE
     X(NOT_SOCKET, "something that is not a socket is there", "it was left alone: remove it, or choose another path")   \
     X(IN_USE, "a live server is there", "stop it, or choose another path")                                             \
     X(EXISTS, "a stale socket is there", "remove it, or let on_existing be UDS_ECHO_RECOVER")                          \
-    X(BUSY, "others are starting there, or hold the folder's lock", "try again, or use a folder of your own")          \
+    X(BUSY, "others are starting there, or hold the folder's lock", "try again, or use a folder only you can read")    \
     X(REFUSED, "nobody listens there, or it is no socket", "start the server, or look what is there")                  \
     X(WRONG_TYPE, "the socket is not a Unix stream socket", "use one that is, or choose another path")                 \
     X(UNTRUSTED, "the server runs as another user than required", "find out who took the path before you go on")       \
@@ -236,10 +246,10 @@ typedef enum uds_echo_existing { UDS_ECHO_RECOVER, UDS_ECHO_REFUSE } uds_echo_ex
 typedef enum uds_echo_publish { UDS_ECHO_ATOMIC, UDS_ECHO_DIRECT } uds_echo_publish;
 
 /* At connections_max. REST: leave new ones queued in the kernel until one ends. EVICT: cut the one on which no byte
-   moved for longest, with UDS_ECHO_EVICTED. An answer that is owed does not protect it. At most one is cut a step,
-   before on_open sees the new one. With idle_ms a connection that waits for us, for an answer or for room, counts as
-   one on which a byte moves, once every idle_ms and when the wait ends. Nobody is evicted where descriptors run out
-   first: that is a rest, so keep connections_max well below ulimit -n. */
+   moved for longest, as far as steps of less than 256 events have seen, with UDS_ECHO_EVICTED. An answer that is owed
+   does not protect it. At most one is cut a step, before on_open sees the new one. With idle_ms a connection that waits
+   for us, for an answer or for room, counts as one on which a byte moves, once every idle_ms and when the wait ends.
+   Nobody is evicted where descriptors run out first: that is a rest, so keep connections_max well below ulimit -n. */
 typedef enum uds_echo_full { UDS_ECHO_REST, UDS_ECHO_EVICT } uds_echo_full;
 
 /* DRAIN: accept what is queued, answer what was received, then end. The queue of a shared or adopted listener is left
@@ -254,7 +264,8 @@ typedef enum uds_echo_level { UDS_ECHO_NOTE, UDS_ECHO_PROBLEM } uds_echo_level;
 typedef struct uds_echo_server_desc {
     /* Where. */
     const char *path;              /* a file path; relative: to the working directory at open */
-    int mode;                      /* permission bits of the file, whatever the umask; 0: 0600; at most 0777 */
+    int mode;                      /* permission bits of the file, whatever the umask; 0: 0600; at most 0777. Without
+                                      0200 the next start cannot ask whether the file is stale, and says DENIED */
     uds_echo_existing on_existing; /* 0: UDS_ECHO_RECOVER */
     uds_echo_publish publish;      /* 0: UDS_ECHO_ATOMIC */
     int lock_ms;                 /* wait for the folder's lock, which replacing a stale file needs; 0: 1,000; -1: not */
@@ -271,10 +282,10 @@ typedef struct uds_echo_server_desc {
     long message_max;        /* bytes of one message, one read or one answer; 0: 65,536; at most 1 GiB */
     long pending_max;        /* bytes of unsent answers held for all slow readers together, at least 3 x message_max;
                                 0 or -1: 2 x message_max for each connection, and one more. While less than
-                                2 x message_max of it are free nothing more is read from anybody: set it lower only
-                                together with idle_ms. Each answer put off with UDS_ECHO_LATER takes message_max of it
-                                until it is paid, whatever idle_ms says: with more than pending_max / message_max - 2 of
-                                them, nobody is read */
+                                2 x message_max of it are free nothing more is read from anybody, and then from each
+                                in turn: set it lower only together with idle_ms. Each answer put off with
+                                UDS_ECHO_LATER takes message_max of it until it is paid, whatever idle_ms says: with
+                                more than pending_max / message_max - 2 of them, nobody is read */
     int send_buffer;         /* SO_SNDBUF of each connection in bytes, see socket(7); 0: the system's */
     int idle_ms;             /* cut a connection on which no byte moved for so long, unless it waits for a late answer
                                 or for room; 0 or -1: never. Looked at by steps that have less than 256 events. A
@@ -391,8 +402,9 @@ UDS_ECHO_DEF uds_echo_conn *uds_echo_server_find(uds_echo_server *server, uds_ec
    with nothing). All or nothing: what the socket does not take now is copied and sent as the peer reads. Never blocks.
    On the server's thread, within a callback or between steps.
    UDS_ECHO_WOULD_BLOCK: nothing was sent; if the socket took none of it, more than message_max would wait for this
-   peer, or more than pending_max for all. No callback tells when there is room again. An answer that is owed never
-   gets this.
+   peer, or more than pending_max for all. Of that each answer put off takes message_max, and the one being handled
+   2 x message_max: in on_wake there is more room. No callback tells when there is room again. An answer that is owed
+   never gets this.
    UDS_ECHO_TOO_LONG: size is over message_max. UDS_ECHO_GONE: it is ending. UDS_ECHO_RESET, MEMORY, SYSTEM: it broke;
    on_close follows in this step or the next. UDS_ECHO_INVALID: NULL. */
 UDS_ECHO_DEF uds_echo_error uds_echo_conn_send(uds_echo_conn *conn, const void *bytes, size_t size);
@@ -473,7 +485,7 @@ UDS_ECHO_DEF uds_echo_error uds_echo_client_open(uds_echo_client *client, const 
    UDS_ECHO_OK: all is sent and in is full. END: the peer ended first; in[0 .. got) is what came. FULL: not all is sent,
    the socket takes no more now, in is full (or NULL) and more has come, which the peer may wait to be rid of: give it
    more room, and call again. TIMEOUT: in[0 .. got) is what came so far; call again. RESET: the peer went away, or it
-   takes no more and in is full; what came is kept. (An answer whose length you do not know: poll(2)
+   takes no more and in is full; what came is kept. (An answer whose length you do not know: wait for POLLIN on
    uds_echo_client_fd(), then exchange with timeout 0.)
    INVALID: NULL, a timeout under -1, sent or got past the size, or more to send after uds_echo_client_finish(). Else a
    call failed (MEMORY, SYSTEM), and errno tells why. out and in must not overlap. */
@@ -483,8 +495,13 @@ UDS_ECHO_DEF uds_echo_error uds_echo_client_exchange(uds_echo_client *client, ud
    INVALID, RESET, SYSTEM. */
 UDS_ECHO_DEF uds_echo_error uds_echo_client_finish(uds_echo_client *client);
 
-/* The nonblocking descriptor, for your own loop: POLLIN, and POLLOUT while sent < out_size. -1: not open. */
+/* The nonblocking descriptor, for your own loop: wait for what uds_echo_client_events() says, then exchange with
+   timeout 0. -1: not open. */
 UDS_ECHO_DEF int uds_echo_client_fd(const uds_echo_client *client);
+
+/* What to wait for before *io is exchanged further: POLLIN and POLLOUT of poll(2). Ask anew before each wait: what is
+   ready for ever, and leads no further, is left out. 0: the exchange is over, or NULL. */
+UDS_ECHO_DEF int uds_echo_client_events(const uds_echo_client *client, const uds_echo_io *io);
 
 /* Closes. NULL, a zeroed one, one that failed to open, and one that is closed are fine. */
 UDS_ECHO_DEF void uds_echo_client_close(uds_echo_client *client);
@@ -600,6 +617,8 @@ UDS_ECHO_DEF size_t uds_echo_escape(const void *bytes, size_t size, char *text, 
 #endif
 #ifdef O_PATH
 #define UE_O_PATH O_PATH
+#elif defined(__linux__) && !defined(__alpha__) && !defined(__hppa__) && !defined(__sparc__)
+#define UE_O_PATH 010000000 /* <fcntl.h> names it only with _GNU_SOURCE */
 #else
 #define UE_O_PATH O_RDONLY
 #endif
@@ -1256,21 +1275,12 @@ static int ue_lstat(int dir, const char *name, struct stat *st)
     return UDS_ECHO_SYS(fstatat)(dir, name, st, AT_SYMLINK_NOFOLLOW) ? errno : 0;
 }
 
-/* What has this name in the open folder. bind(2) and connect(2) go by the path, which may lead elsewhere by now: ENOENT
-   also where it leads to another file. */
-static int ue_lstat_bound(const ue_place *p, const char *suffix, struct stat *st)
+/* bind(2) and connect(2) go by an address. Does it lead to this file, of the open folder? A path may lead elsewhere by
+   now, and /proc/self is that of the first thread, which may have other descriptors (unshare(2)). */
+static int ue_leads_to(const struct sockaddr_un *address, const struct stat *file)
 {
-    struct sockaddr_un address;
-    struct stat there;
-    socklen_t size;
-    char name[UE_NAME_SIZE];
-    int os_error;
-    ue_name(name, p, suffix);
-    (void)ue_address(&address, &size, p, suffix); /* it fits: ue_listener_open looked */
-    os_error = ue_lstat(p->dir, name, st);
-    if (!os_error) os_error = ue_lstat(AT_FDCWD, address.sun_path, &there);
-    if (os_error) return os_error;
-    return there.st_dev == st->st_dev && there.st_ino == st->st_ino ? 0 : ENOENT;
+    struct stat st;
+    return !ue_lstat(AT_FDCWD, address->sun_path, &st) && st.st_dev == file->st_dev && st.st_ino == file->st_ino;
 }
 
 /* Unlinks a socket file if it still is the one that is meant. Between the two calls stands only the folder's lock. 0,
@@ -1293,20 +1303,23 @@ static int ue_probe_at(const struct sockaddr_un *address, socklen_t size)
     return result == EPROTOTYPE ? 0 : result;
 }
 
-/* Is anybody bound there? 0: yes; ECONNREFUSED: no; else why that cannot be told. A socket of another type asks
+/* Is anybody bound to this file? 0: yes; ECONNREFUSED: no; else why that cannot be told. A socket of another type asks
    without taking a place in the queue, sees servers with a full queue, and those that are bound but do not listen yet
    or no more (connect(2), EPROTOTYPE). It is the open folder that is asked, for what is removed is in there; the path
-   where the folder cannot be asked (no /proc), and only if it leads to the same file. */
-static int ue_probe(const ue_place *p, const char *suffix)
+   where the folder cannot be asked (no /proc). Where either leads elsewhere it is another file, which says nothing. */
+static int ue_probe(const ue_place *p, const char *suffix, const struct stat *file)
 {
     struct sockaddr_un address;
-    struct stat st;
     socklen_t size;
-    int result = ENAMETOOLONG, by_path;
-    if (ue_address_in_folder(&address, &size, p, suffix)) result = ue_probe_at(&address, size);
-    if (!result || result == ECONNREFUSED || !ue_address(&address, &size, p, suffix)) return result;
-    by_path = ue_probe_at(&address, size);
-    return ue_lstat_bound(p, suffix, &st) ? result : by_path;
+    int by_path, answer, result = ENAMETOOLONG;
+    for (by_path = 0; by_path < 2; by_path++) {
+        if (!(by_path ? ue_address : ue_address_in_folder)(&address, &size, p, suffix)) continue;
+        answer = ue_probe_at(&address, size);
+        if (!ue_leads_to(&address, file)) answer = ENOENT;
+        if (!answer || answer == ECONNREFUSED) return answer;
+        if (answer != ENOENT || result == ENAMETOOLONG) result = answer;
+    }
+    return result;
 }
 
 /* Only to explain a refusal: who listens, where a connection can be made at once. */
@@ -1341,7 +1354,7 @@ static uds_echo_error ue_look(const ue_place *p, const char *suffix, int *seen, 
     if (!S_ISSOCK(st.st_mode)) return ue_fail(failure, UDS_ECHO_NOT_SOCKET, 0, "fstatat");
     which->dev = st.st_dev;
     which->ino = st.st_ino;
-    os_error = ue_probe(p, suffix);
+    os_error = ue_probe(p, suffix, &st);
     if (os_error == ENOENT) return UDS_ECHO_OK; /* it went away meanwhile */
     if (os_error == ECONNREFUSED) {
         *seen = UE_SEEN_STALE;
@@ -1397,12 +1410,15 @@ static void ue_unstage(ue_claim *k)
 static uds_echo_error ue_stage_file(ue_claim *k)
 {
     char name[UE_NAME_SIZE];
+    struct sockaddr_un address;
     struct stat st;
+    socklen_t size;
     mode_t mode = (mode_t)k->desc->mode;
     int os_error;
     ue_name(name, &k->place, k->suffix);
-    os_error = ue_lstat_bound(&k->place, k->suffix, &st);
-    if (!os_error && !S_ISSOCK(st.st_mode)) os_error = ENOENT;
+    (void)ue_address(&address, &size, &k->place, k->suffix); /* as it was bound */
+    os_error = ue_lstat(k->place.dir, name, &st);
+    if (!os_error && (!S_ISSOCK(st.st_mode) || !ue_leads_to(&address, &st))) os_error = ENOENT;
     if (os_error == ENOENT) return ue_fail(k->failure, UDS_ECHO_WOULD_BLOCK, os_error, "fstatat");
     if (os_error) return ue_fail(k->failure, ue_error_of(os_error), os_error, "fstatat");
     if (st.st_mode & 0777 & ~mode)
@@ -1599,6 +1615,7 @@ static uds_echo_error ue_claim_path(ue_claim *k)
         else if (k->locked && seen_before == UE_SEEN_STALE && ue_same_file(&before, &now))
             error = ue_claim_once(k, &now);
         if (error != UDS_ECHO_WOULD_BLOCK) return error;
+        if (seen == UE_SEEN_STALE && k->lock_error == EBADF) return ue_busy(k); /* and there will be no lock */
         if (ue_now() >= deadline && (!k->locked || ++tries >= 10)) return ue_busy(k);
         seen_before = seen;
         before = now;
@@ -1777,7 +1794,9 @@ struct uds_echo_server {
     uds_echo_conn *conns;
     unsigned conns_max, conns_used, free_slot; /* slots from conns_used on were never used, nor touched */
     unsigned oldest, newest;                   /* by moved, where somebody wants to know (in_order) */
-    unsigned todo, starved;                    /* to be looked at by the step; waiting for room in pending_max */
+    unsigned todo;                             /* to be looked at by the step */
+    unsigned starved, starved_last;            /* wait for room in pending_max, first come, first served */
+    int stirred;                               /* one of those was asked for something, and need not wait for it */
     int in_order;
 
     /* scratch: | answers that were sent | answers that wait to be sent together | the message being handled |
@@ -1827,6 +1846,12 @@ static int ue_takes_input(const uds_echo_conn *c)
 static int ue_has_room(const uds_echo_server *s)
 {
     return s->stats.pending + s->promised + 2ull * s->message_max <= s->pending_max;
+}
+
+/* And nobody waits for it who came before. */
+static int ue_has_turn(const uds_echo_server *s)
+{
+    return s->starved == UE_NIL && ue_has_room(s);
 }
 
 /* The clock is read once a wake-up, and where it matters how long a handler took. One that fails stands still. */
@@ -1884,16 +1909,6 @@ static void ue_waited(uds_echo_conn *c)
     if (c->server->desc.idle_ms > 0) ue_moved(c);
 }
 
-static void ue_unstarve(uds_echo_server *s)
-{
-    while (s->starved != UE_NIL) {
-        uds_echo_conn *c = &s->conns[s->starved];
-        s->starved = c->next_listed;
-        c->next_listed = s->todo;
-        s->todo = ue_index(c);
-    }
-}
-
 static void ue_owe(uds_echo_conn *c, unsigned owed)
 {
     uds_echo_server *s = c->server;
@@ -1904,21 +1919,32 @@ static void ue_owe(uds_echo_conn *c, unsigned owed)
     } else {
         s->promised -= s->message_max;
         ue_waited(c);
-        ue_unstarve(s);
     }
 }
 
-/* Into the list of those the step has to look at, or of those that wait for room. A slot stays in its list when it is
-   freed or used anew: looking at it once too often does no harm. */
-static void ue_list(uds_echo_conn *c, unsigned *list)
+/* Into the list of those the step has to look at. A slot is in one list at most, and stays there when it is freed or
+   used anew: looking at it once too often does no harm. */
+static void ue_list(uds_echo_conn *c)
 {
-    if (c->is_listed) {
-        if (list == &c->server->todo) ue_unstarve(c->server);
-        return;
-    }
+    uds_echo_server *s = c->server;
+    s->stirred |= c->is_listed;
+    if (c->is_listed) return;
     c->is_listed = 1;
-    c->next_listed = *list;
-    *list = ue_index(c);
+    c->next_listed = s->todo;
+    s->todo = ue_index(c);
+}
+
+/* Behind those that wait for room. One that is to be looked at anyhow waits when it was. */
+static void ue_starve(uds_echo_conn *c)
+{
+    uds_echo_server *s = c->server;
+    c->state = UE_STARVED;
+    if (c->is_listed) return;
+    c->is_listed = 1;
+    c->next_listed = UE_NIL;
+    if (s->starved == UE_NIL) s->starved = ue_index(c);
+    else s->conns[s->starved_last].next_listed = ue_index(c);
+    s->starved_last = ue_index(c);
 }
 
 /* The first cause stays the one that is told. */
@@ -1941,7 +1967,7 @@ static void ue_shut_input(uds_echo_conn *c)
 {
     if (!UDS_ECHO_SYS(shutdown)(c->fd, SHUT_RD)) return;
     ue_break(c, ue_error_of(errno));
-    ue_list(c, &c->server->todo);
+    ue_list(c);
 }
 
 static int ue_watch(uds_echo_conn *c, int want)
@@ -1966,7 +1992,6 @@ static void ue_drop_out(uds_echo_conn *c)
     c->server->stats.pending -= c->out->capacity;
     UDS_ECHO_SYS(free)(c->out);
     c->out = NULL;
-    ue_unstarve(c->server);
 }
 
 /* Keeps what the socket did not take, behind what waits already, in a block that is exactly as long as both. */
@@ -1984,7 +2009,6 @@ static int ue_keep_out(uds_echo_conn *c, const unsigned char *bytes, size_t size
     memcpy(ue_block_bytes(b) + left, bytes, size);
     s->stats.pending = s->stats.pending - held + b->capacity;
     if (s->stats.pending > s->stats.pending_peak) s->stats.pending_peak = s->stats.pending;
-    if (ue_has_room(s)) ue_unstarve(s); /* what was sent of the old block is given back */
     return 1;
 }
 
@@ -2063,9 +2087,8 @@ static void ue_conn_settle(uds_echo_conn *c)
     } else if (c->owed) {
         c->state = UE_WAITING; /* and stays watched: most peers wait too, and then nothing has to be changed twice */
         return;
-    } else if (!ue_has_room(s)) {
-        c->state = UE_STARVED;
-        ue_list(c, &s->starved);
+    } else if (!ue_has_turn(s)) {
+        ue_starve(c);
     } else {
         c->state = UE_READING;
         want = UE_IN;
@@ -2182,14 +2205,14 @@ static void ue_conn_read(uds_echo_conn *c)
             ue_break(c, UDS_ECHO_MEMORY);
         }
     } while ((size_t)n == s->message_max - have && n < UE_LARGE && ++reads < UE_READS && ue_takes_input(c) &&
-             ue_has_room(s));
+             ue_has_turn(s));
     ue_conn_settle(c);
 }
 
 /* What was held back while an answer was unfinished is handled now. */
 static void ue_conn_proceed(uds_echo_conn *c)
 {
-    if (c->in && ue_takes_input(c) && ue_has_room(c->server)) {
+    if (c->in && ue_takes_input(c) && ue_has_turn(c->server)) {
         c->in->start += ue_conn_handle(c, ue_block_bytes(c->in), ue_block_left(c->in));
         if (!ue_block_left(c->in)) ue_drop_in(c);
     }
@@ -2221,7 +2244,7 @@ static void ue_conn_event(uds_echo_conn *c)
     if (c->is_listed) ue_conn_resume(c); /* what callbacks asked for comes first: it may change the state */
     switch (c->state) {
     case UE_READING:
-        if (ue_has_room(c->server)) ue_conn_read(c);
+        if (ue_has_turn(c->server)) ue_conn_read(c);
         else ue_conn_settle(c);
         break;
     case UE_SENDING: ue_conn_send_rest(c); break;
@@ -2358,7 +2381,7 @@ static uds_echo_error ue_server_new(uds_echo_server **server, const uds_echo_ser
     s->desc = *desc;
     s->pid = (long)UDS_ECHO_SYS(getpid)();
     ue_tell_time(s);
-    s->free_slot = s->oldest = s->newest = s->todo = s->starved = UE_NIL;
+    s->free_slot = s->oldest = s->newest = s->todo = s->starved = s->starved_last = UE_NIL;
     s->how = -1;
     s->rest_until = s->grace_until = s->drain_until = UE_NONE;
     for (i = 0; i < UE_BELLS; i++) s->bell.in[i] = s->bell.out[i] = -1;
@@ -2613,6 +2636,30 @@ static void ue_run_todo(uds_echo_server *s)
     }
 }
 
+/* Who may go on though no event says so, because there is room again, or because something was asked of one of them. */
+static int ue_may_feed(const uds_echo_server *s)
+{
+    return s->starved != UE_NIL && (s->stirred || ue_has_room(s));
+}
+
+/* Those that wait for room have their turn in the order in which they came, each with a read of its own, before anybody
+   who did not have to wait. Who finds that there is none left goes on waiting, still before who comes later. */
+static void ue_feed(uds_echo_server *s)
+{
+    unsigned next = s->starved;
+    if (!ue_may_feed(s)) return;
+    s->starved = UE_NIL;
+    s->stirred = 0;
+    while (next != UE_NIL) {
+        uds_echo_conn *c = &s->conns[next];
+        int waited = c->state == UE_STARVED;
+        next = c->next_listed;
+        c->is_listed = 0;
+        ue_conn_resume(c);
+        if (waited && c->state == UE_READING) ue_conn_read(c);
+    }
+}
+
 /* What is due though no descriptor says so. */
 static void ue_tick(uds_echo_server *s)
 {
@@ -2651,7 +2698,8 @@ static void ue_event(uds_echo_server *s, unsigned long long token)
 static int ue_timeout(const uds_echo_server *s)
 {
     long long due = s->drain_until;
-    if (s->phase == UE_STOPPED || s->todo != UE_NIL || (s->phase == UE_EMPTYING && !s->resting)) return 0;
+    if (s->phase == UE_STOPPED || s->todo != UE_NIL || ue_may_feed(s) || (s->phase == UE_EMPTYING && !s->resting))
+        return 0;
     if (s->resting) due = ue_sooner(due, s->rest_until);
     if (s->phase == UE_GRACE) due = ue_sooner(due, s->grace_until);
     if (s->desc.idle_ms > 0 && s->oldest != UE_NIL) due = ue_sooner(due, s->conns[s->oldest].moved + s->desc.idle_ms);
@@ -2682,6 +2730,7 @@ static uds_echo_error ue_step(uds_echo_server *s, int timeout_ms)
     s->inside = 1;
     ue_tell_time(s);
     s->woken = s->now;
+    ue_feed(s);
     while (ue_poller_next(&s->poller, &token)) ue_event(s, token);
     if (s->called) ue_accept_ready(s);
     ue_tick(s);
@@ -2905,7 +2954,7 @@ UDS_ECHO_DEF uds_echo_error uds_echo_conn_send(uds_echo_conn *conn, const void *
             return UDS_ECHO_WOULD_BLOCK;
     }
     ue_conn_write(conn, (const unsigned char *)bytes, size);
-    if (conn->owed || conn->out || conn->broken) ue_list(conn, &s->todo);
+    if (conn->owed || conn->out || conn->broken) ue_list(conn);
     ue_owe(conn, 0);
     return conn->broken ? (uds_echo_error)conn->why : UDS_ECHO_OK;
 }
@@ -2914,7 +2963,7 @@ UDS_ECHO_DEF void uds_echo_conn_close(uds_echo_conn *conn)
 {
     if (!conn) return;
     ue_end(conn, UDS_ECHO_OK);
-    ue_list(conn, &conn->server->todo);
+    ue_list(conn);
 }
 
 UDS_ECHO_DEF uds_echo_id uds_echo_conn_id(const uds_echo_conn *conn)
@@ -3023,9 +3072,9 @@ typedef struct ue_talk {
     int os_error;        /* of the call that failed; 0: none did */
 } ue_talk;
 
-static int ue_talk_has_out(const ue_talk *t)
+static int ue_has_out(const uds_echo_client *c, const uds_echo_io *io)
 {
-    return t->io->sent < t->io->out_size && !t->client->broken;
+    return io->sent < io->out_size && !c->broken;
 }
 
 /* 0: the system failed, see errno. That the peer went away only ends sending: what it said before is still to be
@@ -3034,7 +3083,7 @@ static int ue_talk_out(ue_talk *t)
 {
     uds_echo_client *c = t->client;
     uds_echo_io *io = t->io;
-    if (ue_talk_has_out(t)) {
+    if (ue_has_out(c, io)) {
         long n = ue_send(c->fd, (const char *)io->out + io->sent, io->out_size - io->sent);
         if (n < 0 && errno != EPIPE && errno != ECONNRESET) return 0;
         if (n < 0) c->broken = 1;
@@ -3084,7 +3133,7 @@ static int ue_talk_wait(ue_talk *t, long long deadline)
     int timeout_ms = ue_time_left(deadline);
     long long until = ue_spin_until(t->client->spin_us, &timeout_ms);
     p.fd = t->client->fd;
-    p.events = (short)((t->client->ended ? 0 : POLLIN) | (ue_talk_has_out(t) ? POLLOUT : 0));
+    p.events = (short)uds_echo_client_events(t->client, t->io);
     p.revents = 0;
     while (until && (count = UDS_ECHO_SYS(poll)(&p, 1, 0)) == 0)
         if (ue_now_us() >= until) until = 0;
@@ -3101,7 +3150,7 @@ static uds_echo_error ue_talk_run(ue_talk *t, int timeout_ms)
     long long deadline = ue_deadline(timeout_ms);
     uds_echo_error verdict = UDS_ECHO_OK;
     int waits = 0;
-    t->can_out = t->to_end || ue_talk_has_out(t);
+    t->can_out = t->to_end || ue_has_out(t->client, t->io);
     t->can_in = !t->can_out;
     for (;; waits++) {
         if ((t->can_out && !ue_talk_out(t)) || (t->can_in && !ue_talk_in(t))) break;
@@ -3138,6 +3187,12 @@ UDS_ECHO_DEF uds_echo_error uds_echo_client_finish(uds_echo_client *client)
 UDS_ECHO_DEF int uds_echo_client_fd(const uds_echo_client *client)
 {
     return client && client->is_open ? client->fd : -1;
+}
+
+UDS_ECHO_DEF int uds_echo_client_events(const uds_echo_client *client, const uds_echo_io *io)
+{
+    if (!client || !client->is_open || !io) return 0;
+    return (client->ended ? 0 : POLLIN) | (ue_has_out(client, io) ? POLLOUT : 0);
 }
 
 UDS_ECHO_DEF void uds_echo_client_close(uds_echo_client *client)
@@ -3199,6 +3254,14 @@ UDS_ECHO_DEF const char *uds_echo_error_text(uds_echo_error error)
     return (int)error >= 0 && error < UDS_ECHO_ERROR_COUNT ? ue_what[error] : "not an error of this library";
 }
 
+/* Where the character begins that the byte at this place is part of, if it is of one. */
+static size_t ue_whole_from(const char *text, size_t at)
+{
+    size_t back;
+    for (back = 0; back < 3 && back < at && (text[at - back] & 0xc0) == 0x80; back++) continue;
+    return at - back;
+}
+
 UDS_ECHO_DEF size_t uds_echo_explain(const uds_echo_failure *failure, const char *path, char *text, size_t size)
 {
     ue_text t = ue_text_begin(text, size);
@@ -3207,9 +3270,10 @@ UDS_ECHO_DEF size_t uds_echo_explain(const uds_echo_failure *failure, const char
         size_t length = strlen(path);
         int is_long = length > 256; /* the cause must not fall off the end of a short buffer */
         ue_put(&t, '"');
-        ue_put_escaped(&t, path, is_long ? 64 : length);
+        size_t tail = is_long ? ue_whole_from(path, length - 128) : length;
+        ue_put_escaped(&t, path, is_long ? ue_whole_from(path, 64) : length);
         if (is_long) ue_puts(&t, "...");
-        if (is_long) ue_put_escaped(&t, path + length - 128, 128);
+        ue_put_escaped(&t, path + tail, length - tail);
         ue_puts(&t, "\": ");
     }
     ue_puts(&t, uds_echo_error_text(failure ? failure->error : UDS_ECHO_OK));

@@ -27,6 +27,7 @@ typedef struct peer {
     size_t sent_before;
     int waited;                /* it waited for us: for room, or for an answer */
     int its_turn;              /* what it says is read, as soon as the poller tells */
+    int in_line;               /* it waited for room, in line with others */
     long long waited_until;    /* the end of the last step that began so, or when it was paid; no later than that */
     unsigned long waited_call; /* the same by the number of calls, no earlier; 0: never */
     long long moved_ms;        /* when a byte last moved, what is thrown away at the end left out */
@@ -374,6 +375,17 @@ static uds_echo_verdict by_manner(uds_echo_conn *conn, uds_echo_message *m)
     }
 }
 
+/* Law 5: nobody who was in line for room as the step began still is. */
+ORACLE static int nobody_is_in_line(void)
+{
+    int i;
+    for (i = 0; i < PEERS; i++) {
+        const uds_echo_conn *conn = peers[i].in_line ? conn_of(&peers[i]) : NULL;
+        if (conn && conn->state == UE_STARVED) return 0;
+    }
+    return 1;
+}
+
 static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *m, void *user)
 {
     peer *p = peer_of(conn);
@@ -385,6 +397,7 @@ static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *m, voi
     CHECK(p && p->handed + m->size <= p->sent_size && !memcmp(p->sent + p->handed, m->data, m->size),
           "the handler got what was not sent, or not in order");
     if (!p) return UDS_ECHO_CLOSE;
+    CHECK(p->in_line || nobody_is_in_line(), "answered before those who wait for room");
     p->handed += m->size;
     CHECK(uds_echo_server_step(server, 0) == UDS_ECHO_REENTRANT, "a step inside a callback");
     verdict = by_manner(conn, m);
@@ -555,7 +568,8 @@ ORACLE static void lawful(void)
     CHECK(fake_live_bytes() <= memory_bound(&stats), "more memory than is said");
     CHECK(stats.pending_peak <= server->pending_max, "more was held than pending_max");
     CHECK(stats.connections <= server->conns_max, "more connections than connections_max");
-    CHECK(server->starved == UE_NIL || !ue_has_room(server), "somebody waits for room, and there is some");
+    CHECK(server->starved == UE_NIL || !ue_has_room(server) || !uds_echo_server_timeout(server),
+          "somebody waits for room, and there is some");
     for (i = 0; i < PEERS; i++) check_peer(&peers[i]);
 }
 
@@ -601,6 +615,17 @@ ORACLE static const uds_echo_conn *slot_of(const peer *p)
 {
     const uds_echo_conn *conn = p->known && !p->closed ? &server->conns[ids[p - peers] & 0xffffffff] : NULL;
     return conn && conn->state != UE_FREE && conn->generation == ids[p - peers] >> 32 ? conn : NULL;
+}
+
+ORACLE static void note_line(void)
+{
+    unsigned at = server->starved;
+    int i;
+    for (i = 0; i < PEERS; i++) peers[i].in_line = 0;
+    for (; at != UE_NIL; at = server->conns[at].next_listed) {
+        peer *p = peer_of(&server->conns[at]);
+        if (p && server->conns[at].state == UE_STARVED) p->in_line = 1;
+    }
 }
 
 /* What the oracle has to know of how things stand as a step begins, and ends. */
@@ -670,6 +695,7 @@ ORACLE static uds_echo_error step(int timeout_ms)
     slow = 0;
     uds_echo_server_stats(server, &before);
     note_peers(0, 0);
+    note_line();
     must = server->phase == UE_STOPPED ? -1 : deadline();
     steps++;
     began_at = calls;

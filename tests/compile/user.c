@@ -17,8 +17,8 @@ static const any_function functions[] = {
     (any_function)uds_echo_conn_set_user,   (any_function)uds_echo_conn_user,     (any_function)uds_echo_conn_server,
     (any_function)uds_echo_conn_peer,       (any_function)uds_echo_call,          (any_function)uds_echo_client_open,
     (any_function)uds_echo_client_exchange, (any_function)uds_echo_client_finish, (any_function)uds_echo_client_fd,
-    (any_function)uds_echo_client_close,    (any_function)uds_echo_explain,       (any_function)uds_echo_error_text,
-    (any_function)uds_echo_escape,
+    (any_function)uds_echo_client_events,   (any_function)uds_echo_client_close,  (any_function)uds_echo_explain,
+    (any_function)uds_echo_error_text,      (any_function)uds_echo_escape,
 };
 
 static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *message, void *user)

@@ -29,6 +29,7 @@ static void long_addresses_need_the_folder(void **state)
     struct sockaddr_un address;
     socklen_t size;
     ue_place place;
+    struct stat file;
     (void)state;
     memset(path, 'p', sizeof path);
     path[0] = '/';
@@ -36,7 +37,8 @@ static void long_addresses_need_the_folder(void **state)
     path[sizeof path - 1] = '\0';
     assert_int_equal(ue_place_split(&place, path, "", NULL), UDS_ECHO_OK);
     assert_false(ue_address(&address, &size, &place, "")); /* no folder, no way round */
-    assert_int_equal(ue_probe(&place, ""), ENAMETOOLONG);
+    memset(&file, 0, sizeof file);
+    assert_int_equal(ue_probe(&place, "", &file), ENAMETOOLONG);
     ue_fail(&why, UDS_ECHO_IN_USE, 0, "connect");
     ue_incumbent(&place, &why);
     assert_int_equal(why.pid, -1);
@@ -108,6 +110,7 @@ static void explanations(void **state)
 {
     uds_echo_failure failure;
     char text[300], longest[400];
+    size_t i;
     (void)state;
     ue_fail(&failure, UDS_ECHO_OK, 0, "");
     (void)uds_echo_explain(&failure, NULL, text, sizeof text);
@@ -140,6 +143,14 @@ static void explanations(void **state)
     longest[256] = 'a';
     longest[257] = '\0';
     assert_int_equal(uds_echo_explain(NULL, longest, NULL, 0), 64 + 3 + 128 + 4 + 7);
+    for (i = 1; i < 257; i += 2) memcpy(longest + i, "\xc3\xa9", 2); /* both cuts would be within a character */
+    assert_int_equal(uds_echo_explain(NULL, longest, NULL, 0), 63 + 3 + 128 + 4 + 7);
+    longest[257] = 'z';
+    longest[258] = '\0';
+    assert_int_equal(uds_echo_explain(NULL, longest, NULL, 0), 63 + 3 + 129 + 4 + 7);
+    memset(longest, 0x80, 300); /* of no character at all */
+    longest[300] = '\0';
+    assert_int_equal(uds_echo_explain(NULL, longest, NULL, 0), 61 * 4 + 3 + 131 * 4 + 4 + 7);
     assert_int_equal(uds_echo_escape("a\n", 2, NULL, 7), 3);
     assert_int_equal(uds_echo_escape("abc", 3, text, 1), 3);
     assert_string_equal(text, "");

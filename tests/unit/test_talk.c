@@ -25,6 +25,42 @@ static void sending_after_the_peers_end(void **state)
     fake_peer_close(peer);
 }
 
+/* In a loop of one's own: what is ready for ever, and leads to nothing, is not waited for. */
+static void what_to_wait_for(void **state)
+{
+    uds_echo_client client;
+    char out[64], in[10];
+    uds_echo_io io = {out, sizeof out, 0, in, sizeof in, 0};
+    (void)state;
+    memset(out, 'o', sizeof out);
+    fake.queue_bytes = 16;
+    client = connected();
+    assert_int_equal(uds_echo_client_events(&client, &io), POLLIN | POLLOUT);
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 0), UDS_ECHO_TIMEOUT);
+    assert_int_equal(fake_peer_shutdown(peer, SHUT_WR), 0);
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 0), UDS_ECHO_TIMEOUT);
+    assert_int_equal(uds_echo_client_events(&client, &io), POLLOUT); /* its end was read */
+    assert_int_equal(fake_peer_recv(peer, out, 16), 16);
+    assert_int_equal(fake_peer_shutdown(peer, SHUT_RD), 0);
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 0), UDS_ECHO_END);
+    assert_int_equal(uds_echo_client_events(&client, &io), 0);
+    uds_echo_client_close(&client);
+    assert_int_equal(uds_echo_client_events(&client, &io), 0);
+    fake_peer_close(peer);
+    fake_remove(PATH);
+    client = connected();
+    assert_int_equal(fake_peer_shutdown(peer, SHUT_RD), 0); /* a drain that owes an answer */
+    io.sent = 0;
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 0), UDS_ECHO_TIMEOUT);
+    assert_int_equal(uds_echo_client_events(&client, &io), POLLIN);
+    io.sent = io.out_size;
+    assert_int_equal(uds_echo_client_events(&client, &io), POLLIN);
+    assert_int_equal(uds_echo_client_events(&client, NULL), 0);
+    assert_int_equal(uds_echo_client_events(NULL, &io), 0);
+    uds_echo_client_close(&client);
+    fake_peer_close(peer);
+}
+
 /* Full, but sending still moves: that comes first, and FULL only when nothing can. */
 static void full_and_sending(void **state)
 {
@@ -250,6 +286,7 @@ int main(void)
     const struct CMUnitTest tests[] = {TEST(sending_after_the_peers_end),
                                        TEST(urgent_bytes_cannot_be_kept),
                                        TEST(an_urgent_byte_is_one_of_the_stream),
+                                       TEST(what_to_wait_for),
                                        TEST(full_and_sending),
                                        TEST(it_went_away),
                                        TEST(last_words_are_read),

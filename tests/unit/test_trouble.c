@@ -665,6 +665,54 @@ static void listed_and_starved(void **state)
     (void)uds_echo_server_close(server);
 }
 
+static uds_echo_verdict long_answer(uds_echo_conn *conn, uds_echo_message *m, void *user)
+{
+    (void)conn, (void)user;
+    if (m->data[0] != 'l') return UDS_ECHO_REPLY;
+    memset(m->data, 'r', m->capacity);
+    m->size = m->capacity;
+    return UDS_ECHO_REPLY;
+}
+
+static size_t a_byte(const unsigned char *bytes, size_t size, void *user)
+{
+    (void)bytes, (void)size, (void)user;
+    return 1;
+}
+
+/* Law 5: where others ask and read on, and there is room for one of them only, each that waits has its turn: who asks once
+   is answered before anybody is for the third time. */
+static void each_has_its_turn(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    int busy[3], once, i, round, answers = 0;
+    (void)state;
+    fake.queue_bytes = 10;
+    desc.pending_max = 192; /* room is where at most 64 wait */
+    desc.on_message = long_answer;
+    desc.frame = a_byte;
+    server = serve(desc);
+    for (i = 0; i < 3; i++) busy[i] = joined(server);
+    once = joined(server);
+    for (i = 0; i < 3; i++) say(busy[i], "llll");
+    settle(server);
+    assert_int_equal(server->conns[2].state, UE_STARVED);
+    say(once, "o");
+    for (round = 0; round < 100 && !*heard(once); round++) {
+        for (i = 0; i < 3; i++) {
+            answers += (int)strlen(heard(busy[i]));
+            (void)fake_peer_send(busy[i], "l", 1); /* as far as there is room */
+        }
+        (void)uds_echo_server_step(server, 0);
+    }
+    assert_in_range(round, 1, 99);
+    assert_in_range(answers / 64, 1, 2 * 3);
+    for (i = 0; i < 3; i++) fake_peer_close(busy[i]);
+    fake_peer_close(once);
+    (void)uds_echo_server_close(server);
+}
+
 /* What was sent of an answer is given back when a push moves the rest together: who waits for room is told, though the
    slow reader stalls from then on. */
 static void a_push_gives_room_back(void **state)
@@ -1213,6 +1261,7 @@ int main(void)
                                        TEST(generations_wrap),
                                        TEST(room_for_answers_is_reserved),
                                        TEST(listed_and_starved),
+                                       TEST(each_has_its_turn),
                                        TEST(a_push_gives_room_back),
                                        TEST(a_push_that_fails_holds_what_was_held),
                                        TEST(a_paid_debt_gives_room_back),
