@@ -3254,11 +3254,11 @@ UDS_ECHO_DEF const char *uds_echo_error_text(uds_echo_error error)
     return (int)error >= 0 && error < UDS_ECHO_ERROR_COUNT ? ue_what[error] : "not an error of this library";
 }
 
-/* Where the character begins that the byte at this place is part of, if it is of one. */
+/* Where the character begins that the byte at this place, 3 or later, is part of, if it is of one. */
 static size_t ue_whole_from(const char *text, size_t at)
 {
     size_t back;
-    for (back = 0; back < 3 && back < at && (text[at - back] & 0xc0) == 0x80; back++) continue;
+    for (back = 0; back < 3 && (text[at - back] & 0xc0) == 0x80; back++) continue;
     return at - back;
 }
 

@@ -779,6 +779,11 @@ static void a_folder_that_cannot_be_asked(void **state)
     fake_fault(fake_calls() + call, EACCES, 0);
     assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_IN_USE);
     assert_int_equal(fake_fault_happened(), 1);
+    fake_set_owner(PATH, 1);
+    fake_set_mode(PATH, 0700);
+    fake.uid = 1000;
+    fake_fault(fake_calls() + call, ENOENT, 0); /* and the path may not be asked */
+    assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_DENIED);
 }
 
 /* Somebody is faster: with the path, or with a sweep of the temporary name. Both are looked at again. */
@@ -1158,6 +1163,11 @@ static void as_long_as_a_path_may_be(void **state)
     assert_int_equal(start(&server, path), UDS_ECHO_PATH);
 }
 
+static void clear_blind(void)
+{
+    fake_remove("/w/blind/sock~0");
+}
+
 /* A folder that may be searched and not read: no lock can be had there, and a fresh path needs none. */
 static void unreadable_folder(void **state)
 {
@@ -1166,7 +1176,9 @@ static void unreadable_folder(void **state)
     (void)state;
     fake_put_dir("/w/blind");
     fake_set_mode("/w/blind", 0333);
+    meanwhile(publishing(), clear_blind); /* who is overtaken tries again */
     assert_int_equal(start(&server, "/w/blind/sock"), UDS_ECHO_OK);
+    assert_null(act);
     (void)uds_echo_server_close(server);
     began = fake_now_ms();
     assert_int_equal(start(&server, "/w/blind/sock"), UDS_ECHO_DENIED);

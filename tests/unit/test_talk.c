@@ -28,7 +28,7 @@ static void sending_after_the_peers_end(void **state)
 /* In a loop of one's own: what is ready for ever, and leads to nothing, is not waited for. */
 static void what_to_wait_for(void **state)
 {
-    uds_echo_client client;
+    uds_echo_client client, closed;
     char out[64], in[10];
     uds_echo_io io = {out, sizeof out, 0, in, sizeof in, 0};
     (void)state;
@@ -56,6 +56,8 @@ static void what_to_wait_for(void **state)
     io.sent = io.out_size;
     assert_int_equal(uds_echo_client_events(&client, &io), POLLIN);
     assert_int_equal(uds_echo_client_events(&client, NULL), 0);
+    memset(&closed, 0, sizeof closed);
+    assert_int_equal(uds_echo_client_events(&closed, &io), 0);
     assert_int_equal(uds_echo_client_events(NULL, &io), 0);
     uds_echo_client_close(&client);
     fake_peer_close(peer);

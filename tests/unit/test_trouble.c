@@ -665,6 +665,60 @@ static void listed_and_starved(void **state)
     (void)uds_echo_server_close(server);
 }
 
+/* In one list at most: who is to be looked at anyhow is not put in line before. */
+static void in_one_list(void **state)
+{
+    uds_echo_server *server = serve(plain_desc());
+    int peers[3], i;
+    (void)state;
+    for (i = 0; i < 3; i++) peers[i] = joined(server);
+    for (i = 0; i < 3; i++) ue_list(&server->conns[i]);
+    ue_starve(&server->conns[1]);
+    assert_int_equal(server->starved, UE_NIL);
+    assert_int_equal(server->conns[2].next_listed, 1);
+    assert_int_equal(server->conns[1].next_listed, 0);
+    say(peers[1], "hello");
+    settle(server);
+    assert_string_equal(heard(peers[1]), "hello");
+    for (i = 0; i < 3; i++) fake_peer_close(peers[i]);
+    (void)uds_echo_server_close(server);
+}
+
+/* Who has nothing to say when room comes is idle from then on, not since it began to wait. */
+static void fed_and_silent(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    char full[64];
+    int peers[3], i;
+    (void)state;
+    memset(full, 'p', sizeof full);
+    fake.queue_bytes = 10;
+    desc.pending_max = 192; /* room is where at most 64 wait */
+    desc.idle_ms = 1000;
+    server = serve(desc);
+    for (i = 0; i < 3; i++) peers[i] = joined(server);
+    for (i = 0; i < 2; i++) assert_int_equal(uds_echo_conn_send(&server->conns[i], full, 50), UDS_ECHO_OK);
+    settle(server);
+    assert_int_equal(uds_echo_conn_send(&server->conns[2], full, 1), UDS_ECHO_OK); /* looked at, and there is no room */
+    assert_int_equal(ue_takes_input(&server->conns[2]), 1);
+    ue_conn_settle(&server->conns[2]);
+    assert_int_equal(server->conns[2].state, UE_STARVED);
+    settle(server);
+    fake_sleep(900);
+    for (i = 0; i < 10; i++) {
+        (void)heard(peers[0]);
+        (void)heard(peers[1]);
+        settle(server);
+    }
+    assert_int_equal(server->conns[2].state, UE_READING);
+    fake_sleep(900);
+    settle(server);
+    assert_int_equal(server->conns[2].state, UE_READING);
+    for (i = 0; i < 3; i++) fake_peer_close(peers[i]);
+    (void)uds_echo_server_close(server);
+}
+
 static uds_echo_verdict long_answer(uds_echo_conn *conn, uds_echo_message *m, void *user)
 {
     (void)conn, (void)user;
@@ -1262,6 +1316,8 @@ int main(void)
                                        TEST(room_for_answers_is_reserved),
                                        TEST(listed_and_starved),
                                        TEST(each_has_its_turn),
+                                       TEST(in_one_list),
+                                       TEST(fed_and_silent),
                                        TEST(a_push_gives_room_back),
                                        TEST(a_push_that_fails_holds_what_was_held),
                                        TEST(a_paid_debt_gives_room_back),
