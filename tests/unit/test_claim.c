@@ -770,7 +770,7 @@ static void a_folder_that_cannot_be_asked(void **state)
 {
     uds_echo_server_desc desc = plain_desc();
     uds_echo_server *server;
-    unsigned long call = 1;
+    unsigned long call = 1, connects;
     (void)state;
     (void)fake_put_live(PATH, SOCK_STREAM, 1);
     desc.path = PATH;
@@ -783,7 +783,9 @@ static void a_folder_that_cannot_be_asked(void **state)
     fake_set_mode(PATH, 0700);
     fake.uid = 1000;
     fake_fault(fake_calls() + call, ENOENT, 0); /* and the path may not be asked */
+    connects = fake_calls_of(FAKE_connect);
     assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_DENIED);
+    assert_int_equal(fake_calls_of(FAKE_connect) - connects, 2);
 }
 
 /* Somebody is faster: with the path, or with a sweep of the temporary name. Both are looked at again. */
