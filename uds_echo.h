@@ -1927,8 +1927,10 @@ static void ue_owe(uds_echo_conn *c, unsigned owed)
 static void ue_list(uds_echo_conn *c)
 {
     uds_echo_server *s = c->server;
-    s->stirred |= c->is_listed;
-    if (c->is_listed) return;
+    if (c->is_listed) {
+        s->stirred = 1;
+        return;
+    }
     c->is_listed = 1;
     c->next_listed = s->todo;
     s->todo = ue_index(c);
