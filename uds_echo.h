@@ -1311,9 +1311,10 @@ static int ue_probe(const ue_place *p, const char *suffix, const struct stat *fi
 {
     struct sockaddr_un address;
     socklen_t size;
-    int by_path, answer, result = ENAMETOOLONG;
+    int by_path, fits, answer, result = ENAMETOOLONG;
     for (by_path = 0; by_path < 2; by_path++) {
-        if (!(by_path ? ue_address : ue_address_in_folder)(&address, &size, p, suffix)) continue;
+        fits = by_path ? ue_address(&address, &size, p, suffix) : ue_address_in_folder(&address, &size, p, suffix);
+        if (!fits) continue;
         answer = ue_probe_at(&address, size);
         if (!ue_leads_to(&address, file)) answer = ENOENT;
         if (!answer || answer == ECONNREFUSED) return answer;
