@@ -133,7 +133,7 @@ gate planted no_bug BUGS=no-bug
 gate planted-fuzz no_bug BUGS=no-bug RUNS=20000
 gate chaos 'bug remainder-dropped' CHAOS_SECONDS=3
 gate interop 'bug sigpipe'
-gate faults 'bug own-file-stays-when-put-back-fails' PAIRS=2 # which no single fault shows
+gate faults 'bug own-file-stays-when-put-back-fails' PAIRS=3 # which no single fault shows
 gate mutants 'without tests/unit/test_conn.c' MUTANTS=60
 says='out of date'
 gate mutants.listed all_survive MUTANTS=20
