@@ -2,10 +2,11 @@
 """planted.py tests|fuzz BUILD: does anything notice the bugs in tests/planted/*.bug?
 planted.py plant NAME: puts that one into the header itself, which is for a copy of the project.
 
-A bug is a file: `breaks:` the law or pitfall, `fuzz:` the fuzz target that should find it, perhaps `flags:` for it, and
-`blind: yes` where it was chosen by readers of the header who had not seen the tests; then the text of the header that is
-replaced and the text that replaces it. The old text must be in the header exactly once, so that a bug says so when the
-header has moved on. Each is put into a copy of the header, never into the header.
+A bug is a file: `breaks:` the law or pitfall, `fuzz:` the fuzz target that should find it (`-`: none can see such a
+thing, it is for the tests alone), perhaps `flags:` for it, and `blind: yes` where it was chosen by readers of the header
+who had not seen the tests; then the text of the header that is replaced and the text that replaces it. The old text must
+be in the header exactly once, so that a bug says so when the header has moved on. Each is put into a copy of the header,
+never into the header.
 
 tests: builds the tests over the fake kernel with it, one after the other until one fails, crashes or does not end. At
     least 90 % must be found; what is not found must be listed, with the reason, in tests/planted/unfound.txt.
@@ -278,6 +279,11 @@ def main():
         return not plant(".", header, Bug(os.path.join(HERE, sys.argv[2] + ".bug")))
     os.makedirs(build, exist_ok=True)
     bugs = [Bug(path) for path in sorted(glob.glob(os.path.join(HERE, "*.bug")))]
+    if what == "fuzz":
+        for bug in bugs:
+            if bug.targets == ["-"]:
+                say("for the tests alone: %s" % bug.name)
+        bugs = [bug for bug in bugs if bug.targets != ["-"]]
     if len(bugs) < 40:
         sys.exit("planted: hardly any")
     wanted = os.environ.get("BUGS") or ("10" if what == "fuzz" else "all")
