@@ -248,7 +248,8 @@ typedef enum uds_echo_publish { UDS_ECHO_ATOMIC, UDS_ECHO_DIRECT } uds_echo_publ
 /* At connections_max. REST: leave new ones queued in the kernel until one ends. EVICT: cut the one on which no byte
    moved for longest, as far as steps of less than 256 events have seen, with UDS_ECHO_EVICTED. An answer that is owed
    does not protect it. At most one is cut a step, before on_open sees the new one. With idle_ms a connection that waits
-   for us, for an answer or for room, counts as one on which a byte moves, once every idle_ms and when the wait ends.
+   for us, for an answer or for room, counts as one on which a byte moves, at least once every idle_ms and when the wait
+   ends.
    Nobody is evicted where descriptors run out first: that is a rest, so keep connections_max well below ulimit -n. */
 typedef enum uds_echo_full { UDS_ECHO_REST, UDS_ECHO_EVICT } uds_echo_full;
 
@@ -495,12 +496,13 @@ UDS_ECHO_DEF uds_echo_error uds_echo_client_exchange(uds_echo_client *client, ud
    INVALID, RESET, SYSTEM. */
 UDS_ECHO_DEF uds_echo_error uds_echo_client_finish(uds_echo_client *client);
 
-/* The nonblocking descriptor, for your own loop: wait for what uds_echo_client_events() says, then exchange with
-   timeout 0. -1: not open. */
+/* The nonblocking descriptor, for your own loop: exchange with timeout 0, and as long as that says UDS_ECHO_TIMEOUT
+   wait for what uds_echo_client_events() says. -1: not open. */
 UDS_ECHO_DEF int uds_echo_client_fd(const uds_echo_client *client);
 
-/* What to wait for before *io is exchanged further: POLLIN and POLLOUT of poll(2). Ask anew before each wait: what is
-   ready for ever, and leads no further, is left out. 0: the exchange is over, or NULL. */
+/* What to wait for after an exchange said UDS_ECHO_TIMEOUT, before *io is exchanged further: POLLIN and POLLOUT of
+   poll(2). Ask anew before each wait: what is ready for ever, and leads no further, is left out. After any other result
+   there is nothing to wait for, whatever this says. 0: NULL, or a client that is not open. */
 UDS_ECHO_DEF int uds_echo_client_events(const uds_echo_client *client, const uds_echo_io *io);
 
 /* Closes. NULL, a zeroed one, one that failed to open, and one that is closed are fine. */
@@ -1602,7 +1604,7 @@ static uds_echo_error ue_claim_path(ue_claim *k)
     long long deadline = ue_deadline(k->desc->lock_ms);
     ue_file before, now;
     uds_echo_error error;
-    int seen, seen_before = UE_SEEN_NOTHING, tries = 0;
+    int seen, seen_before = UE_SEEN_NOTHING, twice, tries = 0;
     memset(&before, 0, sizeof before);
     ue_lock(k);
     if (k->locked) ue_sweep(&k->place);
@@ -1611,12 +1613,12 @@ static uds_echo_error ue_claim_path(ue_claim *k)
         if (error) return error;
         if (seen == UE_SEEN_STALE && k->desc->on_existing == UDS_ECHO_REFUSE)
             return ue_fail(k->failure, UDS_ECHO_EXISTS, 0, "fstatat");
+        twice = seen == UE_SEEN_STALE && seen_before == UE_SEEN_STALE && ue_same_file(&before, &now);
         error = UDS_ECHO_WOULD_BLOCK;
         if (seen == UE_SEEN_NOTHING) error = ue_claim_once(k, NULL);
-        else if (k->locked && seen_before == UE_SEEN_STALE && ue_same_file(&before, &now))
-            error = ue_claim_once(k, &now);
+        else if (twice && k->locked) error = ue_claim_once(k, &now);
         if (error != UDS_ECHO_WOULD_BLOCK) return error;
-        if (seen == UE_SEEN_STALE && k->lock_error == EBADF) return ue_busy(k); /* and there will be no lock */
+        if (twice && k->lock_error == EBADF) return ue_busy(k); /* and there will be no lock */
         if (ue_now() >= deadline && (!k->locked || ++tries >= 10)) return ue_busy(k);
         seen_before = seen;
         before = now;
@@ -1688,13 +1690,13 @@ static uds_echo_error ue_listener_open(ue_listener **listener, const uds_echo_se
     return error;
 }
 
-/* OK: the path no longer leads to this listener. BUSY: no lock to be had now. Else it may not be removed any more. What
-   is left behind is stale, and harmless. */
+/* OK: the path no longer leads to this listener. BUSY: no lock to be had now. Else it may not be removed any more, or
+   not be locked ever (EBADF, see ue_busy). What is left behind is stale, and harmless. */
 static uds_echo_error ue_retire(ue_listener *l)
 {
     int os_error;
     if (l->dir < 0) return UDS_ECHO_OK;
-    if (UDS_ECHO_SYS(flock)(l->dir, LOCK_EX | LOCK_NB)) return UDS_ECHO_BUSY;
+    if (UDS_ECHO_SYS(flock)(l->dir, LOCK_EX | LOCK_NB)) return errno == EBADF ? UDS_ECHO_DENIED : UDS_ECHO_BUSY;
     os_error = ue_remove(l->dir, l->name, &l->file);
     (void)UDS_ECHO_SYS(flock)(l->dir, LOCK_UN);
     if (os_error && os_error != ENOENT) return ue_error_of(os_error);

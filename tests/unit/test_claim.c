@@ -1170,9 +1170,15 @@ static void clear_blind(void)
     fake_remove("/w/blind/sock~0");
 }
 
+static void find_blind(void)
+{
+    (void)fake_find_late("/w/blind/sock");
+}
+
 /* A folder that may be searched and not read: no lock can be had there, and a fresh path needs none. */
 static void unreadable_folder(void **state)
 {
+    uds_echo_server_desc desc = plain_desc();
     uds_echo_server *server;
     long long began;
     (void)state;
@@ -1182,10 +1188,22 @@ static void unreadable_folder(void **state)
     assert_int_equal(start(&server, "/w/blind/sock"), UDS_ECHO_OK);
     assert_null(act);
     (void)uds_echo_server_close(server);
+    fake_remove("/w/blind/sock");
+    desc.path = "/w/blind/sock";
+    desc.on_log = note;
+    *told = '\0';
+    assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_OK);
+    (void)uds_echo_server_close(server);
+    assert_non_null(strstr(told, "stays behind"));
+    assert_int_equal(told_cause, UDS_ECHO_DENIED);
     began = fake_now_ms();
     assert_int_equal(start(&server, "/w/blind/sock"), UDS_ECHO_DENIED);
     assert_string_equal(why.call, "flock");
-    assert_int_equal(fake_now_ms(), began); /* what cannot come is not waited for */
+    assert_int_equal(fake_now_ms() - began,
+                     1); /* stale is what was seen so twice; what cannot come is not waited for */
+    meanwhile(FAKE_poll, find_blind);
+    assert_int_equal(start(&server, "/w/blind/sock"), UDS_ECHO_IN_USE);
+    assert_null(act);
 }
 
 static void shared_listener(void **state)
