@@ -17,9 +17,8 @@ typedef struct spot {
     int kind; /* what the world put there; NOTHING: nothing, or not foreign */
     unsigned long inode;
     int peer;
-    int late;  /* STALE, but its server has bound it, and can be found as soon as time passes */
-    int found; /* it was late, and was found since */
-    int shut;  /* somebody else's, who lets nobody connect: nobody can know what it is */
+    int late; /* STALE, but its server has bound it, and can be found as soon as time passes */
+    int shut; /* somebody else's, who lets nobody connect: nobody can know what it is */
 } spot;
 
 static const char *const paths[SPOTS] = {"/w/sock",   "/w/sock~0", "/w/sock~1", "/w/sock~2", "/w/sock~3", "/w/sock~4",
@@ -35,7 +34,7 @@ static struct {
 } rival;
 
 static int crash_at, meddled, crashed;
-static int blurred;          /* where what is foreign has gone to is not known any more */
+static int was_stale;        /* somebody came, since this start, where nobody was, and has the same number */
 static fake_call fault_call; /* the next call that fails is the n-th of this kind; FAKE_CALL_COUNT: none */
 static int fault_at, fault_which, fault_times; /* and so many of that kind in a row */
 static int can_lock;                           /* the folder could be read when it was opened */
@@ -52,7 +51,7 @@ static void take_away(spot *s)
     if (s->peer >= 0) fake_peer_close(s->peer);
     s->kind = NOTHING;
     s->peer = -1;
-    s->late = s->found = s->shut = 0;
+    s->late = s->shut = 0;
 }
 
 static void put(spot *s, int kind)
@@ -94,8 +93,7 @@ static void be_found(spot *s)
     s->peer = fake_find_late(s->path);
     s->kind = LIVE;
     s->late = 0;
-    s->found = 1;
-    meddled = 1;
+    was_stale = meddled = 1;
 }
 
 /* A live server whose process dies leaves its file. */
@@ -125,13 +123,18 @@ static void relent(void)
     fault_call = FAKE_CALL_COUNT;
 }
 
-/* Some calls cannot fail; and of who is bound there no system says twice that nobody is. */
-static void aim_fault(fake_call call, int nth, int which)
+static int says_stale(fake_call call, int which)
 {
     const int *errors = fake_errors_of(call);
     int count = 0;
     while (errors[count]) count++;
-    fault_call = count && !(call == FAKE_connect && errors[which % count] == ECONNREFUSED) ? call : FAKE_CALL_COUNT;
+    return call == FAKE_connect && errors[which % count] == ECONNREFUSED;
+}
+
+/* Some calls cannot fail; and of who is bound there no system says twice that nobody is. */
+static void aim_fault(fake_call call, int nth, int which)
+{
+    fault_call = *fake_errors_of(call) && !says_stale(call, which) ? call : FAKE_CALL_COUNT;
     fault_at = nth;
     fault_which = which;
     fault_times = 1;
@@ -147,6 +150,12 @@ static void strike(fake_call what)
     fake_fault_any(fuzz_fault_at, fault_which, 0);
 }
 
+/* And not of who came where nobody was. */
+static void be_truthful(fake_call what)
+{
+    if (was_stale && fuzz_fault_at == fake_calls() && says_stale(what, fuzz_fault_which)) fuzz_fault_settle();
+}
+
 /* unseen: what bind(2) made is looked at only now. probed: what comes here next must have another number. */
 static void be_faster(int unseen, int probed)
 {
@@ -158,6 +167,7 @@ static void be_faster(int unseen, int probed)
     if (probed) hold_numbers(number, 1);
     if (rival.kills) die(s);
     put(s, rival.kind);
+    was_stale |= s->kind != NOTHING && s->inode == number;
     if (probed) hold_numbers(number, 0);
 }
 
@@ -206,13 +216,14 @@ static void clear_elsewhere(void)
 static void before(fake_call what)
 {
     const int probed = what == FAKE_close || what == FAKE_fstatat;
-    const int asks = what == FAKE_socket || what == FAKE_connect || what == FAKE_close || what == FAKE_renameat2;
+    const int asks = what == FAKE_socket || what == FAKE_connect || what == FAKE_close;
     const int unseen = what == FAKE_fstatat && last == FAKE_bind;
     const int too_late = what == FAKE_unlinkat || what == FAKE_renameat || (asks && fake.no_renameat2);
     const int now = rival.call == FAKE_CALL_COUNT || (rival.call == FAKE_bind ? unseen : rival.call == what);
     if (rival.at && !too_late && now && rival.at-- == 1) be_faster(unseen, probed);
     last = what;
     strike(what);
+    be_truthful(what);
     if (what == FAKE_poll) be_found(&spots[0]); /* the header sleeps a moment */
     if (what == FAKE_poll && lets_go) fake.foreign_lock = lets_go = 0;
     opened |= what == FAKE_flock; /* what a start does first in its folder */
@@ -220,13 +231,32 @@ static void before(fake_call what)
     if (crash_at && --crash_at == 0) longjmp(death, 1);
 }
 
-/* Renaming failed twice: what came out by mistake is still there, under the name that was free. */
-static int cannot_put_back(const spot *s)
+/* Renaming failed twice. */
+static int cannot_put_back(void)
+{
+    return fuzz_hits >= 2 && fuzz_hit[FAKE_renameat2];
+}
+
+static int was_bound_by_us(const char *path)
+{
+    const char *name;
+    int n;
+    for (n = 0; *(name = fake_left_behind(n)); n++)
+        if (!strcmp(name, path)) return 1;
+    return 0;
+}
+
+/* What came out of the path by mistake, and was not put back, is still there, under the name that was free. */
+static int has_moved(spot *s)
 {
     int i;
-    if (fuzz_hits < 2 || !fuzz_hit[FAKE_renameat2]) return 0;
-    for (i = 1; i <= 10; i++)
-        if (fake_inode(paths[i]) == s->inode) return 1;
+    for (i = 1; s == &spots[0] && i <= 10; i++) {
+        spot *to = &spots[i];
+        if (fake_inode(to->path) != s->inode || was_bound_by_us(to->path)) continue;
+        *to = *s;
+        to->path = paths[i];
+        return 1;
+    }
     return 0;
 }
 
@@ -234,7 +264,7 @@ static int cannot_put_back(const spot *s)
 static void nothing_foreign_is_gone(void)
 {
     int i;
-    for (i = 0; i < SPOTS; i++) {
+    for (i = SPOTS - 1; i >= 0; i--) { /* a name is free before something moves there from the path */
         spot *s = &spots[i];
         if (s->kind == NOTHING) continue;
         if (fake_inode(s->path) == s->inode && !fake_is_ours(s->path)) continue;
@@ -243,14 +273,11 @@ static void nothing_foreign_is_gone(void)
             s->kind = NOTHING; /* replaced or swept up */
             continue;
         }
-        /* a process that died between the two exchanges of a lost race leaves them exchanged; and where the first probe came
-           too early, and the second is made to lie, it was seen twice */
-        CHECK((crashed && meddled) || (s->found && fuzz_hit[FAKE_connect]) || cannot_put_back(s),
-              "something foreign is gone");
-        blurred = 1;
+        /* a process that died between the two exchanges of a lost race leaves them exchanged */
+        CHECK(has_moved(s) && ((crashed && meddled) || cannot_put_back()), "something foreign is gone");
         s->kind = NOTHING;
-        if (s->peer >= 0) fake_peer_close(s->peer);
         s->peer = -1;
+        s->late = s->shut = 0;
     }
 }
 
@@ -301,7 +328,7 @@ static int has_name(void)
 static void check_swept(void)
 {
     int i;
-    if (blurred || fake.foreign_lock || !can_lock || !may_write()) return;
+    if (fake.foreign_lock || !can_lock || !may_write()) return;
     for (i = 1; i <= 10; i++)
         CHECK(!fake_exists(spots[i].path) || kind_at(&spots[i]) != STALE || spots[i].late || spots[i].shut,
               "litter that is not swept up");
@@ -351,10 +378,10 @@ static void start(const char *path, unsigned char how)
     uds_echo_failure why;
     uds_echo_error error, wanted;
     const int let_go = lets_go, litter = count_left();
-    int had_name, was_stale, undisturbed;
+    int had_name, over_stale, undisturbed;
     if (server) return;
     fuzz_fault_note();
-    fuzz_hits = meddled = 0;
+    fuzz_hits = meddled = was_stale = 0;
     memset(fuzz_hit, 0, sizeof fuzz_hit);
     memset(&desc, 0, sizeof desc);
     desc.path = path;
@@ -366,7 +393,7 @@ static void start(const char *path, unsigned char how)
     desc.connections_max = 2;
     nothing_foreign_is_gone();
     can_lock = fake_mode("/w") & 0400 || !fake.uid;
-    was_stale = kind_at(&spots[0]) == STALE;
+    over_stale = kind_at(&spots[0]) == STALE;
     wanted = expected();
     had_name = has_name();
     error = uds_echo_server_open(&server, &desc, &why);
@@ -374,7 +401,7 @@ static void start(const char *path, unsigned char how)
     undisturbed = !meddled && !fuzz_hits;
     if (lets_go != let_go && had_name != has_name()) undisturbed = 0; /* in time to sweep, or too late */
     /* -1 asks for the lock once; that is one look, and stale must be seen twice */
-    if (wanted == UDS_ECHO_OK && desc.lock_ms < 0 && was_stale) undisturbed = 0;
+    if (wanted == UDS_ECHO_OK && desc.lock_ms < 0 && over_stale) undisturbed = 0;
     if (fuzz_hit[FAKE_open]) can_lock = 0; /* it opened the folder the other way */
     CHECK(why.error == error && why.call, "the failure is not filled in");
     check_name(&why);
@@ -384,12 +411,15 @@ static void start(const char *path, unsigned char how)
     nothing_foreign_is_gone();
 }
 
-/* A start, and somebody who is faster where that does the most harm; where harm is to be undone, that may fail, and again. */
+/* A start, and somebody who is faster where that does the most harm: over a stale file, and without renameat2(), too; where
+   harm is to be undone, that may fail, and again. */
 static void start_late(unsigned what, unsigned char how)
 {
-    static const fake_call calls[] = {FAKE_bind, FAKE_renameat2, FAKE_connect, FAKE_linkat};
-    const fake_call call = calls[what / KINDS % 4];
+    static const fake_call calls[] = {FAKE_bind, FAKE_renameat2, FAKE_connect};
+    const fake_call call = calls[what / KINDS % 3];
     if (server) return;
+    fake.no_renameat2 = how >> 1 & 1;
+    if (how & 8) put(&spots[0], STALE);
     rival.at = 1;
     rival.call = call;
     rival.kind = (int)what % KINDS;
@@ -398,7 +428,7 @@ static void start_late(unsigned what, unsigned char how)
     rival.kills = 0;
     if (how & 128) aim_fault(call, 2, how & 31);
     if (how & 16) fault_times = 2;
-    start(PATH, how & 31);
+    start(PATH, how & 21);
 }
 
 /* A start by a path that leads elsewhere all at once, while its own folder has what a server of ours may have there: a
@@ -511,7 +541,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     server = NULL;
     memset(&desc, 0, sizeof desc);
     memset(&rival, 0, sizeof rival);
-    crash_at = meddled = crashed = blurred = lets_go = lead_at = led = 0;
+    crash_at = meddled = crashed = was_stale = lets_go = lead_at = led = 0;
     last = rival.call = fault_call = FAKE_CALL_COUNT;
     memset(spots, 0, sizeof spots);
     for (n = 0; n < SPOTS; n++) {

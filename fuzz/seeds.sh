@@ -152,6 +152,7 @@ claim_word() { # two bytes an action: what, with
     search-only) bytes 6 224 ;;
     rival) bytes "$((7 + 10 * 14))" "$2" ;;   # when; somebody live
     overtaken) bytes "$((1 + 10 * $2))" 65 ;; # % 8: by what, / 8: where
+    overtaken-in-place) bytes "$((1 + 10 * $2))" 78 ;; # over a stale socket, without renameat2
     crash) bytes 8 "$2" ;;
     fail) bytes 9 "$2" ;;
     late) bytes 3 $((128 + 16 + 5)) ;;
@@ -247,6 +248,7 @@ seed claim at-the-path late:0 start:0 stop shut:0 start:0 start:0 stop
 seed claim succeeded start:0 successor:0 stop start:0
 seed claim rival at-path:5 rival:6 start:0 stop rival:2 start:0 stop
 seed claim overtaken overtaken:1 at-path:5 overtaken:14 start:0 stop
+seed claim in-place overtaken-in-place:14 stop overtaken-in-place:7 stop overtaken-in-place:22
 seed claim odd-folders locked at-path:5 start:0 no-exchange start:0 stop search-only start:0 stop fail:9 start:0
 
 for length in 0 1 97 100 101 102 103 104 105 106 107 200 250 251; do
