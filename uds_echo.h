@@ -635,6 +635,16 @@ int renameat(int, const char *, int, const char *);
 int renameat2(int, const char *, int, const char *, unsigned int);
 #endif
 
+/* How functions are compiled, and no more than that. A message takes some 300 instructions between system calls, which
+   leave little of them in the processor's caches: those are one piece, and what is seldom needed lies apart. */
+#if defined(__GNUC__) && defined(__OPTIMIZE__) && !defined(__OPTIMIZE_SIZE__)
+#define UE_HOT static inline __attribute__((always_inline))
+#define UE_COLD static __attribute__((cold))
+#else
+#define UE_HOT static
+#define UE_COLD static
+#endif
+
 // >>syscalls
 /* The seam: nothing below leaves this file but by these, so that a test can put a kernel of its own in their place:
    accept accept4 bind calloc clock_gettime close connect epoll_create1 epoll_ctl epoll_wait eventfd fchmod fchmodat
@@ -693,7 +703,7 @@ static long long ue_sooner(long long a, long long b)
 
 /* Busy-poll: until when, in microseconds, to ask without sleeping; 0: not at all. The sleep behind it is shorter by
    that. */
-static long long ue_spin_until(int spin_us, int *timeout_ms)
+UE_HOT long long ue_spin_until(int spin_us, int *timeout_ms)
 {
     long long now;
     if (spin_us <= 0 || *timeout_ms == 0) return 0;
@@ -999,7 +1009,7 @@ static void ue_refuse_descriptors(int fd)
 }
 
 /* How many bytes the socket took: 0 when it takes none now, -1 when it never will. */
-static long ue_send(int fd, const void *bytes, size_t size)
+UE_HOT long ue_send(int fd, const void *bytes, size_t size)
 {
     ssize_t n = UDS_ECHO_SYS(send)(fd, bytes, size, MSG_NOSIGNAL);
     if (n < 0) return ue_passing(errno) ? 0 : -1;
@@ -1857,7 +1867,8 @@ static int ue_has_turn(const uds_echo_server *s)
     return s->starved == UE_NIL && ue_has_room(s);
 }
 
-/* The clock is read once a wake-up, and where it matters how long a handler took. One that fails stands still. */
+/* The clock is read at a wake-up before which something was to become due, and where somebody asks for the time or it
+   matters how long a handler took. One that fails stands still. */
 static void ue_tell_time(uds_echo_server *s)
 {
     long long now = ue_now();
@@ -1868,7 +1879,9 @@ static void ue_log(uds_echo_server *s, uds_echo_level level, uds_echo_error caus
 {
     char line[256];
     ue_text t = ue_text_begin(line, sizeof line);
-    if (!s->desc.on_log || (s->logged[cause] && s->now - s->logged[cause] < 1000)) return;
+    if (!s->desc.on_log) return;
+    ue_tell_time(s);
+    if (s->logged[cause] && s->now - s->logged[cause] < 1000) return;
     s->logged[cause] = s->now ? s->now : 1;
     ue_puts(&t, event);
     ue_puts(&t, ": ");
@@ -1940,7 +1953,7 @@ static void ue_list(uds_echo_conn *c)
 }
 
 /* Behind those that wait for room. One that is to be looked at anyhow waits when it was. */
-static void ue_starve(uds_echo_conn *c)
+UE_COLD void ue_starve(uds_echo_conn *c)
 {
     uds_echo_server *s = c->server;
     c->state = UE_STARVED;
@@ -1953,14 +1966,14 @@ static void ue_starve(uds_echo_conn *c)
 }
 
 /* The first cause stays the one that is told. */
-static void ue_end(uds_echo_conn *c, uds_echo_error why)
+UE_COLD void ue_end(uds_echo_conn *c, uds_echo_error why)
 {
     if (!c->why) c->why = (unsigned)why & 255u;
     c->closing = 1;
     ue_owe(c, 0);
 }
 
-static void ue_break(uds_echo_conn *c, uds_echo_error why)
+UE_COLD void ue_break(uds_echo_conn *c, uds_echo_error why)
 {
     if (!c->why) c->why = (unsigned)why & 255u;
     c->broken = 1;
@@ -2067,7 +2080,7 @@ static void ue_conn_discard(uds_echo_conn *c)
     if (!ue_watch(c, UE_IN)) ue_conn_close(c);
 }
 
-static void ue_conn_finish(uds_echo_conn *c)
+UE_COLD void ue_conn_finish(uds_echo_conn *c)
 {
     c->state = UE_DISCARDING;
     ue_drop_in(c);
@@ -2076,7 +2089,7 @@ static void ue_conn_finish(uds_echo_conn *c)
 }
 
 /* Where a connection goes from here. */
-static void ue_conn_settle(uds_echo_conn *c)
+UE_HOT void ue_conn_settle(uds_echo_conn *c)
 {
     uds_echo_server *s = c->server;
     int want = 0;
@@ -2104,7 +2117,7 @@ static void ue_conn_settle(uds_echo_conn *c)
 }
 
 /* Sends after all that was answered before. */
-static void ue_conn_write(uds_echo_conn *c, const unsigned char *bytes, size_t size)
+UE_HOT void ue_conn_write(uds_echo_conn *c, const unsigned char *bytes, size_t size)
 {
     long n = 0;
     if (c->broken || !size) return;
@@ -2121,7 +2134,7 @@ static void ue_conn_write(uds_echo_conn *c, const unsigned char *bytes, size_t s
 }
 
 /* Sends the answers that were collected in scratch. */
-static void ue_flush(uds_echo_conn *c)
+UE_HOT void ue_flush(uds_echo_conn *c)
 {
     uds_echo_server *s = c->server;
     size_t from = s->sent;
@@ -2130,7 +2143,7 @@ static void ue_flush(uds_echo_conn *c)
 }
 
 /* The message at scratch + filled goes to the handler, and its answer joins those to be sent. */
-static void ue_deliver(uds_echo_conn *c, size_t size)
+UE_HOT void ue_deliver(uds_echo_conn *c, size_t size)
 {
     uds_echo_server *s = c->server;
     uds_echo_verdict verdict = UDS_ECHO_REPLY;
@@ -2156,7 +2169,7 @@ static void ue_deliver(uds_echo_conn *c, size_t size)
 
 /* Hands over whole messages until none is left or the connection takes no more; tells how many bytes they were.
    Answers are collected and sent together: a socket buffer is charged some 800 bytes for each send, however short. */
-static size_t ue_conn_handle(uds_echo_conn *c, const unsigned char *bytes, size_t size)
+UE_HOT size_t ue_conn_handle(uds_echo_conn *c, const unsigned char *bytes, size_t size)
 {
     uds_echo_server *s = c->server;
     size_t used = 0, length = size;
@@ -2184,7 +2197,7 @@ static size_t ue_conn_handle(uds_echo_conn *c, const unsigned char *bytes, size_
 
 /* One or more recv; each is handled and answered before the next. Level-triggered: a short one is not followed by
    another that would only say EAGAIN, and whatever it left is reported again. */
-static void ue_conn_read(uds_echo_conn *c)
+UE_HOT void ue_conn_read(uds_echo_conn *c)
 {
     uds_echo_server *s = c->server;
     unsigned char *bytes;
@@ -2425,7 +2438,7 @@ static void ue_rest(uds_echo_server *s, int ms)
     if (ms < 0) s->stats.full++;
 }
 
-static void ue_rest_for_want(uds_echo_server *s, int os_error)
+UE_COLD void ue_rest_for_want(uds_echo_server *s, int os_error)
 {
     s->stats.exhausted++;
     ue_log(s, UDS_ECHO_PROBLEM, ue_error_of(os_error), "accepting rests");
@@ -2545,7 +2558,7 @@ static void ue_left_behind(uds_echo_server *s, uds_echo_error why)
 /* Drain, on a listener that is ours alone: the path goes, those who found it in time are accepted for a moment more,
    then the listener is shut, which refuses new ones and still hands out the queue (closing it would reset them). One
    that others hold is only left. */
-static void ue_begin_drain(uds_echo_server *s)
+UE_COLD void ue_begin_drain(uds_echo_server *s)
 {
     int last;
     ue_tell_time(s);
@@ -2564,7 +2577,7 @@ static void ue_begin_drain(uds_echo_server *s)
     }
 }
 
-static void ue_end_grace(uds_echo_server *s)
+UE_COLD void ue_end_grace(uds_echo_server *s)
 {
     if (s->listener->dir >= 0) { /* a neighbour in the folder had the lock */
         uds_echo_error error = ue_retire(s->listener);
@@ -2588,7 +2601,7 @@ static int ue_still_rests(uds_echo_server *s)
     return 0;
 }
 
-static void ue_accept_rest(uds_echo_server *s)
+UE_COLD void ue_accept_rest(uds_echo_server *s)
 {
     if (ue_still_rests(s)) return;
     if (!ue_accept_some(s, UE_ACCEPTS)) return;
@@ -2597,7 +2610,7 @@ static void ue_accept_rest(uds_echo_server *s)
 }
 
 /* NOW, and the end of a drain that took too long. */
-static void ue_cut_all(uds_echo_server *s)
+UE_COLD void ue_cut_all(uds_echo_server *s)
 {
     int last = s->phase != UE_SERVING; /* a drain has left already, and is the last that is here */
     uds_echo_error error = UDS_ECHO_OK;
@@ -2679,7 +2692,7 @@ static void ue_tick(uds_echo_server *s)
     if (!ue_listen(s)) ue_rest_for_want(s, errno);
 }
 
-static void ue_rang(uds_echo_server *s)
+UE_COLD void ue_rang(uds_echo_server *s)
 {
     int rang = ue_bell_read(&s->bell);
     if (rang & UE_RANG_NOW) s->how = UDS_ECHO_NOW;
@@ -2700,7 +2713,7 @@ static void ue_event(uds_echo_server *s, unsigned long long token)
     }
 }
 
-static int ue_timeout(const uds_echo_server *s)
+UE_HOT int ue_timeout(const uds_echo_server *s)
 {
     long long due = s->drain_until;
     if (s->phase == UE_STOPPED || s->todo != UE_NIL || ue_may_feed(s) || (s->phase == UE_EMPTYING && !s->resting))
@@ -2725,25 +2738,32 @@ static int ue_wait(uds_echo_server *s, int timeout_ms)
     return count ? count : ue_poller_wait(&s->poller, timeout_ms);
 }
 
-static uds_echo_error ue_step(uds_echo_server *s, int timeout_ms)
+/* One step, or one after the other. The loop is in here because a processor does not foresee a return that comes after
+   a system call (the kernel has used up what it remembers of them), and that of a step was the dearest of all. */
+static uds_echo_error ue_run(uds_echo_server *s, int timeout_ms, int once)
 {
     unsigned long long token;
-    int due = ue_timeout(s), count, os_error;
-    if (s->phase == UE_STOPPED) return UDS_ECHO_STOPPED;
-    count = ue_wait(s, due >= 0 && (timeout_ms < 0 || due < timeout_ms) ? due : timeout_ms);
-    os_error = errno;
-    s->inside = 1;
-    ue_tell_time(s);
-    s->woken = s->now;
-    ue_feed(s);
-    while (ue_poller_next(&s->poller, &token)) ue_event(s, token);
-    if (s->called) ue_accept_ready(s);
-    ue_tick(s);
-    s->inside = 0;
-    if (s->phase == UE_STOPPED) return UDS_ECHO_STOPPED;
-    if (count >= 0 || os_error == EINTR) return UDS_ECHO_OK;
-    errno = os_error;
-    return UDS_ECHO_SYSTEM;
+    int due, count, os_error;
+    do {
+        due = ue_timeout(s);
+        if (s->phase == UE_STOPPED) return UDS_ECHO_STOPPED;
+        count = ue_wait(s, due >= 0 && (timeout_ms < 0 || due < timeout_ms) ? due : timeout_ms);
+        os_error = count < 0 ? errno : 0;
+        s->inside = 1;
+        if (due >= 0) ue_tell_time(s);
+        s->woken = s->now;
+        ue_feed(s);
+        while (ue_poller_next(&s->poller, &token)) ue_event(s, token);
+        if (s->called) ue_accept_ready(s);
+        ue_tick(s);
+        s->inside = 0;
+        if (s->phase == UE_STOPPED) return UDS_ECHO_STOPPED;
+        if (os_error && os_error != EINTR) {
+            errno = os_error;
+            return UDS_ECHO_SYSTEM;
+        }
+    } while (!once);
+    return UDS_ECHO_OK;
 }
 
 static uds_echo_error ue_may_run(const uds_echo_server *s)
@@ -2849,13 +2869,13 @@ UDS_ECHO_DEF uds_echo_error uds_echo_server_adopt(uds_echo_server **server, int 
 UDS_ECHO_DEF uds_echo_error uds_echo_server_step(uds_echo_server *server, int timeout_ms)
 {
     uds_echo_error error = ue_may_run(server);
-    return error ? error : ue_step(server, timeout_ms);
+    return error ? error : ue_run(server, timeout_ms, 1);
 }
 
 UDS_ECHO_DEF uds_echo_error uds_echo_server_run(uds_echo_server *server)
 {
     uds_echo_error error = ue_may_run(server);
-    while (!error) error = ue_step(server, -1);
+    if (!error) error = ue_run(server, -1, 0);
     return error == UDS_ECHO_STOPPED ? UDS_ECHO_OK : error;
 }
 

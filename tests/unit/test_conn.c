@@ -952,12 +952,12 @@ static void a_step_touches_only_what_is_ready(void **state)
     for (i = 0; i < MANY; i += 7) say(peers[i], "m");
     before = fake_calls();
     assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
-    /* one wait, one clock, one recv and one send for each of the 143 ready */
-    assert_int_equal(fake_calls() - before, 1 + 1 + 2 * ((MANY + 6) / 7));
+    /* one wait, one recv and one send for each of the 143 ready; no clock, for nothing is ever due */
+    assert_int_equal(fake_calls() - before, 1 + 2 * ((MANY + 6) / 7));
     before = fake_calls();
     say(peers[500], "n");
     assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
-    assert_int_equal(fake_calls() - before, 4);
+    assert_int_equal(fake_calls() - before, 3);
     for (i = 0; i < MANY; i++) fake_peer_close(peers[i]);
     (void)uds_echo_server_close(server);
 }
