@@ -44,12 +44,15 @@ A HANDLER
    function that tells how long the first whole message is, and the handler sees exactly one message a call.
 
 CONTENTS (search for the mark)
-   >>version  >>linkage  >>errors  >>types  >>server api  >>client api            what you use
-   >>platform  >>syscalls  >>util  >>address  >>descriptor  >>peer  >>poller      how it is done
-   >>claim  >>conn  >>server  >>client  >>licence
+   what you use     >>version  >>linkage  >>errors  >>types  >>server api  >>connection api  >>client api  >>text api
+   how it is done   >>platform  >>syscalls  >>time  >>text  >>explain  >>path  >>descriptor  >>wakeup  >>peer  >>poller
+                    >>claim  >>conn  >>accept  >>stop  >>loop  >>server  >>client
+   >>licence
 
 CONFIGURATION (define before the implementation; nothing else changes with them)
    UDS_ECHO_STATIC        all functions static: one private copy in this file       (default: extern)
+   UDS_ECHO_API           attributes of all public functions, such as a visibility  (default: none); define it before
+                          every #include of the header
    UDS_ECHO_USE_POLL      poll() instead of epoll                                    (default: epoll)
    UDS_ECHO_SYS(fn)       the name under which the system function fn is called      (default: fn)
    UDS_ECHO_HAVE_*        0 or 1, see >>platform: force what the system offers       (default: what it offers)
@@ -73,14 +76,14 @@ LIMITS
                    of the process.
    Connections     connections_max, 1,024 unless you say otherwise; each takes a descriptor (ulimit -n). Over poll(2)
                    that limit may not be lowered under a running server: it would say SYSTEM, with EINVAL. Unless
-                   idle_ms or UDS_ECHO_EVICT is set, whoever may connect can take all places, and keep them.
+                   idle_ms or UDS_ECHO_FULL_EVICT is set, whoever may connect can take all places, and keep them.
    Memory          fixed at open: 64 bytes a connection (poll: 80), message_max (with frame: 3 x). Then at most
                    2 x message_max of unsent answers a connection (together pending_max), and with framing message_max
                    of an unfinished message. Default: 64 KiB messages.
    Published name  a server listens under "<path>~0" .. "~9" before it renames that to <path>, so that a path that
                    exists can be connected to. getsockname(), getpeername() and /proc/net/unix go on showing the first
                    name; what judges by that whether a socket is in use (a cleaner of /tmp) is wrong.
-                   desc.publish = UDS_ECHO_DIRECT binds in place instead.
+                   desc.publish = UDS_ECHO_PUBLISH_DIRECT binds in place instead.
    Removal         a stop that finds the folder locked leaves the file, stale, for the next start; a drain tries for
                    200 ms. Who may read the folder can hold its lock, and so keep a stale file from being replaced: let
                    others only search it. A folder that you may search but not read cannot be locked at all: there each
@@ -99,7 +102,8 @@ LIMITS
    Passed descriptors  are refused: the peer's sendmsg(2) gets EPERM (Linux 6.16). Before, and where they were sent to
                    an adopted listener before this server accepted, they are closed unseen, and closing the last copy
                    of a TCP connection waits for its SO_LINGER: there, who may connect can stall the thread.
-   End of a connection  a handler's CLOSE, a refusal and a drain let the peer read all that was sent; its next send gets
+   End of a connection  a handler's REPLY_AND_CLOSE, a refusal and a drain let the peer read all that was sent; its next
+   send gets
                    EPIPE. Only cutting (idle, evicted, stopped now, a drain out of time), want of memory and a call that
                    fails may show the peer ECONNRESET. Where an answer meets a peer that is gone (RESET), what it had
                    sent and nobody handled is dropped: who wants all of it handled half-closes, and closes after the
@@ -107,11 +111,11 @@ LIMITS
 
 LATENCY
    A thread that sleeps takes the system some 10 us to wake, 30 to 50 on another core; one that spins, none. With
-   spin_us a server, or a client in an exchange, asks for that long before it sleeps. It pays where an answer comes
+   busy_poll_us a server, or a client in an exchange, asks for that long before it sleeps. It pays where an answer comes
    within that time, each side has a core of its own, and latency is worth the power; where both share a core, the one
-   that spins keeps the other from running. 50 to 200 is where to begin; stats.spin_hits / stats.spins tells how often
-   it paid. A step with a timeout spins; a wait of your own on uds_echo_server_fd() does not. A wait that spins may end
-   1 ms later than asked.
+   that spins keeps the other from running. 50 to 200 is where to begin; stats.busy_wait_hits / stats.busy_waits tells
+   how often it paid. A step with a timeout spins; a wait of your own on uds_echo_server_fd() does not. A wait that
+   spins may end 1 ms later than asked.
 
 THREADS, SIGNALS, FORK
    A server belongs to one thread at a time. uds_echo_server_stop() and uds_echo_server_wake() may be called from any
@@ -120,7 +124,7 @@ THREADS, SIGNALS, FORK
    within a step cannot be closed. No function installs a signal handler or needs SIGPIPE ignored. N cores are N
    servers on N threads that share a listener (desc.share_with). A client belongs to one thread at a time; any number
    of servers and clients may live in a process.
-   After fork() the child owns nothing: there stop and wake do nothing, run and step return UDS_ECHO_FORKED, and
+   After fork() the child owns nothing: there stop and wake do nothing, run and step return UDS_ECHO_ERR_FORKED, and
    uds_echo_server_close() only closes the child's copies of the descriptors, and calls nobody: forget first, by hand,
    the pointer that on_end would. Call it there soon, since a copy keeps a connection open; exec() closes all of them.
    Call nothing else: uds_echo_conn_send() would write in the middle of what the parent sends. A child must exec() or
@@ -147,53 +151,72 @@ LICENCE
 #include <stddef.h>
 
 // >>linkage
+#ifndef UDS_ECHO_API
 #if defined(UDS_ECHO_STATIC) && defined(__GNUC__)
-#define UDS_ECHO_DEF static __attribute__((unused))
+#define UDS_ECHO_API static __attribute__((unused))
 #elif defined(UDS_ECHO_STATIC)
-#define UDS_ECHO_DEF static
-#elif defined(__cplusplus)
-#define UDS_ECHO_DEF extern "C"
+#define UDS_ECHO_API static
 #else
-#define UDS_ECHO_DEF extern
+#define UDS_ECHO_API extern
+#endif
+#endif
+
+#ifdef __cplusplus
+extern "C" {
 #endif
 
 // >>errors
-/* One list for every error: X(name, what is wrong, what to do about it). */
+/* One list for every error: X(name, what is wrong, what to do about it). The names are complete, so that a macro of a
+   user, such as EOF or BUSY, cannot change the list. */
 #define UDS_ECHO_ERRORS(X)                                                                                             \
-    X(OK, "success", "nothing to do")                                                                                  \
-    X(INVALID, "an argument is missing, out of range or not for this call", "correct the one that is named")           \
-    X(PATH, "the path is empty, ends in a slash or is too long", "correct it, or let its last component be shorter")   \
-    X(NOT_FOUND, "there is no such file or folder", "create the folder; to connect, start the server first")           \
-    X(DENIED, "permission was denied", "check owner and mode of the socket and of its folder")                         \
-    X(NOT_SOCKET, "something that is not a socket is there", "it was left alone: remove it, or choose another path")   \
-    X(IN_USE, "a live server is there", "stop it, or choose another path")                                             \
-    X(EXISTS, "a stale socket is there", "remove it, or let on_existing be UDS_ECHO_RECOVER")                          \
-    X(BUSY, "others are starting there, or hold the folder's lock", "try again, or use a folder only you can read")    \
-    X(REFUSED, "nobody listens there, or it is no socket", "start the server, or look what is there")                  \
-    X(WRONG_TYPE, "the socket is not a Unix stream socket", "use one that is, or choose another path")                 \
-    X(UNTRUSTED, "the server runs as another user than required", "find out who took the path before you go on")       \
-    X(MEMORY, "memory ran out", "free some, or lower the limits")                                                      \
-    X(DESCRIPTORS, "descriptors ran out", "close some, or raise the limit (ulimit -n)")                                \
-    X(SYSTEM, "the system said no", "look up the error number under the call that is named")                           \
-    X(UNSUPPORTED, "this system cannot do that", "see PLATFORMS in uds_echo.h")                                        \
-    X(REENTRANT, "called from one of this server's own callbacks", "call it after the callback returned")              \
-    X(FORKED, "this process is not the one that opened the server", "open a new server after fork()")                  \
-    X(STOPPED, "the server was stopped", "nothing to do; to share, take one that runs")                                \
-    X(TIMEOUT, "the time is up", "allow more time (an exchange goes on where it was, a call begins anew)")             \
-    X(END, "the end came before everything was said", "use what came; look at the peer for the reason")                \
-    X(RESET, "the peer went away", "use what came; connect again")                                                     \
-    X(FULL, "the input buffer is full, and the peer reads no more until its answers are read", "give it more room")    \
-    X(TRUNCATED, "the answer is longer than the buffer", "use a larger buffer")                                        \
-    X(WOULD_BLOCK, "too much is waiting for this peer to read", "send later, drop it, or close the connection")        \
-    X(TOO_LONG, "a message is longer than message_max, or can never be one", "send less, or raise message_max")        \
-    X(HANDLER, "the handler broke its contract", "leave data, keep size within capacity, return a verdict")            \
-    X(IDLE, "no byte moved for idle_ms", "keep the connection busy, or raise idle_ms")                                 \
-    X(EVICTED, "it was the idlest when a place was needed", "raise connections_max")                                   \
-    X(GONE, "the connection is ending", "forget its id")
+    X(UDS_ECHO_OK, "success", "nothing to do")                                                                         \
+    X(UDS_ECHO_ERR_INVALID, "an argument is missing, out of range or not for this call",                               \
+      "correct the one that is named")                                                                                 \
+    X(UDS_ECHO_ERR_BAD_PATH, "the path is empty, ends in a slash or is too long",                                      \
+      "correct it, or let its last component be shorter")                                                              \
+    X(UDS_ECHO_ERR_NOT_FOUND, "there is no such file or folder",                                                       \
+      "create the folder; to connect, start the server first")                                                         \
+    X(UDS_ECHO_ERR_DENIED, "permission was denied", "check owner and mode of the socket and of its folder")            \
+    X(UDS_ECHO_ERR_NOT_SOCKET, "something that is not a socket is there",                                              \
+      "it was left alone: remove it, or choose another path")                                                          \
+    X(UDS_ECHO_ERR_IN_USE, "a live server is there", "stop it, or choose another path")                                \
+    X(UDS_ECHO_ERR_EXISTS, "a stale socket is there",                                                                  \
+      "remove it, or let if_exists be UDS_ECHO_IF_EXISTS_REPLACE_STALE")                                               \
+    X(UDS_ECHO_ERR_BUSY, "others are starting there, or hold the folder's lock",                                       \
+      "try again, or use a folder only you can read")                                                                  \
+    X(UDS_ECHO_ERR_REFUSED, "nobody listens there, or it is no socket", "start the server, or look what is there")     \
+    X(UDS_ECHO_ERR_WRONG_TYPE, "the socket is not a Unix stream socket", "use one that is, or choose another path")    \
+    X(UDS_ECHO_ERR_UNTRUSTED, "the server runs as another user than required",                                         \
+      "find out who took the path before you go on")                                                                   \
+    X(UDS_ECHO_ERR_NO_MEMORY, "memory ran out", "free some, or lower the limits")                                      \
+    X(UDS_ECHO_ERR_TOO_MANY_FILES, "descriptors ran out", "close some, or raise the limit (ulimit -n)")                \
+    X(UDS_ECHO_ERR_SYSTEM, "the system said no", "look up the error number under the call that is named")              \
+    X(UDS_ECHO_ERR_UNSUPPORTED, "this system cannot do that", "see PLATFORMS in uds_echo.h")                           \
+    X(UDS_ECHO_ERR_REENTRANT, "called from one of this server's own callbacks", "call it after the callback returned") \
+    X(UDS_ECHO_ERR_FORKED, "this process is not the one that opened the server", "open a new server after fork()")     \
+    X(UDS_ECHO_ERR_STOPPED, "the server was stopped", "nothing to do; to share, take one that runs")                   \
+    X(UDS_ECHO_ERR_TIMEOUT, "the time is up",                                                                          \
+      "allow more time (an exchange goes on where it was, a call begins anew)")                                        \
+    X(UDS_ECHO_ERR_UNEXPECTED_EOF, "the end came before everything was said",                                          \
+      "use what came; look at the peer for the reason")                                                                \
+    X(UDS_ECHO_ERR_RESET, "the peer went away", "use what came; connect again")                                        \
+    X(UDS_ECHO_ERR_BUFFER_FULL, "the input buffer is full, and the peer reads no more until its answers are read",     \
+      "give it more room")                                                                                             \
+    X(UDS_ECHO_ERR_TRUNCATED, "the answer is longer than the buffer", "use a larger buffer")                           \
+    X(UDS_ECHO_ERR_WOULD_BLOCK, "too much is waiting for this peer to read",                                           \
+      "send later, drop it, or close the connection")                                                                  \
+    X(UDS_ECHO_ERR_TOO_LONG, "a message is longer than message_max, or can never be one",                              \
+      "send less, or raise message_max")                                                                               \
+    X(UDS_ECHO_ERR_BAD_HANDLER, "the handler broke its contract",                                                      \
+      "leave data, keep size within capacity, return a verdict")                                                       \
+    X(UDS_ECHO_ERR_IDLE, "no byte moved for idle_ms", "keep the connection busy, or raise idle_ms")                    \
+    X(UDS_ECHO_ERR_EVICTED, "it was the idlest when a place was needed", "raise connections_max")                      \
+    X(UDS_ECHO_ERR_CLOSING, "the connection is ending", "forget its id")
 
-/* What a function returns; UDS_ECHO_OK is 0. New ones are appended. */
+/* What a function returns; UDS_ECHO_OK is 0. New ones are appended. The comments below leave out the UDS_ECHO_ERR_ of
+   all but the first that they name. */
 typedef enum uds_echo_error {
-#define UDS_ECHO_X(name, what, advice) UDS_ECHO_##name,
+#define UDS_ECHO_X(name, what, advice) name,
     UDS_ECHO_ERRORS(UDS_ECHO_X) UDS_ECHO_ERROR_COUNT
 #undef UDS_ECHO_X
 } uds_echo_error;
@@ -204,7 +227,8 @@ typedef struct uds_echo_failure {
     int os_error;     /* errno of the call that failed; 0 where no call did */
     const char *call; /* that call, or the step it was part of ("rename" may be linkat), or the argument that is wrong
                          ("desc.mode"); a constant string, never NULL */
-    long pid, uid;    /* UDS_ECHO_IN_USE, UDS_ECHO_UNTRUSTED: who listens (unix(7), SO_PEERCRED); -1: not known. After
+    long pid,
+        uid; /* UDS_ECHO_ERR_IN_USE, UDS_ECHO_ERR_UNTRUSTED: who listens (unix(7), SO_PEERCRED); -1: not known. After
                          IN_USE one connection was made to learn it, and closed at once; with failure NULL, none */
 } uds_echo_failure;
 
@@ -228,37 +252,65 @@ typedef struct uds_echo_message {
     size_t capacity; /* bytes; always message_max */
 } uds_echo_message;
 
-/* What a handler says about the message. */
+/* The result of on_message. Every enumeration of this file has nonzero values of its own, so that a compiler can warn
+   of a case label from the wrong one (-Wswitch). */
 typedef enum uds_echo_verdict {
-    UDS_ECHO_REPLY,  /* the message, as it now is, is the answer: doing nothing is echo */
-    UDS_ECHO_SILENT, /* no answer */
-    UDS_ECHO_LATER,  /* one answer is owed: the next uds_echo_conn_send() behind this pays it, so push nothing else
-                        meanwhile. Until then this connection is neither read nor handled further, and half-close and
-                        drain wait for it. That the peer left is not noticed before, and idle_ms does not count: give
-                        each such answer a deadline of your own, and pay it with size 0 then */
-    UDS_ECHO_CLOSE   /* REPLY, then end the connection so that the peer can read all of it; size 0: without a word */
+    /* The message, as the handler left it, is the reply. An unchanged message is an echo. */
+    UDS_ECHO_REPLY = 0,
+
+    /* No reply. */
+    UDS_ECHO_NO_REPLY = 101,
+
+    /* The reply comes later: the next uds_echo_conn_send() on this connection is the reply, so push nothing else
+       meanwhile. Until then this connection is neither read nor handled further, and half-close and drain wait for it.
+       A disconnect is not noticed before, and idle_ms does not apply. Give each deferred reply a deadline of your own,
+       and send 0 bytes when it is over. */
+    UDS_ECHO_DEFER = 102,
+
+    /* The reply, then the end of the connection; the peer can still read all of it. Size 0: no reply. */
+    UDS_ECHO_REPLY_AND_CLOSE = 103
 } uds_echo_verdict;
 
-/* What to do about a socket file that nobody is bound to. Anything else at the path always refuses the start. */
-typedef enum uds_echo_existing { UDS_ECHO_RECOVER, UDS_ECHO_REFUSE } uds_echo_existing;
+/* What to do about a stale socket file, one that no socket is bound to. Anything else at the path always refuses the
+   start. */
+typedef enum uds_echo_if_exists {
+    UDS_ECHO_IF_EXISTS_REPLACE_STALE = 0,
+    UDS_ECHO_IF_EXISTS_REFUSE = 201 /* EXISTS */
+} uds_echo_if_exists;
 
-/* How the path comes to be. ATOMIC: it appears when connections are accepted. DIRECT: bind() in place, then listen. */
-typedef enum uds_echo_publish { UDS_ECHO_ATOMIC, UDS_ECHO_DIRECT } uds_echo_publish;
+/* How the path is created. */
+typedef enum uds_echo_publish_mode {
+    UDS_ECHO_PUBLISH_ATOMIC = 0,  /* it appears when connections are accepted */
+    UDS_ECHO_PUBLISH_DIRECT = 301 /* bind(2) to the path itself, then listen(2) */
+} uds_echo_publish_mode;
 
-/* At connections_max. REST: leave new ones queued in the kernel until one ends. EVICT: cut the one on which no byte
-   moved for longest, as far as steps of less than 256 events have seen, with UDS_ECHO_EVICTED. An answer that is owed
-   does not protect it. At most one is cut a step, before on_open sees the new one. With idle_ms a connection that waits
-   for us, for an answer or for room, counts as one on which a byte moves, at least once every idle_ms and when the wait
-   ends.
-   Nobody is evicted where descriptors run out first: that is a rest, so keep connections_max well below ulimit -n. */
-typedef enum uds_echo_full { UDS_ECHO_REST, UDS_ECHO_EVICT } uds_echo_full;
+/* What to do with new clients at connections_max. */
+typedef enum uds_echo_when_full {
+    /* Pause accepting until a connection ends. New clients wait in the accept queue. */
+    UDS_ECHO_FULL_QUEUE = 0,
 
-/* DRAIN: accept what is queued, answer what was received, then end. The queue of a shared or adopted listener is left
-   to its other holders; where there are none, who is queued is reset. NOW: cut everything. The stronger of two wins. */
-typedef enum uds_echo_stop { UDS_ECHO_DRAIN, UDS_ECHO_NOW } uds_echo_stop;
+    /* Abort the connection on which no byte moved for longest, as far as steps of less than 256 events have seen, with
+       EVICTED. A deferred reply does not protect it. At most one is evicted a step, before on_open sees the new one.
+       With idle_ms a connection that waits for this side, for a reply or for space, counts as one on which a byte
+       moves, at least once every idle_ms and when the wait ends. Where descriptors run out first, accepting pauses and
+       nobody is evicted, so keep connections_max well below ulimit -n. */
+    UDS_ECHO_FULL_EVICT = 401
+} uds_echo_when_full;
 
-/* For on_log: NOTE is for the curious, PROBLEM wants somebody's attention. */
-typedef enum uds_echo_level { UDS_ECHO_NOTE, UDS_ECHO_PROBLEM } uds_echo_level;
+/* How a server stops. The stronger of two requests wins. */
+typedef enum uds_echo_stop_mode {
+    /* Accept the queued clients, answer what was received, then end. The accept queue of a shared or adopted listener
+       is left to its other holders; where there are none, its clients are reset. */
+    UDS_ECHO_STOP_DRAIN = 0,
+
+    UDS_ECHO_STOP_NOW = 501 /* abort every connection */
+} uds_echo_stop_mode;
+
+/* The severity of a line for on_log. */
+typedef enum uds_echo_log_level {
+    UDS_ECHO_LOG_INFO = 0,     /* normal operation */
+    UDS_ECHO_LOG_WARNING = 601 /* needs attention */
+} uds_echo_log_level;
 
 /* A server. Zero means default, -1 means none or unlimited where it says so. Set it to zeroes first: fields are
    appended in later versions, never reordered. It is copied, path included: it need not outlive the call. */
@@ -267,8 +319,8 @@ typedef struct uds_echo_server_desc {
     const char *path;              /* a file path; relative: to the working directory at open */
     int mode;                      /* permission bits of the file, whatever the umask; 0: 0600; at most 0777. Without
                                       0200 the next start cannot ask whether the file is stale, and says DENIED */
-    uds_echo_existing on_existing; /* 0: UDS_ECHO_RECOVER */
-    uds_echo_publish publish;      /* 0: UDS_ECHO_ATOMIC */
+    uds_echo_if_exists if_exists;  /* 0: UDS_ECHO_IF_EXISTS_REPLACE_STALE */
+    uds_echo_publish_mode publish; /* 0: UDS_ECHO_PUBLISH_ATOMIC */
     int lock_ms;                 /* wait for the folder's lock, which replacing a stale file needs; 0: 1,000; -1: not */
     int backlog;                 /* queued by the kernel, see listen(2); 0: 4,096; net.core.somaxconn caps it */
     uds_echo_server *share_with; /* accept from that server's listener: path is NULL, the fields above are not used.
@@ -278,79 +330,79 @@ typedef struct uds_echo_server_desc {
                                     at a time: give all the same connections_max */
 
     /* Limits. */
-    int connections_max;     /* 0: 1,024; -1: RLIMIT_NOFILE, whatever else is open; at most 1,000,000 */
-    uds_echo_full when_full; /* 0: UDS_ECHO_REST */
-    long message_max;        /* bytes of one message, one read or one answer; 0: 65,536; at most 1 GiB */
-    long pending_max;        /* bytes of unsent answers held for all slow readers together, at least 3 x message_max;
+    int connections_max;          /* 0: 1,024; -1: RLIMIT_NOFILE, whatever else is open; at most 1,000,000 */
+    uds_echo_when_full when_full; /* 0: UDS_ECHO_FULL_QUEUE */
+    long message_max;             /* bytes of one message, one read or one answer; 0: 65,536; at most 1 GiB */
+    long pending_max; /* bytes of unsent answers held for all slow readers together, at least 3 x message_max;
                                 0 or -1: 2 x message_max for each connection, and one more. While less than
                                 2 x message_max of it are free nothing more is read from anybody, and then from each
                                 in turn: set it lower only together with idle_ms. Each answer put off with
-                                UDS_ECHO_LATER takes message_max of it until it is paid, whatever idle_ms says: with
+                                UDS_ECHO_DEFER takes message_max of it until it is paid, whatever idle_ms says: with
                                 more than pending_max / message_max - 2 of them, nobody is read */
-    int send_buffer;         /* SO_SNDBUF of each connection in bytes, see socket(7); 0: the system's */
-    int idle_ms;             /* cut a connection on which no byte moved for so long, unless it waits for a late answer
+    int send_buffer;  /* SO_SNDBUF of each connection in bytes, see socket(7); 0: the system's */
+    int idle_ms;      /* cut a connection on which no byte moved for so long, unless it waits for a late answer
                                 or for room; 0 or -1: never. Looked at by steps that have less than 256 events. A
                                 reader so slow that its socket stays full is idle */
-    int drain_ms;            /* DRAIN cuts what is left after this long (UDS_ECHO_STOPPED); 0: 5,000; -1: never */
-    int spin_us;             /* busy-poll: ask for events so many microseconds before sleeping, see LATENCY; at most
+    int drain_ms;     /* DRAIN cuts what is left after this long (UDS_ECHO_ERR_STOPPED); 0: 5,000; -1: never */
+    int busy_poll_us; /* busy-poll: ask for events so many microseconds before sleeping, see LATENCY; at most
                                 1,000,000; 0 or -1: none */
 
     /* What to do. All run on the server's thread, inside open, step, run or close. They must return: no exception, no
        longjmp(3). From within, call for this server only conn_*, find, stop, wake, stats, fd and timeout; run, step and
-       close return UDS_ECHO_REENTRANT. */
+       close return UDS_ECHO_ERR_REENTRANT. */
     /* The length in bytes of the first message, from bytes[0] on; 0, or more than size: it is not whole yet. More than
-       message_max ends the connection with UDS_ECHO_TOO_LONG at once, whatever has come: say so, too, of what can
+       message_max ends the connection with UDS_ECHO_ERR_TOO_LONG at once, whatever has come: say so, too, of what can
        never be a message. (To answer that instead, return size where that has come to message_max, and let the handler
-       say CLOSE.) NULL: chunks as they come. Of a message that comes in pieces it is asked again, from its first byte,
-       after each: message_max bounds what that costs. It may call nothing of this file. */
+       say REPLY_AND_CLOSE.) NULL: chunks as they come. Of a message that comes in pieces it is asked again, from its
+       first byte, after each: message_max bounds what that costs. It may call nothing of this file. */
     size_t (*frame)(const unsigned char *bytes, size_t size, void *user);
     uds_echo_verdict (*on_message)(uds_echo_conn *conn, uds_echo_message *message, void *user); /* NULL: echo */
     void (*on_ready)(uds_echo_server *server, void *user); /* once, when the path can be connected to */
     /* 0: welcome. Else refused: what conn_send() was given here is sent, then the connection ends readably. */
     int (*on_open)(uds_echo_conn *conn, void *user);
-    /* Exactly once for each connection that was welcome. UDS_ECHO_OK: the peer's half-close, CLOSE, conn_close() or
-       drain, and all that was answered has been sent. UDS_ECHO_END: the half-close, or drain, came within a message.
-       What is cut while it only waits for its peer's end, behind CLOSE or conn_close(), is told as cut. */
+    /* Exactly once for each connection that was welcome. UDS_ECHO_OK: the peer's half-close, REPLY_AND_CLOSE,
+       conn_close() or drain, and all that was answered has been sent. UDS_ECHO_ERR_UNEXPECTED_EOF: the half-close, or
+       drain, came within a message. What is cut while it only waits for its peer's end, behind REPLY_AND_CLOSE or
+       conn_close(), is told as cut. */
     void (*on_close)(uds_echo_conn *conn, uds_echo_error why, void *user);
     void (*on_wake)(uds_echo_server *server, void *user); /* after uds_echo_server_wake(); several may come as one */
     void (*on_end)(uds_echo_server *server, void *user);  /* last of all, in close: the place to forget the pointer */
     /* A line without newline, control bytes escaped; at most one a second for each cause. */
-    void (*on_log)(uds_echo_level level, uds_echo_error cause, const char *text, void *user);
+    void (*on_log)(uds_echo_log_level level, uds_echo_error cause, const char *text, void *user);
     void *user; /* handed to every callback */
 } uds_echo_server_desc;
 
 /* Counters since open, and how things stand. Room for more errors is left, so that it does not grow with them. */
 typedef struct uds_echo_stats {
-    unsigned long long accepted;     /* connections taken from the queue */
-    unsigned long long refused;      /* of these, refused by on_open */
-    unsigned long long messages;     /* messages handled (without frame: reads) */
-    unsigned long long bytes_in;     /* received, but for what is thrown away behind an end of ours */
-    unsigned long long bytes_out;    /* sent */
-    unsigned long long exhausted;    /* times accepting rested for a call that failed: want of descriptors or memory */
-    unsigned long long full;         /* times accepting rested because connections_max was reached */
-    unsigned long long waits;        /* times it waited for events */
-    unsigned long long spins;        /* of these, that began with busy-poll (spin_us) */
-    unsigned long long spin_hits;    /* of these, that an event ended before it slept */
-    unsigned long long connections;  /* open now */
-    unsigned long long pending;      /* bytes held in memory now for answers that are not sent to their end */
-    unsigned long long pending_peak; /* the most that ever was */
-    unsigned long long closed[64];   /* connections that ended, by uds_echo_error */
+    unsigned long long accepted;      /* connections taken from the queue */
+    unsigned long long refused;       /* of these, refused by on_open */
+    unsigned long long messages;      /* messages handled (without frame: reads) */
+    unsigned long long bytes_in;      /* received, but for what is thrown away behind an end of ours */
+    unsigned long long bytes_out;     /* sent */
+    unsigned long long pauses_failed; /* times accepting rested for a call that failed: want of descriptors or memory */
+    unsigned long long pauses_full;   /* times accepting rested because connections_max was reached */
+    unsigned long long waits;         /* times it waited for events */
+    unsigned long long busy_waits;    /* of these, that began with busy-poll (busy_poll_us) */
+    unsigned long long busy_wait_hits; /* of these, that an event ended before it slept */
+    unsigned long long connections;    /* open now */
+    unsigned long long pending;        /* bytes held in memory now for answers that are not sent to their end */
+    unsigned long long pending_peak;   /* the most that ever was */
+    unsigned long long closed[64];     /* connections that ended, by uds_echo_error */
 } uds_echo_stats;
 
 // >>server api
 /* Opens a server, runs it until it is stopped, closes it. Returns UDS_ECHO_OK when it was stopped; else what
    uds_echo_server_open() or uds_echo_server_run() returned, explained in *failure. Blocks. */
-UDS_ECHO_DEF uds_echo_error uds_echo_serve(const uds_echo_server_desc *desc, uds_echo_failure *failure);
+UDS_ECHO_API uds_echo_error uds_echo_serve(const uds_echo_server_desc *desc, uds_echo_failure *failure);
 
-/* Opens a server that listens on desc->path, or on the listener of desc->share_with; *server is NULL on failure.
-   A stale socket file is replaced; a live server, and anything that is not a socket, is left alone.
-   A live server sees one connection that ends at once, if failure is not NULL: that is how its pid is learned.
-   Blocks only over a stale file whose folder somebody else has locked, or where others have all of the temporary names:
-   lock_ms, and some 10 ms of looking twice.
-   UDS_ECHO_INVALID (failure->call names the field), PATH, NOT_FOUND, DENIED, NOT_SOCKET, IN_USE, EXISTS, BUSY, MEMORY,
-   DESCRIPTORS, SYSTEM, UNSUPPORTED (the file system knows no modes); for share_with STOPPED, FORKED, and UNSUPPORTED
-   where the compiler has no atomics. */
-UDS_ECHO_DEF uds_echo_error uds_echo_server_open(uds_echo_server **server, const uds_echo_server_desc *desc,
+/* Opens a server that listens on desc->path, or on the listener of desc->share_with; *server is NULL on failure. A
+   stale socket file is replaced; a live server, and anything that is not a socket, is left alone. A live server sees
+   one connection that ends at once, if failure is not NULL: that is how its pid is learned. Blocks only over a stale
+   file whose folder somebody else has locked, or where others have all of the temporary names: lock_ms, and some 10 ms
+   of looking twice. UDS_ECHO_ERR_INVALID (failure->call names the field), BAD_PATH, NOT_FOUND, DENIED, NOT_SOCKET,
+   IN_USE, EXISTS, BUSY, NO_MEMORY, TOO_MANY_FILES, SYSTEM, UNSUPPORTED (the file system knows no modes); for share_with
+   STOPPED, FORKED, and UNSUPPORTED where the compiler has no atomics. */
+UDS_ECHO_API uds_echo_error uds_echo_server_open(uds_echo_server **server, const uds_echo_server_desc *desc,
                                                  uds_echo_failure *failure);
 
 /* The same over a listening socket that somebody else made (socket activation); desc->path and share_with are NULL.
@@ -359,82 +411,83 @@ UDS_ECHO_DEF uds_echo_error uds_echo_server_open(uds_echo_server **server, const
    re-modes, re-listens or shuts it down, so that other holders go on; one of them that makes it blocking again makes
    the server wait in accept(2). It takes no passed descriptors from then on, see LIMITS. On failure it is still the
    caller's, and may have been made so already. Does not block.
-   UDS_ECHO_INVALID, WRONG_TYPE, MEMORY, DESCRIPTORS, SYSTEM. */
-UDS_ECHO_DEF uds_echo_error uds_echo_server_adopt(uds_echo_server **server, int listener,
+   UDS_ECHO_ERR_INVALID, WRONG_TYPE, NO_MEMORY, TOO_MANY_FILES, SYSTEM. */
+UDS_ECHO_API uds_echo_error uds_echo_server_adopt(uds_echo_server **server, int listener,
                                                   const uds_echo_server_desc *desc, uds_echo_failure *failure);
 
-/* Serves until stopped and, after UDS_ECHO_DRAIN, drained. Blocks. UDS_ECHO_OK: it was stopped, before or during the
-   call. Else INVALID (NULL), REENTRANT, FORKED, or SYSTEM with the reason in errno: the wait itself failed, nothing is
-   lost, and the call may be repeated. */
-UDS_ECHO_DEF uds_echo_error uds_echo_server_run(uds_echo_server *server);
+/* Serves until stopped and, after UDS_ECHO_STOP_DRAIN, drained. Blocks. UDS_ECHO_OK: it was stopped, before or during
+   the call. Else INVALID (NULL), REENTRANT, FORKED, or SYSTEM with the reason in errno: the wait itself failed, nothing
+   is lost, and the call may be repeated. */
+UDS_ECHO_API uds_echo_error uds_echo_server_run(uds_echo_server *server);
 
 /* One wait of at most timeout_ms (0: none; -1: until something happens) and all that is due. UDS_ECHO_OK: go on.
-   UDS_ECHO_STOPPED: stopped and drained, nothing will ever happen again. Else as run. A signal may end the wait
+   UDS_ECHO_ERR_STOPPED: stopped and drained, nothing will ever happen again. Else as run. A signal may end the wait
    early. */
-UDS_ECHO_DEF uds_echo_error uds_echo_server_step(uds_echo_server *server, int timeout_ms);
+UDS_ECHO_API uds_echo_error uds_echo_server_step(uds_echo_server *server, int timeout_ms);
 
 /* A descriptor for your own event loop, readable when step has something to do; -1 on the poll backend, and for NULL.
    Also ask uds_echo_server_timeout(). Only poll it, level-triggered (no EPOLLET): a step may leave something for the
    next one. It is epoll(7)'s. */
-UDS_ECHO_DEF int uds_echo_server_fd(const uds_echo_server *server);
+UDS_ECHO_API int uds_echo_server_fd(const uds_echo_server *server);
 
 /* Milliseconds, rounded up, until step is due though the descriptor is quiet; 0: now; -1: never. */
-UDS_ECHO_DEF int uds_echo_server_timeout(const uds_echo_server *server);
+UDS_ECHO_API int uds_echo_server_timeout(const uds_echo_server *server);
 
 /* Asks the server to stop; the next step begins it, or one soon after where more than 256 events wait. Never blocks, is
    never lost, keeps errno; from any thread and any signal handler while the server is open. NULL does nothing. */
-UDS_ECHO_DEF void uds_echo_server_stop(uds_echo_server *server, uds_echo_stop how);
+UDS_ECHO_API void uds_echo_server_stop(uds_echo_server *server, uds_echo_stop_mode how);
 
 /* Makes the server's thread call on_wake soon, at least once behind the last of any number of calls; while it drains,
    too. From anywhere, as uds_echo_server_stop(). NULL does nothing. */
-UDS_ECHO_DEF void uds_echo_server_wake(uds_echo_server *server);
+UDS_ECHO_API void uds_echo_server_wake(uds_echo_server *server);
 
 /* Copies the counters; all are 0 for NULL. On the server's thread. */
-UDS_ECHO_DEF void uds_echo_server_stats(const uds_echo_server *server, uds_echo_stats *stats);
-
-/* Ends the server: as UDS_ECHO_NOW where it was not stopped, then frees it. on_close is called for what was open.
-   NULL is fine. UDS_ECHO_OK, or UDS_ECHO_REENTRANT from one of its callbacks (nothing is closed then). */
-UDS_ECHO_DEF uds_echo_error uds_echo_server_close(uds_echo_server *server);
+UDS_ECHO_API void uds_echo_server_stats(const uds_echo_server *server, uds_echo_stats *stats);
 
 /* The connection with this id; NULL: it is gone or ending. */
-UDS_ECHO_DEF uds_echo_conn *uds_echo_server_find(uds_echo_server *server, uds_echo_id id);
+UDS_ECHO_API uds_echo_conn *uds_echo_server_find(uds_echo_server *server, uds_echo_id id);
 
-/* Sends size bytes after all that was answered before: a push, or the answer owed after UDS_ECHO_LATER (size 0 pays it
+/* Ends the server: as UDS_ECHO_STOP_NOW where it was not stopped, then frees it. on_close is called for what was open.
+   NULL is fine. UDS_ECHO_OK, or UDS_ECHO_ERR_REENTRANT from one of its callbacks (nothing is closed then). */
+UDS_ECHO_API uds_echo_error uds_echo_server_close(uds_echo_server *server);
+
+// >>connection api
+/* Sends size bytes after all that was answered before: a push, or the answer owed after UDS_ECHO_DEFER (size 0 pays it
    with nothing). All or nothing: what the socket does not take now is copied and sent as the peer reads. Never blocks.
-   On the server's thread, within a callback or between steps.
-   UDS_ECHO_WOULD_BLOCK: nothing was sent; if the socket took none of it, more than message_max would wait for this
-   peer, or more than pending_max for all. Of that each answer put off takes message_max, and the one being handled
-   2 x message_max: in on_wake there is more room. No callback tells when there is room again. An answer that is owed
-   never gets this.
-   UDS_ECHO_TOO_LONG: size is over message_max. UDS_ECHO_GONE: it is ending. UDS_ECHO_RESET, MEMORY, SYSTEM: it broke;
-   on_close follows in this step or the next. UDS_ECHO_INVALID: NULL. */
-UDS_ECHO_DEF uds_echo_error uds_echo_conn_send(uds_echo_conn *conn, const void *bytes, size_t size);
+   On the server's thread, within a callback or between steps. UDS_ECHO_ERR_WOULD_BLOCK: nothing was sent; if the socket
+   took none of it, more than message_max would wait for this peer, or more than pending_max for all. Of that each
+   answer put off takes message_max, and the one being handled 2 x message_max: in on_wake there is more room. No
+   callback tells when there is room again. An answer that is owed never gets this. UDS_ECHO_ERR_TOO_LONG: size is over
+   message_max. UDS_ECHO_ERR_CLOSING: it is ending. UDS_ECHO_ERR_RESET, NO_MEMORY, SYSTEM: it broke; on_close follows in
+   this step or the next. UDS_ECHO_ERR_INVALID: NULL. */
+UDS_ECHO_API uds_echo_error uds_echo_conn_send(uds_echo_conn *conn, const void *bytes, size_t size);
 
 /* Ends the connection: in the current or next step, or when the peer has read what was answered before; one that does
-   not read is ended only by idle_ms, eviction or a stop. An answer that was put off with UDS_ECHO_LATER is no longer
+   not read is ended only by idle_ms, eviction or a stop. An answer that was put off with UDS_ECHO_DEFER is no longer
    waited for. NULL is fine, here and for the functions that follow: uds_echo_server_find() may be their argument. */
-UDS_ECHO_DEF void uds_echo_conn_close(uds_echo_conn *conn);
+UDS_ECHO_API void uds_echo_conn_close(uds_echo_conn *conn);
 
-UDS_ECHO_DEF uds_echo_id uds_echo_conn_id(const uds_echo_conn *conn);
+UDS_ECHO_API uds_echo_id uds_echo_conn_id(const uds_echo_conn *conn);
 
 /* A pointer of yours for each connection, NULL at first; on_close is the place to free what it points to. (It is not
    called for what on_open refuses.) */
-UDS_ECHO_DEF void uds_echo_conn_set_user(uds_echo_conn *conn, void *user);
-UDS_ECHO_DEF void *uds_echo_conn_user(const uds_echo_conn *conn);
+UDS_ECHO_API void uds_echo_conn_set_user(uds_echo_conn *conn, void *user);
+UDS_ECHO_API void *uds_echo_conn_user(const uds_echo_conn *conn);
 
 /* The server a connection belongs to. */
-UDS_ECHO_DEF uds_echo_server *uds_echo_conn_server(const uds_echo_conn *conn);
+UDS_ECHO_API uds_echo_server *uds_echo_conn_server(const uds_echo_conn *conn);
 
-/* Who connected; all -1 where that fails (UDS_ECHO_INVALID, SYSTEM). In a user namespace an unmapped user is 65534. */
-UDS_ECHO_DEF uds_echo_error uds_echo_conn_peer(const uds_echo_conn *conn, uds_echo_peer *peer);
+/* Who connected; all -1 where that fails (UDS_ECHO_ERR_INVALID, SYSTEM). In a user namespace an unmapped user is 65534.
+   */
+UDS_ECHO_API uds_echo_error uds_echo_conn_peer(const uds_echo_conn *conn, uds_echo_peer *peer);
 
 // >>client api
 /* Whom the client talks to, decided before it sends a byte. SO_PEERCRED names who called listen(), which under socket
    activation is another process than the one that serves: usually root. */
 typedef enum uds_echo_trust {
-    UDS_ECHO_TRUST_ANY,        /* whoever has the path */
-    UDS_ECHO_TRUST_UID,        /* desc.uid only */
-    UDS_ECHO_TRUST_UID_OR_ROOT /* desc.uid or 0 */
+    UDS_ECHO_TRUST_ANY = 0,          /* whoever has the path */
+    UDS_ECHO_TRUST_UID = 701,        /* desc.uid only */
+    UDS_ECHO_TRUST_UID_OR_ROOT = 702 /* desc.uid or 0 */
 } uds_echo_trust;
 
 typedef struct uds_echo_client_desc {
@@ -443,17 +496,17 @@ typedef struct uds_echo_client_desc {
                              function takes timeout_ms, 0 waits for nothing) */
     uds_echo_trust trust; /* 0: UDS_ECHO_TRUST_ANY */
     long uid;             /* 65534 also stands for every user without a mapping, see user_namespaces(7) */
-    int spin_us;          /* busy-poll before each wait of an exchange, see LATENCY; at most 1,000,000; 0 or -1: none */
+    int busy_poll_us;     /* busy-poll before each wait of an exchange, see LATENCY; at most 1,000,000; 0 or -1: none */
 } uds_echo_client_desc;
 
 /* A client. Yours to place; set by uds_echo_client_open(), not to be changed by hand. Zeroed: one that is not open. */
 typedef struct uds_echo_client {
     int is_open;
     int fd;
-    int finished; /* half-closed by us */
-    int ended;    /* 1: the peer's end was read; 2: it went away */
-    int broken;   /* sending met EPIPE or ECONNRESET */
-    int spin_us;
+    int shutdown_sent; /* half-closed by this side */
+    int input_ended;   /* 1: EOF was read; 2: the peer reset the connection */
+    int send_failed;   /* sending met EPIPE or ECONNRESET */
+    int busy_poll_us;
 } uds_echo_client;
 
 /* One exchange: what goes out and where what comes in is put. sent and got tell how far it is: set them to 0, and call
@@ -469,57 +522,62 @@ typedef struct uds_echo_io {
    *got (NULL is fine) is how much came, also on failure. timeout_ms is for all of it; -1: no limit; 0 waits for
    nothing. Blocks for that long at most. Needs no SIGPIPE care. UDS_ECHO_OK: all was sent, and the end came; a server
    that gave the message up (too long, not whole, its handler broken) ends like that, too, so look at the answer. Those
-   of uds_echo_client_open(), and UDS_ECHO_TIMEOUT (the server may have had all of msg: a second call says it anew),
-   TRUNCATED (the answer is longer than capacity; not all of msg need have been sent then), END (the peer stopped
-   reading before it had all of msg), RESET. */
-UDS_ECHO_DEF uds_echo_error uds_echo_call(const char *path, const void *msg, size_t size, void *reply, size_t capacity,
+   of uds_echo_client_open(), and UDS_ECHO_ERR_TIMEOUT (the server may have had all of msg: a second call says it anew),
+   TRUNCATED (the answer is longer than capacity; not all of msg need have been sent then), UNEXPECTED_EOF (the peer
+   stopped reading before it had all of msg), RESET. */
+UDS_ECHO_API uds_echo_error uds_echo_call(const char *path, const void *msg, size_t size, void *reply, size_t capacity,
                                           size_t *got, int timeout_ms, uds_echo_failure *failure);
 
 /* Connects; what *client held before is not looked at, so close that first. Blocks at most desc->timeout_ms. On failure
-   client->fd is -1, and closing it does nothing.
-   UDS_ECHO_INVALID, PATH, NOT_FOUND, DENIED, REFUSED, WRONG_TYPE, UNTRUSTED, TIMEOUT, MEMORY, DESCRIPTORS, SYSTEM. */
-UDS_ECHO_DEF uds_echo_error uds_echo_client_open(uds_echo_client *client, const uds_echo_client_desc *desc,
+   client->fd is -1, and closing it does nothing. UDS_ECHO_ERR_INVALID, BAD_PATH, NOT_FOUND, DENIED, REFUSED,
+   WRONG_TYPE, UNTRUSTED, TIMEOUT, NO_MEMORY, TOO_MANY_FILES, SYSTEM. */
+UDS_ECHO_API uds_echo_error uds_echo_client_open(uds_echo_client *client, const uds_echo_client_desc *desc,
                                                  uds_echo_failure *failure);
 
 /* Sends out[sent .. out_size) and receives in[got .. in_size) at the same time, so that neither side can wait for the
    other. out NULL: only receive. in NULL: only send. Blocks at most timeout_ms (0: not at all; -1: no limit).
-   UDS_ECHO_OK: all is sent and in is full. END: the peer ended first; in[0 .. got) is what came. FULL: not all is sent,
-   the socket takes no more now, in is full (or NULL) and more has come, which the peer may wait to be rid of: give it
-   more room, and call again. TIMEOUT: in[0 .. got) is what came so far; call again. RESET: the peer went away, or it
-   takes no more and in is full; what came is kept. (An answer whose length you do not know: wait for POLLIN on
-   uds_echo_client_fd(), then exchange with timeout 0.)
-   INVALID: NULL, a timeout under -1, sent or got past the size, or more to send after uds_echo_client_finish(). Else a
-   call failed (MEMORY, SYSTEM), and errno tells why. out and in must not overlap. */
-UDS_ECHO_DEF uds_echo_error uds_echo_client_exchange(uds_echo_client *client, uds_echo_io *io, int timeout_ms);
+   UDS_ECHO_OK: all is sent and in is full. UNEXPECTED_EOF: the peer ended first; in[0 .. got) is what came.
+   BUFFER_FULL: not all is sent, the socket takes no more now, in is full (or NULL) and more has come, which the peer
+   may wait to be rid of: give it more room, and call again. TIMEOUT: in[0 .. got) is what came so far; call again.
+   RESET: the peer went away, or it takes no more and in is full; what came is kept. (An answer whose length you do not
+   know: wait for POLLIN on uds_echo_client_fd(), then exchange with timeout 0.) INVALID: NULL, a timeout under -1, sent
+   or got past the size, or more to send after uds_echo_client_shutdown(). Else a call failed (NO_MEMORY, SYSTEM), and
+   errno tells why. out and in must not overlap. */
+UDS_ECHO_API uds_echo_error uds_echo_client_exchange(uds_echo_client *client, uds_echo_io *io, int timeout_ms);
 
 /* Half-closes: the server sees the end of what was sent, and its answers can still be received. Does not block. OK,
    INVALID, RESET, SYSTEM. */
-UDS_ECHO_DEF uds_echo_error uds_echo_client_finish(uds_echo_client *client);
+UDS_ECHO_API uds_echo_error uds_echo_client_shutdown(uds_echo_client *client);
 
-/* The nonblocking descriptor, for your own loop: exchange with timeout 0, and as long as that says UDS_ECHO_TIMEOUT
+/* The nonblocking descriptor, for your own loop: exchange with timeout 0, and as long as that says UDS_ECHO_ERR_TIMEOUT
    wait for what uds_echo_client_events() says. -1: not open. */
-UDS_ECHO_DEF int uds_echo_client_fd(const uds_echo_client *client);
+UDS_ECHO_API int uds_echo_client_fd(const uds_echo_client *client);
 
-/* What to wait for after an exchange said UDS_ECHO_TIMEOUT, before *io is exchanged further: POLLIN and POLLOUT of
+/* What to wait for after an exchange said UDS_ECHO_ERR_TIMEOUT, before *io is exchanged further: POLLIN and POLLOUT of
    poll(2). Ask anew before each wait: what is ready for ever, and leads no further, is left out. After any other result
    there is nothing to wait for, whatever this says. 0: NULL, or a client that is not open. */
-UDS_ECHO_DEF int uds_echo_client_events(const uds_echo_client *client, const uds_echo_io *io);
+UDS_ECHO_API int uds_echo_client_events(const uds_echo_client *client, const uds_echo_io *io);
 
 /* Closes. NULL, a zeroed one, one that failed to open, and one that is closed are fine. */
-UDS_ECHO_DEF void uds_echo_client_close(uds_echo_client *client);
+UDS_ECHO_API void uds_echo_client_close(uds_echo_client *client);
 
+// >>text api
 /* Writes the sentence that explains a failure, with path (NULL: none; a long one shortened) in it, escaped, ended by
    NUL and cut to fit size. Returns its whole length in bytes without the NUL, as snprintf(3); text may be NULL
    when size is 0. A failure that is zeroed but for its error will do. */
-UDS_ECHO_DEF size_t uds_echo_explain(const uds_echo_failure *failure, const char *path, char *text, size_t size);
+UDS_ECHO_API size_t uds_echo_explain(const uds_echo_failure *failure, const char *path, char *text, size_t size);
 
-/* "the time is up" for UDS_ECHO_TIMEOUT; a constant string, never NULL. */
-UDS_ECHO_DEF const char *uds_echo_error_text(uds_echo_error error);
+/* "the time is up" for UDS_ECHO_ERR_TIMEOUT; a constant string, never NULL. */
+UDS_ECHO_API const char *uds_echo_strerror(uds_echo_error error);
 
 /* Writes size bytes as text that is safe to show: well-formed UTF-8 as it is; control characters, those that turn the
    direction of writing or end a line, other bytes and the backslash as \n, \r, \t, \\ or \x1b. Ended by NUL, cut
    between characters to fit, result as uds_echo_explain(). For names and messages that a peer chose. */
-UDS_ECHO_DEF size_t uds_echo_escape(const void *bytes, size_t size, char *text, size_t capacity);
+UDS_ECHO_API size_t uds_echo_escape(const void *bytes, size_t size, char *text, size_t capacity);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif /* UDS_ECHO_H */
 
@@ -654,10 +712,11 @@ int renameat2(int, const char *, int, const char *, unsigned int);
 #define UDS_ECHO_SYS(fn) fn
 #endif
 
-// >>util
-#define UE_NONE (-1LL) /* no deadline */
+// >>time
+static const long long UE_NONE = -1; /* no deadline */
 
-#define UE_NO_CLOCK LLONG_MAX /* later than every deadline: a clock that failed must not make a bounded wait endless */
+/* Later than every deadline: a clock that failed must not make a bounded wait endless. */
+static const long long UE_NO_CLOCK = LLONG_MAX;
 
 /* Monotonic. */
 static long long ue_now_us(void)
@@ -683,19 +742,19 @@ static long long ue_deadline(int timeout_ms)
 }
 
 /* What is left until a deadline, in the form that poll(2) and epoll_wait(2) take. */
-static int ue_left(long long deadline, long long now)
+static int ue_remaining_ms(long long deadline, long long now)
 {
     if (deadline == UE_NONE) return -1;
     if (deadline <= now) return 0;
     return deadline - now > INT_MAX ? INT_MAX : (int)(deadline - now);
 }
 
-static int ue_time_left(long long deadline)
+static int ue_remaining_ms_now(long long deadline)
 {
-    return ue_left(deadline, deadline == UE_NONE ? 0 : ue_now());
+    return ue_remaining_ms(deadline, deadline == UE_NONE ? 0 : ue_now());
 }
 
-static long long ue_sooner(long long a, long long b)
+static long long ue_earlier(long long a, long long b)
 {
     if (a == UE_NONE) return b;
     return b == UE_NONE || a < b ? a : b;
@@ -703,69 +762,24 @@ static long long ue_sooner(long long a, long long b)
 
 /* Busy-poll: until when, in microseconds, to ask without sleeping; 0: not at all. The sleep behind it is shorter by
    that. */
-UE_HOT long long ue_spin_until(int spin_us, int *timeout_ms)
+UE_HOT long long ue_busy_poll_until(int busy_poll_us, int *timeout_ms)
 {
     long long now;
-    if (spin_us <= 0 || *timeout_ms == 0) return 0;
-    if (*timeout_ms > 0 && *timeout_ms <= spin_us / 1000) spin_us = *timeout_ms * 1000;
-    if (*timeout_ms > 0) *timeout_ms -= spin_us / 1000;
+    if (busy_poll_us <= 0 || *timeout_ms == 0) return 0;
+    if (*timeout_ms > 0 && *timeout_ms <= busy_poll_us / 1000) busy_poll_us = *timeout_ms * 1000;
+    if (*timeout_ms > 0) *timeout_ms -= busy_poll_us / 1000;
     now = ue_now_us();
-    return now == UE_NO_CLOCK ? 0 : now + spin_us;
+    return now == UE_NO_CLOCK ? 0 : now + busy_poll_us;
 }
 
 /* Start-up and connecting may wait a little; an early end by a signal does no harm, for the caller looks at the
    clock. */
-static void ue_pause(int ms)
+static void ue_sleep_ms(int ms)
 {
     (void)UDS_ECHO_SYS(poll)(NULL, 0, ms);
 }
 
-/* Nothing can be done now, but it may be later. On a nonblocking descriptor EINTR is just that: the poller reports
-   again. */
-static int ue_passing(int os_error)
-{
-    return os_error == EAGAIN || os_error == EWOULDBLOCK || os_error == EINTR;
-}
-
-static uds_echo_error ue_error_of(int os_error)
-{
-    switch (os_error) {
-    case EACCES:
-    case EPERM:
-    case EROFS: return UDS_ECHO_DENIED;
-    case ENOENT:
-    case ENOTDIR: return UDS_ECHO_NOT_FOUND;
-    case ENAMETOOLONG: return UDS_ECHO_PATH;
-    case ECONNREFUSED: return UDS_ECHO_REFUSED;
-    case EPROTOTYPE: return UDS_ECHO_WRONG_TYPE;
-    case ENOMEM:
-    case ENOBUFS: return UDS_ECHO_MEMORY;
-    case EMFILE:
-    case ENFILE: return UDS_ECHO_DESCRIPTORS;
-    case EPIPE:
-    case ENOTCONN:
-    case ECONNRESET: return UDS_ECHO_RESET;
-    default: return UDS_ECHO_SYSTEM;
-    }
-}
-
-static uds_echo_error ue_fail(uds_echo_failure *failure, uds_echo_error error, int os_error, const char *call)
-{
-    if (failure) {
-        failure->error = error;
-        failure->os_error = os_error;
-        failure->call = call;
-        failure->pid = failure->uid = -1;
-    }
-    return error;
-}
-
-static uds_echo_error ue_fail_os(uds_echo_failure *failure, const char *call)
-{
-    int os_error = errno;
-    return ue_fail(failure, ue_error_of(os_error), os_error, call);
-}
-
+// >>text
 /* Text that is cut, never overrun: used counts what there would be. */
 typedef struct ue_text {
     char *at;
@@ -782,7 +796,7 @@ static ue_text ue_text_begin(char *at, size_t size)
 }
 
 /* So many bytes follow that make sense only together: what does not fit as a whole is cut before them. */
-static void ue_whole(ue_text *t, size_t bytes)
+static void ue_text_reserve(ue_text *t, size_t bytes)
 {
     if (t->used < t->size && bytes >= t->size - t->used) t->size = t->used + 1;
 }
@@ -810,7 +824,7 @@ static void ue_put_number(ue_text *t, long number)
 }
 
 /* Line and paragraph separators, and what turns the direction of writing (Unicode, UAX #9): to be shown, not obeyed. */
-static int ue_rearranges(const unsigned char *b)
+static int ue_is_bidi_control(const unsigned char *b)
 {
     if (b[0] == 0xd8) return b[1] == 0x9c;
     if (b[0] != 0xe2) return 0;
@@ -827,7 +841,15 @@ static size_t ue_utf8(const unsigned char *b, size_t size)
         if ((b[i] & 0xc0) != 0x80) return 0;
     if ((b[0] == 0xc2 && b[1] < 0xa0) || (b[0] == 0xe0 && b[1] < 0xa0) || (b[0] == 0xed && b[1] > 0x9f)) return 0;
     if ((b[0] == 0xf0 && b[1] < 0x90) || (b[0] == 0xf4 && b[1] > 0x8f)) return 0;
-    return ue_rearranges(b) ? 0 : length;
+    return ue_is_bidi_control(b) ? 0 : length;
+}
+
+/* Where the character begins that the byte at this place, 3 or later, is part of, if it is of one. */
+static size_t ue_utf8_start(const char *text, size_t at)
+{
+    size_t back;
+    for (back = 0; back < 3 && (text[at - back] & 0xc0) == 0x80; back++) continue;
+    return at - back;
 }
 
 static void ue_put_escaped(ue_text *t, const void *bytes, size_t size)
@@ -840,17 +862,17 @@ static void ue_put_escaped(ue_text *t, const void *bytes, size_t size)
         length = ue_utf8(b + i, size - i);
         if (length) {
             size_t k;
-            ue_whole(t, length);
+            ue_text_reserve(t, length);
             for (k = 0; k < length; k++) ue_put(t, (char)b[i + k]);
             continue;
         }
         length = 1;
         if (found) {
-            ue_whole(t, 2);
+            ue_text_reserve(t, 2);
             ue_put(t, '\\');
             ue_put(t, "nrt\\"[found - special]);
         } else if (b[i] < 32 || b[i] > 126) {
-            ue_whole(t, 4);
+            ue_text_reserve(t, 4);
             ue_puts(t, "\\x");
             ue_put(t, "0123456789abcdef"[b[i] >> 4]);
             ue_put(t, "0123456789abcdef"[b[i] & 15]);
@@ -866,43 +888,145 @@ static size_t ue_text_end(ue_text *t)
     return t->used;
 }
 
-// >>address
+UDS_ECHO_API size_t uds_echo_escape(const void *bytes, size_t size, char *text, size_t capacity)
+{
+    ue_text t = ue_text_begin(text, capacity);
+    if (bytes) ue_put_escaped(&t, bytes, size);
+    return ue_text_end(&t);
+}
+
+// >>explain
+static uds_echo_error ue_error_of(int os_error)
+{
+    switch (os_error) {
+    case EACCES:
+    case EPERM:
+    case EROFS: return UDS_ECHO_ERR_DENIED;
+    case ENOENT:
+    case ENOTDIR: return UDS_ECHO_ERR_NOT_FOUND;
+    case ENAMETOOLONG: return UDS_ECHO_ERR_BAD_PATH;
+    case ECONNREFUSED: return UDS_ECHO_ERR_REFUSED;
+    case EPROTOTYPE: return UDS_ECHO_ERR_WRONG_TYPE;
+    case ENOMEM:
+    case ENOBUFS: return UDS_ECHO_ERR_NO_MEMORY;
+    case EMFILE:
+    case ENFILE: return UDS_ECHO_ERR_TOO_MANY_FILES;
+    case EPIPE:
+    case ENOTCONN:
+    case ECONNRESET: return UDS_ECHO_ERR_RESET;
+    default: return UDS_ECHO_ERR_SYSTEM;
+    }
+}
+
+static uds_echo_error ue_fail(uds_echo_failure *failure, uds_echo_error error, int os_error, const char *call)
+{
+    if (failure) {
+        failure->error = error;
+        failure->os_error = os_error;
+        failure->call = call;
+        failure->pid = failure->uid = -1;
+    }
+    return error;
+}
+
+static uds_echo_error ue_fail_os(uds_echo_failure *failure, const char *call)
+{
+    int os_error = errno;
+    return ue_fail(failure, ue_error_of(os_error), os_error, call);
+}
+
+static const char *const ue_what[] = {
+#define UE_X(name, what, advice) what,
+    UDS_ECHO_ERRORS(UE_X)
+#undef UE_X
+};
+
+static const char *const ue_advice[] = {
+#define UE_X(name, what, advice) advice,
+    UDS_ECHO_ERRORS(UE_X)
+#undef UE_X
+};
+
+UDS_ECHO_API const char *uds_echo_strerror(uds_echo_error error)
+{
+    return (int)error >= 0 && error < UDS_ECHO_ERROR_COUNT ? ue_what[error] : "not an error of this library";
+}
+
+UDS_ECHO_API size_t uds_echo_explain(const uds_echo_failure *failure, const char *path, char *text, size_t size)
+{
+    ue_text t = ue_text_begin(text, size);
+    int told = failure && failure->error && failure->call; /* by one of ours, not made by hand */
+    if (path) {
+        size_t length = strlen(path);
+        int is_long = length > 256; /* the cause must not fall off the end of a short buffer */
+        ue_put(&t, '"');
+        size_t tail = is_long ? ue_utf8_start(path, length - 128) : length;
+        ue_put_escaped(&t, path, is_long ? ue_utf8_start(path, 64) : length);
+        if (is_long) ue_puts(&t, "...");
+        ue_put_escaped(&t, path + tail, length - tail);
+        ue_puts(&t, "\": ");
+    }
+    ue_puts(&t, uds_echo_strerror(failure ? failure->error : UDS_ECHO_OK));
+    if (told && failure->pid >= 0) {
+        ue_puts(&t, " (pid ");
+        ue_put_number(&t, failure->pid);
+        ue_puts(&t, ", uid ");
+        ue_put_number(&t, failure->uid);
+        ue_puts(&t, ")");
+    }
+    if (told && failure->call[0]) {
+        ue_puts(&t, " [");
+        ue_puts(&t, failure->call);
+        if (failure->os_error) {
+            ue_puts(&t, ": errno ");
+            ue_put_number(&t, failure->os_error);
+        }
+        ue_puts(&t, "]");
+    }
+    if (failure && failure->error && (int)failure->error > 0 && failure->error < UDS_ECHO_ERROR_COUNT) {
+        ue_puts(&t, "; ");
+        ue_puts(&t, ue_advice[failure->error]);
+    }
+    return ue_text_end(&t);
+}
+
+// >>path
 /* A path, taken apart once: the folder stays open, so that a later chdir() or rename of the folder changes nothing. */
-typedef struct ue_place {
-    const char *path;
-    const char *name; /* the last component, within path */
-    const char *said; /* the argument it came by */
-    int dir;          /* the folder; -1: not opened */
-} ue_place;
+typedef struct ue_path {
+    const char *given;
+    const char *name; /* the last component, within given */
+    const char *arg_name;
+    int dirfd; /* of the directory; -1: not opened */
+} ue_path;
 
 #define UE_NAME_SIZE sizeof(((struct sockaddr_un *)0)->sun_path) /* of one that fits, its suffix and NUL included */
 
-static uds_echo_error ue_place_split(ue_place *p, const char *path, const char *field, uds_echo_failure *failure)
+static uds_echo_error ue_path_split(ue_path *p, const char *path, const char *field, uds_echo_failure *failure)
 {
     const char *slash;
-    p->dir = -1;
-    p->path = p->name = path;
-    p->said = field;
-    if (!path) return ue_fail(failure, UDS_ECHO_INVALID, 0, field);
+    p->dirfd = -1;
+    p->given = p->name = path;
+    p->arg_name = field;
+    if (!path) return ue_fail(failure, UDS_ECHO_ERR_INVALID, 0, field);
     slash = strrchr(path, '/');
     if (slash) p->name = slash + 1;
-    if (!*p->name) return ue_fail(failure, UDS_ECHO_PATH, 0, field);
+    if (!*p->name) return ue_fail(failure, UDS_ECHO_ERR_BAD_PATH, 0, field);
     return UDS_ECHO_OK;
 }
 
 /* A folder that may be searched but not read can be used; only the lock needs a descriptor for reading. */
-static uds_echo_error ue_place_open(ue_place *p, uds_echo_failure *failure)
+static uds_echo_error ue_path_open_dir(ue_path *p, uds_echo_failure *failure)
 {
     uds_echo_error error;
-    size_t size = (size_t)(p->name - p->path);
+    size_t size = (size_t)(p->name - p->given);
     char *folder = (char *)UDS_ECHO_SYS(malloc)(size + 2);
-    if (!folder) return ue_fail(failure, UDS_ECHO_MEMORY, ENOMEM, "malloc");
-    if (size) memcpy(folder, p->path, size);
+    if (!folder) return ue_fail(failure, UDS_ECHO_ERR_NO_MEMORY, ENOMEM, "malloc");
+    if (size) memcpy(folder, p->given, size);
     else folder[size++] = '.';
     folder[size] = '\0';
-    p->dir = UDS_ECHO_SYS(open)(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (p->dir < 0 && errno == EACCES) p->dir = UDS_ECHO_SYS(open)(folder, UE_O_PATH | O_DIRECTORY | O_CLOEXEC);
-    error = p->dir < 0 ? ue_fail_os(failure, "open") : UDS_ECHO_OK;
+    p->dirfd = UDS_ECHO_SYS(open)(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (p->dirfd < 0 && errno == EACCES) p->dirfd = UDS_ECHO_SYS(open)(folder, UE_O_PATH | O_DIRECTORY | O_CLOEXEC);
+    error = p->dirfd < 0 ? ue_fail_os(failure, "open") : UDS_ECHO_OK;
     UDS_ECHO_SYS(free)(folder);
     return error;
 }
@@ -922,12 +1046,12 @@ static ue_text ue_address_begin(struct sockaddr_un *address)
 }
 
 /* By way of the open folder, wherever the path leads by now. 0: it does not fit, or there is no such way. */
-static int ue_address_in_folder(struct sockaddr_un *address, socklen_t *size, const ue_place *p, const char *suffix)
+static int ue_address_by_dirfd(struct sockaddr_un *address, socklen_t *size, const ue_path *p, const char *suffix)
 {
     ue_text t = ue_address_begin(address);
-    if (!UDS_ECHO_HAVE_PROC_FD || p->dir < 0) return 0;
+    if (!UDS_ECHO_HAVE_PROC_FD || p->dirfd < 0) return 0;
     ue_puts(&t, "/proc/self/fd/");
-    ue_put_number(&t, p->dir);
+    ue_put_number(&t, p->dirfd);
     ue_put(&t, '/');
     ue_puts(&t, p->name);
     return ue_address_end(address, size, &t, suffix);
@@ -935,11 +1059,11 @@ static int ue_address_in_folder(struct sockaddr_un *address, socklen_t *size, co
 
 /* The caller's own string where it fits (unix(7): 108 bytes, here always with a NUL), else by way of the open folder.
    0: it does not fit either way. */
-static int ue_address(struct sockaddr_un *address, socklen_t *size, const ue_place *p, const char *suffix)
+static int ue_address(struct sockaddr_un *address, socklen_t *size, const ue_path *p, const char *suffix)
 {
     ue_text t = ue_address_begin(address);
-    if (strlen(p->path) + strlen(suffix) >= t.size) return ue_address_in_folder(address, size, p, suffix);
-    ue_puts(&t, p->path);
+    if (strlen(p->given) + strlen(suffix) >= t.size) return ue_address_by_dirfd(address, size, p, suffix);
+    ue_puts(&t, p->given);
     return ue_address_end(address, size, &t, suffix);
 }
 
@@ -951,7 +1075,7 @@ static void ue_close(int *fd)
 }
 
 /* Close-on-exec and nonblocking, for descriptors that are not so from birth. */
-static int ue_tame(int fd)
+static int ue_set_cloexec_nonblock(int fd)
 {
     int flags = UDS_ECHO_SYS(fcntl)(fd, F_GETFD);
     if (flags >= 0 && (flags & FD_CLOEXEC || !UDS_ECHO_SYS(fcntl)(fd, F_SETFD, flags | FD_CLOEXEC))) {
@@ -962,10 +1086,10 @@ static int ue_tame(int fd)
 }
 
 #if !UDS_ECHO_HAVE_ACCEPT4
-static int ue_tame_or_close(int fd)
+static int ue_cloexec_nonblock_or_close(int fd)
 {
     int os_error;
-    if (fd < 0 || ue_tame(fd)) return fd;
+    if (fd < 0 || ue_set_cloexec_nonblock(fd)) return fd;
     os_error = errno;
     ue_close(&fd);
     errno = os_error;
@@ -974,12 +1098,12 @@ static int ue_tame_or_close(int fd)
 
 static int ue_socket(int type)
 {
-    return ue_tame_or_close(UDS_ECHO_SYS(socket)(AF_UNIX, type, 0));
+    return ue_cloexec_nonblock_or_close(UDS_ECHO_SYS(socket)(AF_UNIX, type, 0));
 }
 
 static int ue_accept(int listener)
 {
-    return ue_tame_or_close(UDS_ECHO_SYS(accept)(listener, NULL, NULL));
+    return ue_cloexec_nonblock_or_close(UDS_ECHO_SYS(accept)(listener, NULL, NULL));
 }
 #else
 static int ue_socket(int type)
@@ -994,7 +1118,7 @@ static int ue_accept(int listener)
 #endif
 
 /* unix(7): without this a byte sent with MSG_OOB would vanish from the stream. 0: it failed. */
-static int ue_keep_urgent(int fd)
+static int ue_set_oobinline(int fd)
 {
     int on = 1;
     return !UDS_ECHO_SYS(setsockopt)(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on);
@@ -1002,84 +1126,92 @@ static int ue_keep_urgent(int fd)
 
 /* A descriptor that a peer passes would be closed here, and to close the last copy of somebody's TCP connection waits
    for as long as its SO_LINGER says. So passing one fails, at the peer; accepted sockets inherit that. */
-static void ue_refuse_descriptors(int fd)
+static void ue_disable_passrights(int fd)
 {
     int off = 0;
     if (UDS_ECHO_HAVE_PASSRIGHTS) (void)UDS_ECHO_SYS(setsockopt)(fd, SOL_SOCKET, UE_SO_PASSRIGHTS, &off, sizeof off);
+}
+
+/* Nothing can be done now, but it may be later. On a nonblocking descriptor EINTR is just that: the poller reports
+   again. */
+static int ue_is_transient(int os_error)
+{
+    return os_error == EAGAIN || os_error == EWOULDBLOCK || os_error == EINTR;
 }
 
 /* How many bytes the socket took: 0 when it takes none now, -1 when it never will. */
 UE_HOT long ue_send(int fd, const void *bytes, size_t size)
 {
     ssize_t n = UDS_ECHO_SYS(send)(fd, bytes, size, MSG_NOSIGNAL);
-    if (n < 0) return ue_passing(errno) ? 0 : -1;
+    if (n < 0) return ue_is_transient(errno) ? 0 : -1;
     return (long)n;
 }
 
+// >>wakeup
 /* The bell: how another thread or a signal handler reaches the server, by one write(2) and nothing shared. */
-enum { UE_RANG_NOW = 1, UE_RANG_DRAIN = 2, UE_RANG_WAKE = 4 };
-enum { UE_BELLS = UDS_ECHO_HAVE_EVENTFD ? 1 : 3 };
+enum { UE_WAKEUP_NOW = 1, UE_WAKEUP_DRAIN = 2, UE_WAKEUP_WAKE = 4 };
+enum { UE_WAKEUP_FDS = UDS_ECHO_HAVE_EVENTFD ? 1 : 3 };
 
-typedef struct ue_bell {
-    int in[UE_BELLS], out[UE_BELLS]; /* read and write ends; -1: not open */
-} ue_bell;
+typedef struct ue_wakeup {
+    int rfd[UE_WAKEUP_FDS], wfd[UE_WAKEUP_FDS]; /* read and write ends; -1: not open */
+} ue_wakeup;
 
-static void ue_bell_close(ue_bell *bell)
+static void ue_wakeup_close(ue_wakeup *bell)
 {
     int i;
-    for (i = 0; i < UE_BELLS; i++) {
-        if (bell->out[i] != bell->in[i]) ue_close(&bell->out[i]);
-        ue_close(&bell->in[i]);
+    for (i = 0; i < UE_WAKEUP_FDS; i++) {
+        if (bell->wfd[i] != bell->rfd[i]) ue_close(&bell->wfd[i]);
+        ue_close(&bell->rfd[i]);
     }
 }
 
 #if UDS_ECHO_HAVE_EVENTFD
 /* One counter, three fields: bits 0 to 30 NOW, 31 to 61 DRAIN, 62 and 63 WAKE. What may ring without end sits on top: a
    fourth unread wake would overflow, which the kernel refuses (eventfd(2), EAGAIN) instead of carrying it over. */
-static int ue_bell_open(ue_bell *bell)
+static int ue_wakeup_open(ue_wakeup *bell)
 {
-    bell->in[0] = bell->out[0] = UDS_ECHO_SYS(eventfd)(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    return bell->in[0] >= 0;
+    bell->rfd[0] = bell->wfd[0] = UDS_ECHO_SYS(eventfd)(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return bell->rfd[0] >= 0;
 }
 
-static void ue_bell_ring(const ue_bell *bell, int what)
+static void ue_wakeup_signal(const ue_wakeup *bell, int what)
 {
-    unsigned long long add = what == UE_RANG_NOW ? 1 : what == UE_RANG_DRAIN ? 1ull << 31 : 1ull << 62;
-    if (UDS_ECHO_SYS(write)(bell->out[0], &add, sizeof add) < 0) return; /* EAGAIN: a wake is pending already */
+    unsigned long long add = what == UE_WAKEUP_NOW ? 1 : what == UE_WAKEUP_DRAIN ? 1ull << 31 : 1ull << 62;
+    if (UDS_ECHO_SYS(write)(bell->wfd[0], &add, sizeof add) < 0) return; /* EAGAIN: a wake is pending already */
 }
 
-static int ue_bell_read(const ue_bell *bell)
+static int ue_wakeup_read(const ue_wakeup *bell)
 {
     unsigned long long count = 0;
-    if (UDS_ECHO_SYS(read)(bell->in[0], &count, sizeof count) != (ssize_t)sizeof count) return 0;
-    return (count & 0x7fffffff ? UE_RANG_NOW : 0) | (count >> 31 & 0x7fffffff ? UE_RANG_DRAIN : 0) |
-           (count >> 62 ? UE_RANG_WAKE : 0);
+    if (UDS_ECHO_SYS(read)(bell->rfd[0], &count, sizeof count) != (ssize_t)sizeof count) return 0;
+    return (count & 0x7fffffff ? UE_WAKEUP_NOW : 0) | (count >> 31 & 0x7fffffff ? UE_WAKEUP_DRAIN : 0) |
+           (count >> 62 ? UE_WAKEUP_WAKE : 0);
 }
 #else
 /* One pipe each: a pipe that is full of one kind (pipe(7): 65,536 bytes) must not lose another. */
-static int ue_bell_open(ue_bell *bell)
+static int ue_wakeup_open(ue_wakeup *bell)
 {
     int i, ends[2];
-    for (i = 0; i < UE_BELLS; i++) {
+    for (i = 0; i < UE_WAKEUP_FDS; i++) {
         if (UDS_ECHO_SYS(pipe)(ends)) return 0;
-        bell->in[i] = ends[0];
-        bell->out[i] = ends[1];
-        if (!ue_tame(bell->in[i]) || !ue_tame(bell->out[i])) return 0;
+        bell->rfd[i] = ends[0];
+        bell->wfd[i] = ends[1];
+        if (!ue_set_cloexec_nonblock(bell->rfd[i]) || !ue_set_cloexec_nonblock(bell->wfd[i])) return 0;
     }
     return 1;
 }
 
-static void ue_bell_ring(const ue_bell *bell, int what)
+static void ue_wakeup_signal(const ue_wakeup *bell, int what)
 {
-    if (UDS_ECHO_SYS(write)(bell->out[what >> 1], "", 1) < 0) return; /* EAGAIN: the pipe is full of the same request */
+    if (UDS_ECHO_SYS(write)(bell->wfd[what >> 1], "", 1) < 0) return; /* EAGAIN: the pipe is full of the same request */
 }
 
-static int ue_bell_read(const ue_bell *bell)
+static int ue_wakeup_read(const ue_wakeup *bell)
 {
     char bytes[512];
     int i, rang = 0;
-    for (i = 0; i < UE_BELLS; i++)
-        if (UDS_ECHO_SYS(read)(bell->in[i], bytes, sizeof bytes) > 0) rang |= 1 << i;
+    for (i = 0; i < UE_WAKEUP_FDS; i++)
+        if (UDS_ECHO_SYS(read)(bell->rfd[i], bytes, sizeof bytes) > 0) rang |= 1 << i;
     return rang;
 }
 #endif
@@ -1108,9 +1240,9 @@ static int ue_peer_of(int fd, uds_echo_peer *peer)
    watched descriptor has a place, a small number of its own, and a token that comes back with its events: the place
    in the lower half and, for connections, the generation in the upper, so that an event for a slot that was reused
    meanwhile is known as stale. */
-enum { UE_IN = 1, UE_OUT = 2, UE_SHARED = 4 };        /* what to watch for */
-enum { UE_PLACE_LISTENER = UE_BELLS, UE_PLACE_CONN }; /* places; the bells come first */
-enum { UE_EVENTS = 256 };                             /* taken from the system at a time */
+enum { UE_IN = 1, UE_OUT = 2, UE_EXCLUSIVE = 4 };          /* what to watch for */
+enum { UE_INDEX_LISTENER = UE_WAKEUP_FDS, UE_INDEX_CONN }; /* places; the bells come first */
+enum { UE_EVENTS = 256 };                                  /* taken from the system at a time */
 
 #if UDS_ECHO_HAVE_EPOLL
 typedef struct ue_poller {
@@ -1144,7 +1276,7 @@ static int ue_poller_set(ue_poller *p, int fd, unsigned long long token, int had
     struct epoll_event e;
     memset(&e, 0, sizeof e);
     e.events = (want & UE_IN ? (unsigned)EPOLLIN : 0u) | (want & UE_OUT ? (unsigned)EPOLLOUT : 0u) |
-               (want & UE_SHARED ? UE_EPOLLEXCLUSIVE : 0u);
+               (want & UE_EXCLUSIVE ? UE_EPOLLEXCLUSIVE : 0u);
     e.data.u64 = token;
     return !UDS_ECHO_SYS(epoll_ctl)(p->fd, !had ? EPOLL_CTL_ADD : want ? EPOLL_CTL_MOD : EPOLL_CTL_DEL, fd, &e);
 }
@@ -1157,7 +1289,7 @@ static int ue_poller_wait(ue_poller *p, int timeout_ms)
 }
 
 /* There may be more events than the last wait brought. */
-static int ue_poller_more(const ue_poller *p)
+static int ue_poller_is_full(const ue_poller *p)
 {
     return p->count == UE_EVENTS;
 }
@@ -1220,7 +1352,7 @@ static int ue_poller_wait(ue_poller *p, int timeout_ms)
     return p->count;
 }
 
-static int ue_poller_more(const ue_poller *p)
+static int ue_poller_is_full(const ue_poller *p)
 {
     (void)p;
     return 0;
@@ -1250,30 +1382,31 @@ static int ue_poller_next(ue_poller *p, unsigned long long *token)
    Two rules: no lock, no removal but of what was just staged; and stale is believed only when seen twice, for bind(2)
    makes the file a moment before the socket can be found through it. A crash leaves at most one temporary name; whoever
    next holds the lock sweeps it up. */
-typedef struct ue_file {
+typedef struct ue_inode {
     dev_t dev;
     ino_t ino;
-} ue_file;
+} ue_inode;
 
 typedef struct ue_claim {
     const uds_echo_server_desc *desc;
     uds_echo_failure *failure;
-    ue_place place;
+    ue_path path;
     int fd;                 /* the staged socket; -1: none */
-    ue_file file;           /* its file, by lstat: fstat of a socket tells another inode */
+    ue_inode inode;         /* of its file, by lstat: fstat of a socket tells another */
     char suffix[3];         /* of the name it has now; "": the published one */
     int locked, lock_error; /* errno where it could not be had */
     int was_wider;          /* once already its mode was not what bind(2) makes */
 } ue_claim;
 
-enum { UE_SEEN_NOTHING, UE_SEEN_STALE };
+enum { UE_PATH_ABSENT, UE_PATH_STALE };
+#define UE_RETRY UDS_ECHO_ERROR_COUNT /* somebody moved meanwhile: look again. It never leaves this section */
 
-static int ue_same_file(const ue_file *a, const ue_file *b)
+static int ue_same_inode(const ue_inode *a, const ue_inode *b)
 {
     return a->dev == b->dev && a->ino == b->ino;
 }
 
-static void ue_name(char name[UE_NAME_SIZE], const ue_place *p, const char *suffix)
+static void ue_name(char name[UE_NAME_SIZE], const ue_path *p, const char *suffix)
 {
     ue_text t = ue_text_begin(name, UE_NAME_SIZE);
     ue_puts(&t, p->name);
@@ -1282,14 +1415,14 @@ static void ue_name(char name[UE_NAME_SIZE], const ue_place *p, const char *suff
 }
 
 /* 0, or the errno. Never follows a link. */
-static int ue_lstat(int dir, const char *name, struct stat *st)
+static int ue_lstat(int dirfd, const char *name, struct stat *st)
 {
-    return UDS_ECHO_SYS(fstatat)(dir, name, st, AT_SYMLINK_NOFOLLOW) ? errno : 0;
+    return UDS_ECHO_SYS(fstatat)(dirfd, name, st, AT_SYMLINK_NOFOLLOW) ? errno : 0;
 }
 
 /* bind(2) and connect(2) go by an address. Does it lead to this file, of the open folder? A path may lead elsewhere by
    now, and /proc/self is that of the first thread, which may have other descriptors (unshare(2)). */
-static int ue_leads_to(const struct sockaddr_un *address, const struct stat *file)
+static int ue_resolves_to(const struct sockaddr_un *address, const struct stat *file)
 {
     struct stat st;
     return !ue_lstat(AT_FDCWD, address->sun_path, &st) && st.st_dev == file->st_dev && st.st_ino == file->st_ino;
@@ -1297,13 +1430,13 @@ static int ue_leads_to(const struct sockaddr_un *address, const struct stat *fil
 
 /* Unlinks a socket file if it still is the one that is meant. Between the two calls stands only the folder's lock. 0,
    or the errno; ENOENT: that file is not there any more. */
-static int ue_remove(int dir, const char *name, const ue_file *which)
+static int ue_unlink_if_same(int dirfd, const char *name, const ue_inode *which)
 {
     struct stat st;
-    int os_error = ue_lstat(dir, name, &st);
+    int os_error = ue_lstat(dirfd, name, &st);
     if (os_error) return os_error;
     if (!S_ISSOCK(st.st_mode) || st.st_dev != which->dev || st.st_ino != which->ino) return ENOENT;
-    return UDS_ECHO_SYS(unlinkat)(dir, name, 0) ? errno : 0;
+    return UDS_ECHO_SYS(unlinkat)(dirfd, name, 0) ? errno : 0;
 }
 
 static int ue_probe_at(const struct sockaddr_un *address, socklen_t size)
@@ -1319,16 +1452,16 @@ static int ue_probe_at(const struct sockaddr_un *address, socklen_t size)
    without taking a place in the queue, sees servers with a full queue, and those that are bound but do not listen yet
    or no more (connect(2), EPROTOTYPE). It is the open folder that is asked, for what is removed is in there; the path
    where the folder cannot be asked (no /proc). Where either leads elsewhere it is another file, which says nothing. */
-static int ue_probe(const ue_place *p, const char *suffix, const struct stat *file)
+static int ue_probe(const ue_path *p, const char *suffix, const struct stat *file)
 {
     struct sockaddr_un address;
     socklen_t size;
     int by_path, fits, answer, result = ENAMETOOLONG;
     for (by_path = 0; by_path < 2; by_path++) {
-        fits = by_path ? ue_address(&address, &size, p, suffix) : ue_address_in_folder(&address, &size, p, suffix);
+        fits = by_path ? ue_address(&address, &size, p, suffix) : ue_address_by_dirfd(&address, &size, p, suffix);
         if (!fits) continue;
         answer = ue_probe_at(&address, size);
-        if (!ue_leads_to(&address, file)) answer = ENOENT;
+        if (!ue_resolves_to(&address, file)) answer = ENOENT;
         if (!answer || answer == ECONNREFUSED) return answer;
         if (answer != ENOENT || result == ENAMETOOLONG) result = answer;
     }
@@ -1336,7 +1469,7 @@ static int ue_probe(const ue_place *p, const char *suffix, const struct stat *fi
 }
 
 /* Only to explain a refusal: who listens, where a connection can be made at once. */
-static void ue_incumbent(const ue_place *p, uds_echo_failure *failure)
+static void ue_identify_owner(const ue_path *p, uds_echo_failure *failure)
 {
     struct sockaddr_un address;
     socklen_t size;
@@ -1352,288 +1485,299 @@ static void ue_incumbent(const ue_place *p, uds_echo_failure *failure)
     ue_close(&fd);
 }
 
-/* OK: nothing is there, or a socket file that nobody is bound to. Everything else, the unknown included, refuses. */
-static uds_echo_error ue_look(const ue_place *p, const char *suffix, int *seen, ue_file *which,
-                              uds_echo_failure *failure)
+/* The socket file of this name. OK and *is_there 0: nothing is there. */
+static uds_echo_error ue_stat_socket(const ue_path *p, const char *suffix, struct stat *st, int *is_there,
+                                     uds_echo_failure *failure)
 {
     char name[UE_NAME_SIZE];
-    struct stat st;
     int os_error;
-    *seen = UE_SEEN_NOTHING;
     ue_name(name, p, suffix);
-    os_error = ue_lstat(p->dir, name, &st);
+    os_error = ue_lstat(p->dirfd, name, st);
+    *is_there = !os_error;
     if (os_error == ENOENT) return UDS_ECHO_OK;
     if (os_error) return ue_fail(failure, ue_error_of(os_error), os_error, "fstatat");
-    if (!S_ISSOCK(st.st_mode)) return ue_fail(failure, UDS_ECHO_NOT_SOCKET, 0, "fstatat");
+    return S_ISSOCK(st->st_mode) ? UDS_ECHO_OK : ue_fail(failure, UDS_ECHO_ERR_NOT_SOCKET, 0, "fstatat");
+}
+
+/* OK: nothing is there, or a socket file that nobody is bound to. Everything else, the unknown included, refuses. */
+static uds_echo_error ue_inspect(const ue_path *p, const char *suffix, int *seen, ue_inode *which,
+                                 uds_echo_failure *failure)
+{
+    struct stat st;
+    int os_error, is_there;
+    uds_echo_error error = ue_stat_socket(p, suffix, &st, &is_there, failure);
+    *seen = UE_PATH_ABSENT;
+    if (error || !is_there) return error;
     which->dev = st.st_dev;
     which->ino = st.st_ino;
     os_error = ue_probe(p, suffix, &st);
     if (os_error == ENOENT) return UDS_ECHO_OK; /* it went away meanwhile */
     if (os_error == ECONNREFUSED) {
-        *seen = UE_SEEN_STALE;
+        *seen = UE_PATH_STALE;
         return UDS_ECHO_OK;
     }
     if (os_error) return ue_fail(failure, ue_error_of(os_error), os_error, "connect");
-    ue_fail(failure, UDS_ECHO_IN_USE, 0, "connect");
-    ue_incumbent(p, failure);
-    return UDS_ECHO_IN_USE;
+    return ue_fail(failure, UDS_ECHO_ERR_IN_USE, 0, "connect");
 }
 
-static void ue_lock(ue_claim *k)
+static void ue_lock(ue_claim *claim)
 {
-    if (k->locked) return;
-    k->locked = !UDS_ECHO_SYS(flock)(k->place.dir, LOCK_EX | LOCK_NB);
-    k->lock_error = k->locked ? 0 : errno;
+    if (claim->locked) return;
+    claim->locked = !UDS_ECHO_SYS(flock)(claim->path.dirfd, LOCK_EX | LOCK_NB);
+    claim->lock_error = claim->locked ? 0 : errno;
 }
 
-static void ue_unlock(ue_claim *k)
+static void ue_unlock(ue_claim *claim)
 {
     /* once more where it failed: the lock would be held for as long as the server keeps the folder open */
-    if (k->locked && UDS_ECHO_SYS(flock)(k->place.dir, LOCK_UN)) (void)UDS_ECHO_SYS(flock)(k->place.dir, LOCK_UN);
-    k->locked = 0;
+    if (claim->locked && UDS_ECHO_SYS(flock)(claim->path.dirfd, LOCK_UN))
+        (void)UDS_ECHO_SYS(flock)(claim->path.dirfd, LOCK_UN);
+    claim->locked = 0;
 }
 
 /* Removes what crashed starters left under the temporary names. Needs the lock. */
-static void ue_sweep(const ue_place *p)
+static void ue_sweep(const ue_path *p)
 {
     char name[UE_NAME_SIZE], suffix[3] = "~0";
-    ue_file first, again;
+    ue_inode first, again;
     int seen;
     for (; suffix[1] <= '9'; suffix[1]++) {
-        if (ue_look(p, suffix, &seen, &first, NULL) || seen != UE_SEEN_STALE) continue;
-        ue_pause(1);
-        if (ue_look(p, suffix, &seen, &again, NULL) || seen != UE_SEEN_STALE) continue;
+        if (ue_inspect(p, suffix, &seen, &first, NULL) || seen != UE_PATH_STALE) continue;
+        ue_sleep_ms(1);
+        if (ue_inspect(p, suffix, &seen, &again, NULL) || seen != UE_PATH_STALE) continue;
         ue_name(name, p, suffix);
-        if (ue_same_file(&first, &again)) (void)ue_remove(p->dir, name, &first);
+        if (ue_same_inode(&first, &again)) (void)ue_unlink_if_same(p->dirfd, name, &first);
     }
 }
 
 /* Gives up the staged socket, its file included. */
-static void ue_unstage(ue_claim *k)
+static void ue_unstage(ue_claim *claim)
 {
     char name[UE_NAME_SIZE];
-    ue_name(name, &k->place, k->suffix);
-    (void)ue_remove(k->place.dir, name, &k->file);
-    ue_close(&k->fd);
+    ue_name(name, &claim->path, claim->suffix);
+    (void)ue_unlink_if_same(claim->path.dirfd, name, &claim->inode);
+    ue_close(&claim->fd);
 }
 
 /* The file's mode is right from its first moment: bind(2) takes the socket's own mode less the umask, so it can only be
    narrower, and is widened before anything can connect. What is no socket, or wider, is not what bind(2) made: somebody
    put it in its place, and it is left alone. Wider twice: the file system knows no modes. */
-static uds_echo_error ue_stage_file(ue_claim *k)
+static uds_echo_error ue_stage_file(ue_claim *claim)
 {
     char name[UE_NAME_SIZE];
     struct sockaddr_un address;
     struct stat st;
     socklen_t size;
-    mode_t mode = (mode_t)k->desc->mode;
+    mode_t mode = (mode_t)claim->desc->mode;
     int os_error;
-    ue_name(name, &k->place, k->suffix);
-    (void)ue_address(&address, &size, &k->place, k->suffix); /* as it was bound */
-    os_error = ue_lstat(k->place.dir, name, &st);
-    if (!os_error && (!S_ISSOCK(st.st_mode) || !ue_leads_to(&address, &st))) os_error = ENOENT;
-    if (os_error == ENOENT) return ue_fail(k->failure, UDS_ECHO_WOULD_BLOCK, os_error, "fstatat");
-    if (os_error) return ue_fail(k->failure, ue_error_of(os_error), os_error, "fstatat");
+    ue_name(name, &claim->path, claim->suffix);
+    (void)ue_address(&address, &size, &claim->path, claim->suffix); /* as it was bound */
+    os_error = ue_lstat(claim->path.dirfd, name, &st);
+    if (!os_error && (!S_ISSOCK(st.st_mode) || !ue_resolves_to(&address, &st))) os_error = ENOENT;
+    if (os_error == ENOENT) return ue_fail(claim->failure, UE_RETRY, os_error, "fstatat");
+    if (os_error) return ue_fail(claim->failure, ue_error_of(os_error), os_error, "fstatat");
     if (st.st_mode & 0777 & ~mode)
-        return ue_fail(k->failure, k->was_wider++ ? UDS_ECHO_UNSUPPORTED : UDS_ECHO_WOULD_BLOCK, 0, "fstatat");
-    k->file.dev = st.st_dev;
-    k->file.ino = st.st_ino;
+        return ue_fail(claim->failure, claim->was_wider++ ? UDS_ECHO_ERR_UNSUPPORTED : UE_RETRY, 0, "fstatat");
+    claim->inode.dev = st.st_dev;
+    claim->inode.ino = st.st_ino;
     if ((st.st_mode & 0777) == mode) return UDS_ECHO_OK;
-    if (!UDS_ECHO_SYS(fchmodat)(k->place.dir, name, mode, AT_SYMLINK_NOFOLLOW)) return UDS_ECHO_OK;
-    return ue_fail_os(k->failure, "fchmodat");
+    if (!UDS_ECHO_SYS(fchmodat)(claim->path.dirfd, name, mode, AT_SYMLINK_NOFOLLOW)) return UDS_ECHO_OK;
+    return ue_fail_os(claim->failure, "fchmodat");
 }
 
-/* Binds in place (UDS_ECHO_DIRECT), else under the first free temporary name. 0, or the errno. */
-static int ue_bind(ue_claim *k)
+/* Binds in place (UDS_ECHO_PUBLISH_DIRECT), else under the first free temporary name. 0, or the errno. */
+static int ue_bind(ue_claim *claim)
 {
     struct sockaddr_un address;
     socklen_t size;
-    const char *suffix = k->desc->publish == UDS_ECHO_DIRECT ? "" : "~0";
-    memcpy(k->suffix, suffix, strlen(suffix) + 1);
-    for (;; k->suffix[1]++) {
-        (void)ue_address(&address, &size, &k->place, k->suffix); /* it fits: ue_listener_open looked */
-        if (!UDS_ECHO_SYS(bind)(k->fd, (struct sockaddr *)&address, size)) return 0;
-        if (errno != EADDRINUSE || !*suffix || k->suffix[1] == '9') return errno;
+    const char *suffix = claim->desc->publish == UDS_ECHO_PUBLISH_DIRECT ? "" : "~0";
+    memcpy(claim->suffix, suffix, strlen(suffix) + 1);
+    for (;; claim->suffix[1]++) {
+        (void)ue_address(&address, &size, &claim->path, claim->suffix); /* it fits: ue_listener_open looked */
+        if (!UDS_ECHO_SYS(bind)(claim->fd, (struct sockaddr *)&address, size)) return 0;
+        if (errno != EADDRINUSE || !*suffix || claim->suffix[1] == '9') return errno;
     }
 }
 
-/* A listening socket that has a file, and not yet the path. WOULD_BLOCK: every name is taken, look again. */
-static uds_echo_error ue_stage(ue_claim *k)
+/* A listening socket that has a file, and not yet the path. UE_RETRY: every name is taken, look again. */
+static uds_echo_error ue_stage(ue_claim *claim)
 {
     uds_echo_error error = UDS_ECHO_OK;
     int os_error;
-    memset(&k->file, 0, sizeof k->file);
-    k->fd = ue_socket(SOCK_STREAM);
-    if (k->fd < 0) return ue_fail_os(k->failure, "socket");
-    ue_refuse_descriptors(k->fd);
-    if (UDS_ECHO_SYS(fchmod)(k->fd, (mode_t)k->desc->mode)) {
-        error = ue_fail_os(k->failure, "fchmod");
-        ue_close(&k->fd);
+    memset(&claim->inode, 0, sizeof claim->inode);
+    claim->fd = ue_socket(SOCK_STREAM);
+    if (claim->fd < 0) return ue_fail_os(claim->failure, "socket");
+    ue_disable_passrights(claim->fd);
+    if (UDS_ECHO_SYS(fchmod)(claim->fd, (mode_t)claim->desc->mode)) {
+        error = ue_fail_os(claim->failure, "fchmod");
+        ue_close(&claim->fd);
         return error;
     }
-    os_error = ue_bind(k);
+    os_error = ue_bind(claim);
     if (os_error) {
-        ue_close(&k->fd);
-        if (os_error == EADDRINUSE) return ue_fail(k->failure, UDS_ECHO_WOULD_BLOCK, os_error, "bind");
-        return ue_fail(k->failure, ue_error_of(os_error), os_error, "bind");
+        ue_close(&claim->fd);
+        if (os_error == EADDRINUSE) return ue_fail(claim->failure, UE_RETRY, os_error, "bind");
+        return ue_fail(claim->failure, ue_error_of(os_error), os_error, "bind");
     }
-    error = ue_stage_file(k);
-    if (!error && UDS_ECHO_SYS(listen)(k->fd, k->desc->backlog)) error = ue_fail_os(k->failure, "listen");
-    if (error) ue_unstage(k);
+    error = ue_stage_file(claim);
+    if (!error && UDS_ECHO_SYS(listen)(claim->fd, claim->desc->backlog)) error = ue_fail_os(claim->failure, "listen");
+    if (error) ue_unstage(claim);
     return error;
 }
 
 /* 0, or the errno; ENOSYS and EINVAL: this system or file system has no such rename. */
 #if UDS_ECHO_HAVE_RENAMEAT2
-static int ue_rename(int dir, const char *from, const char *to, unsigned int how)
+static int ue_rename(int dirfd, const char *from, const char *to, unsigned int how)
 {
-    return UDS_ECHO_SYS(renameat2)(dir, from, dir, to, how) ? errno : 0;
+    return UDS_ECHO_SYS(renameat2)(dirfd, from, dirfd, to, how) ? errno : 0;
 }
 #else
-static int ue_rename(int dir, const char *from, const char *to, unsigned int how)
+static int ue_rename(int dirfd, const char *from, const char *to, unsigned int how)
 {
-    (void)dir, (void)from, (void)to, (void)how;
+    (void)dirfd, (void)from, (void)to, (void)how;
     return ENOSYS;
 }
 #endif
 
 /* Puts somebody's file back where it was; once more where that failed. */
-static int ue_rename_back(int dir, const char *from, const char *to, unsigned int how)
+static int ue_rename_back(int dirfd, const char *from, const char *to, unsigned int how)
 {
-    return ue_rename(dir, from, to, how) ? ue_rename(dir, from, to, how) : 0;
+    return ue_rename(dirfd, from, to, how) ? ue_rename(dirfd, from, to, how) : 0;
 }
 
-static int ue_no_such_rename(int os_error)
+static int ue_is_rename_missing(int os_error)
 {
     return os_error == ENOSYS || os_error == EINVAL;
 }
 
-/* Nothing was at the path. Two starters may be here at once: one finds it taken and looks again (WOULD_BLOCK). */
-static uds_echo_error ue_publish_fresh(ue_claim *k)
+/* Nothing was at the path. Two starters may be here at once: one finds it taken and looks again (UE_RETRY). */
+static uds_echo_error ue_publish_new(ue_claim *claim)
 {
     char staged[UE_NAME_SIZE];
-    int dir = k->place.dir, os_error;
-    if (!k->suffix[0]) return UDS_ECHO_OK;
-    ue_name(staged, &k->place, k->suffix);
-    os_error = ue_rename(dir, staged, k->place.name, UE_RENAME_NOREPLACE);
-    if (ue_no_such_rename(os_error)) {
-        os_error = UDS_ECHO_SYS(linkat)(dir, staged, dir, k->place.name, 0) ? errno : 0;
-        if (!os_error) (void)ue_remove(dir, staged, &k->file);
+    int dirfd = claim->path.dirfd, os_error;
+    if (!claim->suffix[0]) return UDS_ECHO_OK;
+    ue_name(staged, &claim->path, claim->suffix);
+    os_error = ue_rename(dirfd, staged, claim->path.name, UE_RENAME_NOREPLACE);
+    if (ue_is_rename_missing(os_error)) {
+        os_error = UDS_ECHO_SYS(linkat)(dirfd, staged, dirfd, claim->path.name, 0) ? errno : 0;
+        if (!os_error) (void)ue_unlink_if_same(dirfd, staged, &claim->inode);
     }
     if (!os_error) {
-        k->suffix[0] = '\0';
+        claim->suffix[0] = '\0';
         return UDS_ECHO_OK;
     }
-    ue_unstage(k);
-    if (os_error == EEXIST || os_error == ENOENT) return ue_fail(k->failure, UDS_ECHO_WOULD_BLOCK, os_error, "rename");
-    return ue_fail(k->failure, ue_error_of(os_error), os_error, "rename");
+    ue_unstage(claim);
+    if (os_error == EEXIST || os_error == ENOENT) return ue_fail(claim->failure, UE_RETRY, os_error, "rename");
+    return ue_fail(claim->failure, ue_error_of(os_error), os_error, "rename");
 }
 
 /* The same file, and still nobody is bound to it: the number alone may be another's by now, it is reused at once. */
-static int ue_still_stale(const ue_claim *k, const char *suffix, const ue_file *which)
+static int ue_still_stale(const ue_claim *claim, const char *suffix, const ue_inode *which)
 {
-    ue_file now;
+    ue_inode now;
     int seen;
-    return !ue_look(&k->place, suffix, &seen, &now, NULL) && seen == UE_SEEN_STALE && ue_same_file(&now, which);
+    return !ue_inspect(&claim->path, suffix, &seen, &now, NULL) && seen == UE_PATH_STALE && ue_same_inode(&now, which);
 }
 
 /* A stale file is at the path, and the lock is held. What comes out of the exchange is looked at, and only the file
    that was probed is removed. Without such an exchange: rename over it, whose window the manual names. */
-static uds_echo_error ue_publish_over(ue_claim *k, const ue_file *stale)
+static uds_echo_error ue_replace_stale(ue_claim *claim, const ue_inode *stale)
 {
     char staged[UE_NAME_SIZE];
-    const char *name = k->place.name;
-    int dir = k->place.dir, exchanged = 1, os_error;
-    ue_name(staged, &k->place, k->suffix);
-    os_error = ue_rename(dir, staged, name, UE_RENAME_EXCHANGE);
-    if (ue_no_such_rename(os_error)) {
+    const char *name = claim->path.name;
+    int dirfd = claim->path.dirfd, exchanged = 1, os_error;
+    ue_name(staged, &claim->path, claim->suffix);
+    os_error = ue_rename(dirfd, staged, name, UE_RENAME_EXCHANGE);
+    if (ue_is_rename_missing(os_error)) {
         exchanged = 0;
-        if (!ue_still_stale(k, "", stale)) os_error = ENOENT;
-        else os_error = UDS_ECHO_SYS(renameat)(dir, staged, dir, name) ? errno : 0;
+        if (!ue_still_stale(claim, "", stale)) os_error = ENOENT;
+        else os_error = UDS_ECHO_SYS(renameat)(dirfd, staged, dirfd, name) ? errno : 0;
     }
-    if (!os_error && (!exchanged || ue_still_stale(k, k->suffix, stale))) {
-        k->suffix[0] = '\0';
-        if (exchanged) (void)ue_remove(dir, staged, stale); /* if that fails, the next starter sweeps it up */
+    if (!os_error && (!exchanged || ue_still_stale(claim, claim->suffix, stale))) {
+        claim->suffix[0] = '\0';
+        if (exchanged) (void)ue_unlink_if_same(dirfd, staged, stale); /* if that fails, the next starter sweeps it up */
         return UDS_ECHO_OK;
     }
     if (!os_error) {
-        os_error = ue_rename_back(dir, staged, name, UE_RENAME_EXCHANGE);
-        if (os_error) k->suffix[0] = '\0'; /* ours stayed at the path, and is taken away from there */
+        os_error = ue_rename_back(dirfd, staged, name, UE_RENAME_EXCHANGE);
+        if (os_error) claim->suffix[0] = '\0'; /* ours stayed at the path, and is taken away from there */
         else os_error = ENOENT;
     }
-    ue_unstage(k);
-    if (os_error == ENOENT) return ue_fail(k->failure, UDS_ECHO_WOULD_BLOCK, os_error, "rename");
-    return ue_fail(k->failure, ue_error_of(os_error), os_error, "rename");
+    ue_unstage(claim);
+    if (os_error == ENOENT) return ue_fail(claim->failure, UE_RETRY, os_error, "rename");
+    return ue_fail(claim->failure, ue_error_of(os_error), os_error, "rename");
 }
 
-/* UDS_ECHO_DIRECT over a stale file: it is moved to a free temporary name, looked at there, and removed or put back. 0,
-   or the errno; that the file went away meanwhile is fine. */
-static int ue_set_aside(const ue_claim *k, const ue_file *stale)
+/* UDS_ECHO_PUBLISH_DIRECT over a stale file: it is moved to a free temporary name, looked at there, and removed or put
+   back. 0, or the errno; that the file went away meanwhile is fine. */
+static int ue_move_aside(const ue_claim *claim, const ue_inode *stale)
 {
     char aside[UE_NAME_SIZE], suffix[3] = "~0";
-    const char *name = k->place.name;
-    int dir = k->place.dir, os_error;
+    const char *name = claim->path.name;
+    int dirfd = claim->path.dirfd, os_error;
     for (;; suffix[1]++) {
-        ue_name(aside, &k->place, suffix);
-        os_error = ue_rename(dir, name, aside, UE_RENAME_NOREPLACE);
+        ue_name(aside, &claim->path, suffix);
+        os_error = ue_rename(dirfd, name, aside, UE_RENAME_NOREPLACE);
         if (os_error != EEXIST || suffix[1] == '9') break;
     }
-    if (ue_no_such_rename(os_error)) os_error = ue_still_stale(k, "", stale) ? ue_remove(dir, name, stale) : ENOENT;
-    else if (!os_error && ue_still_stale(k, suffix, stale)) os_error = ue_remove(dir, aside, stale);
-    else if (!os_error) os_error = ue_rename_back(dir, aside, name, UE_RENAME_NOREPLACE);
+    if (ue_is_rename_missing(os_error))
+        os_error = ue_still_stale(claim, "", stale) ? ue_unlink_if_same(dirfd, name, stale) : ENOENT;
+    else if (!os_error && ue_still_stale(claim, suffix, stale)) os_error = ue_unlink_if_same(dirfd, aside, stale);
+    else if (!os_error) os_error = ue_rename_back(dirfd, aside, name, UE_RENAME_NOREPLACE);
     return os_error == ENOENT ? 0 : os_error;
 }
 
 /* One attempt, after a look that found nothing or, twice and under the lock, this stale file. */
-static uds_echo_error ue_claim_once(ue_claim *k, const ue_file *stale)
+static uds_echo_error ue_claim_once(ue_claim *claim, const ue_inode *stale)
 {
     uds_echo_error error;
-    if (stale && k->desc->publish == UDS_ECHO_DIRECT) {
-        int os_error = ue_set_aside(k, stale);
-        if (os_error == EEXIST) return ue_fail(k->failure, UDS_ECHO_WOULD_BLOCK, os_error, "rename");
-        if (os_error) return ue_fail(k->failure, ue_error_of(os_error), os_error, "rename");
+    if (stale && claim->desc->publish == UDS_ECHO_PUBLISH_DIRECT) {
+        int os_error = ue_move_aside(claim, stale);
+        if (os_error == EEXIST) return ue_fail(claim->failure, UE_RETRY, os_error, "rename");
+        if (os_error) return ue_fail(claim->failure, ue_error_of(os_error), os_error, "rename");
         stale = NULL;
     }
-    error = ue_stage(k);
+    error = ue_stage(claim);
     if (error) return error;
-    return stale ? ue_publish_over(k, stale) : ue_publish_fresh(k);
+    return stale ? ue_replace_stale(claim, stale) : ue_publish_new(claim);
 }
 
 /* With the lock it is the names that others have. EBADF: the folder may be searched but not read, so there is no lock
    to be had. */
-static uds_echo_error ue_busy(const ue_claim *k)
+static uds_echo_error ue_fail_busy(const ue_claim *claim)
 {
-    int os_error = k->lock_error;
-    if (k->locked) return ue_fail(k->failure, UDS_ECHO_BUSY, EADDRINUSE, "bind");
-    return ue_fail(k->failure, os_error == EBADF ? UDS_ECHO_DENIED : UDS_ECHO_BUSY, os_error, "flock");
+    int os_error = claim->lock_error;
+    if (claim->locked) return ue_fail(claim->failure, UDS_ECHO_ERR_BUSY, EADDRINUSE, "bind");
+    return ue_fail(claim->failure, os_error == EBADF ? UDS_ECHO_ERR_DENIED : UDS_ECHO_ERR_BUSY, os_error, "flock");
 }
 
-/* Looks and tries until the path is ours or refuses; WOULD_BLOCK means that somebody moved meanwhile. */
-static uds_echo_error ue_claim_path(ue_claim *k)
+/* Looks and tries until the path is ours or refuses; UE_RETRY means that somebody moved meanwhile. */
+static uds_echo_error ue_claim_path(ue_claim *claim)
 {
-    long long deadline = ue_deadline(k->desc->lock_ms);
-    ue_file before, now;
+    long long deadline = ue_deadline(claim->desc->lock_ms);
+    ue_inode before, now;
     uds_echo_error error;
-    int seen, seen_before = UE_SEEN_NOTHING, twice, tries = 0;
+    int seen, seen_before = UE_PATH_ABSENT, twice, tries = 0;
     memset(&before, 0, sizeof before);
-    ue_lock(k);
-    if (k->locked) ue_sweep(&k->place);
+    ue_lock(claim);
+    if (claim->locked) ue_sweep(&claim->path);
     for (;;) {
-        error = ue_look(&k->place, "", &seen, &now, k->failure);
+        error = ue_inspect(&claim->path, "", &seen, &now, claim->failure);
+        if (error == UDS_ECHO_ERR_IN_USE) ue_identify_owner(&claim->path, claim->failure);
         if (error) return error;
-        if (seen == UE_SEEN_STALE && k->desc->on_existing == UDS_ECHO_REFUSE)
-            return ue_fail(k->failure, UDS_ECHO_EXISTS, 0, "fstatat");
-        twice = seen == UE_SEEN_STALE && seen_before == UE_SEEN_STALE && ue_same_file(&before, &now);
-        error = UDS_ECHO_WOULD_BLOCK;
-        if (seen == UE_SEEN_NOTHING) error = ue_claim_once(k, NULL);
-        else if (twice && k->locked) error = ue_claim_once(k, &now);
-        if (error != UDS_ECHO_WOULD_BLOCK) return error;
-        if (twice && k->lock_error == EBADF) return ue_busy(k); /* and there will be no lock */
-        if (ue_now() >= deadline && (!k->locked || ++tries >= 10)) return ue_busy(k);
+        if (seen == UE_PATH_STALE && claim->desc->if_exists == UDS_ECHO_IF_EXISTS_REFUSE)
+            return ue_fail(claim->failure, UDS_ECHO_ERR_EXISTS, 0, "fstatat");
+        twice = seen == UE_PATH_STALE && seen_before == UE_PATH_STALE && ue_same_inode(&before, &now);
+        error = UE_RETRY;
+        if (seen == UE_PATH_ABSENT) error = ue_claim_once(claim, NULL);
+        else if (twice && claim->locked) error = ue_claim_once(claim, &now);
+        if (error != UE_RETRY) return error;
+        if (twice && claim->lock_error == EBADF) return ue_fail_busy(claim); /* and there will be no lock */
+        if (ue_now() >= deadline && (!claim->locked || ++tries >= 10)) return ue_fail_busy(claim);
         seen_before = seen;
         before = now;
-        ue_pause(1);
-        if (seen == UE_SEEN_STALE) ue_lock(k);
+        ue_sleep_ms(1);
+        if (seen == UE_PATH_STALE) ue_lock(claim);
     }
 }
 
@@ -1641,11 +1785,11 @@ static uds_echo_error ue_claim_path(ue_claim *k)
    opened. */
 typedef struct ue_listener {
     int refs;
-    int held; /* connections of all who share, as they last told */
+    int shared_total; /* connections of all servers that share it, as last reported */
     int fd;
-    int dir;      /* the folder of the path; -1: there is no path of ours (adopted) */
-    ue_file file; /* the socket's, for retire */
-    char *name;   /* in the folder; behind this structure */
+    int dirfd;      /* of the directory of the path; -1: there is no path of this server (adopted) */
+    ue_inode inode; /* of the socket file */
+    char *name;     /* in the folder; behind this structure */
 } ue_listener;
 
 static ue_listener *ue_listener_new(const char *name)
@@ -1655,7 +1799,7 @@ static ue_listener *ue_listener_new(const char *name)
     if (!l) return NULL;
     memset(l, 0, sizeof *l);
     l->refs = 1;
-    l->fd = l->dir = -1;
+    l->fd = l->dirfd = -1;
     l->name = (char *)(l + 1);
     memcpy(l->name, name, size);
     return l;
@@ -1664,68 +1808,57 @@ static ue_listener *ue_listener_new(const char *name)
 static void ue_listener_free(ue_listener *l)
 {
     ue_close(&l->fd);
-    ue_close(&l->dir);
+    ue_close(&l->dirfd);
     UDS_ECHO_SYS(free)(l);
 }
 
 static uds_echo_error ue_listener_open(ue_listener **listener, const uds_echo_server_desc *desc,
                                        uds_echo_failure *failure)
 {
-    ue_claim k;
+    ue_claim claim;
     uds_echo_error error;
     struct sockaddr_un address;
     socklen_t size;
-    memset(&k, 0, sizeof k);
-    k.desc = desc;
-    k.failure = failure;
-    k.fd = -1;
+    memset(&claim, 0, sizeof claim);
+    claim.desc = desc;
+    claim.failure = failure;
+    claim.fd = -1;
     *listener = NULL;
-    error = ue_place_split(&k.place, desc->path, "desc.path", failure);
-    if (!error) error = ue_place_open(&k.place, failure);
-    if (!error && !ue_address(&address, &size, &k.place, "~0")) error = ue_fail(failure, UDS_ECHO_PATH, 0, "desc.path");
+    error = ue_path_split(&claim.path, desc->path, "desc.path", failure);
+    if (!error) error = ue_path_open_dir(&claim.path, failure);
+    if (!error && !ue_address(&address, &size, &claim.path, "~0"))
+        error = ue_fail(failure, UDS_ECHO_ERR_BAD_PATH, 0, "desc.path");
     if (!error) {
-        *listener = ue_listener_new(k.place.name);
-        error = *listener ? ue_claim_path(&k) : ue_fail(failure, UDS_ECHO_MEMORY, ENOMEM, "malloc");
+        *listener = ue_listener_new(claim.path.name);
+        error = *listener ? ue_claim_path(&claim) : ue_fail(failure, UDS_ECHO_ERR_NO_MEMORY, ENOMEM, "malloc");
     }
-    ue_unlock(&k);
+    ue_unlock(&claim);
     if (!error) {
-        (*listener)->fd = k.fd;
-        (*listener)->dir = k.place.dir;
-        (*listener)->file = k.file;
+        (*listener)->fd = claim.fd;
+        (*listener)->dirfd = claim.path.dirfd;
+        (*listener)->inode = claim.inode;
         return UDS_ECHO_OK;
     }
-    ue_close(&k.place.dir);
+    ue_close(&claim.path.dirfd);
     if (*listener) ue_listener_free(*listener);
     *listener = NULL;
     return error;
 }
 
 /* OK: the path no longer leads to this listener. BUSY: no lock to be had now. Else it may not be removed any more, or
-   not be locked ever (EBADF, see ue_busy). What is left behind is stale, and harmless. */
-static uds_echo_error ue_retire(ue_listener *l)
+   not be locked ever (EBADF, see ue_fail_busy). What is left behind is stale, and harmless. */
+static uds_echo_error ue_unlink_path(ue_listener *l)
 {
     int os_error;
-    if (l->dir < 0) return UDS_ECHO_OK;
-    if (UDS_ECHO_SYS(flock)(l->dir, LOCK_EX | LOCK_NB)) return errno == EBADF ? UDS_ECHO_DENIED : UDS_ECHO_BUSY;
-    os_error = ue_remove(l->dir, l->name, &l->file);
-    (void)UDS_ECHO_SYS(flock)(l->dir, LOCK_UN);
+    if (l->dirfd < 0) return UDS_ECHO_OK;
+    if (UDS_ECHO_SYS(flock)(l->dirfd, LOCK_EX | LOCK_NB))
+        return errno == EBADF ? UDS_ECHO_ERR_DENIED : UDS_ECHO_ERR_BUSY;
+    os_error = ue_unlink_if_same(l->dirfd, l->name, &l->inode);
+    (void)UDS_ECHO_SYS(flock)(l->dirfd, LOCK_UN);
     if (os_error && os_error != ENOENT) return ue_error_of(os_error);
-    ue_close(&l->dir);
+    ue_close(&l->dirfd);
     return UDS_ECHO_OK;
 }
-
-/* Returns the count after the change. */
-#if UDS_ECHO_HAVE_ATOMIC
-static int ue_count(int *count, int change)
-{
-    return __atomic_add_fetch(count, change, __ATOMIC_ACQ_REL);
-}
-#else
-static int ue_count(int *count, int change)
-{
-    return *count += change;
-}
-#endif
 
 // >>conn
 /* One connection. It is in exactly one of these states; every arrow is one function below, and these are all there are.
@@ -1738,85 +1871,87 @@ static int ue_count(int *count, int change)
                                |                                   |
         ue_conn_write: one send, keeps the remainder               |
                                |                                   |
-         .-------------- ue_conn_settle --nothing is owed----------'
+         .-------------- ue_conn_update --nothing is owed----------'
          |            |        |          |            |
        unsent       answer   no room    to be        ended, or
        bytes        owed     for more   ended        broken
          |            |        |          |            |
       SENDING      WAITING  STARVED       |            |
          |            |        |          |            |
-  ue_conn_send_rest   '---+----'    ue_conn_finish     |
+  ue_conn_send_unsent   '---+----'    ue_conn_start_discard     |
          |                |               |            |
          |          ue_conn_resume    DISCARDING       |
          |                |               |            |
-         '-> ue_conn_proceed       ue_conn_discard     |
+         '-> ue_conn_handle_saved       ue_conn_discard     |
          handle what is held,             |            |
-         then ue_conn_settle              '-> ue_conn_close --> FREE
+         then ue_conn_update              '-> ue_conn_close --> FREE
 
    Callbacks may ask for anything at any time. So conn_send and conn_close only note that there is something to be done
-   (ue_list), and the step does it by ue_conn_resume: nothing is freed under a caller's feet. ue_conn_event leads from
-   the poller to the function of the state. */
+   (ue_todo_add), and the step does it by ue_conn_resume: nothing is freed under a caller's feet. ue_conn_event leads
+   from the poller to the function of the state. */
 enum { UE_FREE, UE_READING, UE_SENDING, UE_WAITING, UE_STARVED, UE_DISCARDING };
 enum { UE_READS = 16, UE_ACCEPTS = 16 }; /* of one connection, of one listener, at most so many a step */
 enum { UE_LARGE = 65536 };               /* a read of so many bytes is the last of its step: it pays for a wait */
-enum { UE_REST_MS = 100 };               /* until accepting is tried again after want of descriptors or memory */
+enum { UE_PAUSE_MS = 100 };              /* until accepting is tried again after want of descriptors or memory */
 enum { UE_GRACE_MS = 2 };                /* accepting goes on so long after the path is gone */
-enum { UE_RETIRE_MS = 200 };             /* a drain tries so long to get the lock for taking it away */
-#define UE_NIL 0xffffffffu               /* the end of a list of slots */
+enum { UE_UNLINK_MS = 200 };             /* a drain tries so long to get the lock for taking it away */
+static const unsigned UE_NIL = UINT_MAX; /* the end of a list of slots */
 
 /* Bytes that wait, in one piece of memory that has room for capacity: those from start to size. */
-typedef struct ue_block {
+typedef struct ue_buf {
     size_t capacity, start, size;
-} ue_block;
+} ue_buf;
 
 struct uds_echo_conn {
     uds_echo_server *server;
     void *user;
-    ue_block *in;    /* received and not handled: part of a message, or all that came behind an unfinished answer */
-    ue_block *out;   /* answered and not sent */
-    long long moved; /* when a byte last moved, ms */
+    ue_buf *unhandled;    /* received and not handled: part of a message, or input that came after an unsent reply */
+    ue_buf *unsent;       /* replies not sent yet */
+    long long last_io_ms; /* when a byte was last received or sent */
     int fd;
-    unsigned generation;           /* of the slot; never 0 */
-    unsigned older, newer;         /* the list of connections by moved; newer also chains the free slots */
-    unsigned next_listed;          /* the next in the list this one is in, todo or starved */
-    unsigned state : 3, watch : 2; /* one of the above; what the poller watches for */
-    unsigned is_listed : 1;
-    unsigned welcome : 1; /* on_open let it in: on_close is owed */
-    unsigned owed : 1;    /* the handler said LATER */
-    unsigned closing : 1; /* handle nothing more; send what there is, then end readably */
-    unsigned broken : 1;  /* nothing can be sent any more, or nothing is left to be: close */
-    unsigned why : 8;     /* uds_echo_error, for on_close */
+    unsigned generation;              /* of the slot; never 0 */
+    unsigned lru_prev, lru_next;      /* the list of connections by last_io_ms; lru_next also chains the free slots */
+    unsigned todo_next;               /* the next in the list this one is in, todo or starved */
+    unsigned state : 3, interest : 2; /* one of the above; what the poller watches for */
+    unsigned in_todo : 1;
+    unsigned admitted : 1;     /* on_open let it in: on_close will be called */
+    unsigned deferred : 1;     /* the handler returned UDS_ECHO_DEFER */
+    unsigned closing : 1;      /* handle nothing more; send what there is, then end readably */
+    unsigned failed : 1;       /* nothing can be sent any more, or nothing is left to be: close */
+    unsigned close_reason : 8; /* uds_echo_error, for on_close */
 };
 
-enum { UE_SERVING, UE_GRACE, UE_EMPTYING, UE_DRAINING, UE_STOPPED };
+enum { UE_SERVING, UE_GRACE, UE_FLUSHING, UE_DRAINING, UE_STOPPED };
 
 struct uds_echo_server {
     uds_echo_server_desc desc; /* defaults filled in */
     ue_listener *listener;     /* NULL: accepts no more */
-    ue_bell bell;
-    long pid;               /* of the process that opened it */
-    int phase, inside, how; /* inside: a call of ours is running; how: the strongest stop that was asked for */
-    int listening, resting; /* it is watched; accepting waits for a place, or for rest_until */
-    int called;             /* it is ready: who waits there is let in when all who are here were looked at */
+    ue_wakeup wakeup;
+    long pid;                /* of the process that opened it */
+    int phase, in_callback;  /* in_callback: a step, or another call that may call back, is running */
+    int stop_mode;           /* the strongest that was asked for; -1: none */
+    int listener_registered; /* with the poller */
+    int accept_paused;       /* until a connection ends, or until accept_resume_at */
+    int listener_ready;      /* its clients are accepted after the events of all connections */
     int adopted;
-    int told;                    /* sharing: the connections that the others know of */
-    unsigned long long again_at; /* the wait behind the one that last reported the listener */
-    long long now, woken;        /* the clock, as last looked at; when the last wait ended */
-    long long rest_until, retire_until, grace_until, drain_until;
+    int reported;                      /* this server's part of shared_total */
+    unsigned long long ready_again_at; /* the wait after the one that last reported the listener */
+    long long now, wait_end;           /* the clock, as last looked at; when the last wait ended */
+    long long accept_resume_at, unlink_until, grace_until, drain_until;
 
     uds_echo_conn *conns;
     unsigned conns_max, conns_used, free_slot; /* slots from conns_used on were never used, nor touched */
-    unsigned oldest, newest;                   /* by moved, where somebody wants to know (in_order) */
+    unsigned lru_head, lru_tail;               /* by last_io_ms, if track_idle is set */
     unsigned todo;                             /* to be looked at by the step */
     unsigned starved, starved_last;            /* wait for room in pending_max, first come, first served */
     int stirred;                               /* one of those was asked for something, and need not wait for it */
-    int in_order;
+    int track_idle;
 
-    /* scratch: | answers that were sent | answers that wait to be sent together | the message being handled |
-                0                        sent                                    filled                          */
+    /* scratch: | replies that were sent | replies that wait to be sent together | the message being handled |
+                0                        flushed                                 filled                          */
     unsigned char *scratch, *input;
-    size_t message_max, sent, filled;
-    uds_echo_conn *current;      /* whose handler is running */
+    size_t message_max, flushed, filled;
+    uds_echo_conn *handling;     /* the connection whose handler is running */
     unsigned long long reserved; /* room in pending_max for what the connection being handled may be answered */
     unsigned long long promised; /* and for the answers that are owed */
     unsigned long long pending_max;
@@ -1825,20 +1960,20 @@ struct uds_echo_server {
     ue_poller poller;
 };
 
-static unsigned char *ue_block_bytes(ue_block *b)
+static unsigned char *ue_buf_bytes(ue_buf *b)
 {
     return (unsigned char *)(b + 1) + b->start;
 }
 
-static size_t ue_block_left(const ue_block *b)
+static size_t ue_buf_size(const ue_buf *b)
 {
     return b ? b->size - b->start : 0;
 }
 
-static void ue_block_to_front(ue_block *b)
+static void ue_buf_compact(ue_buf *b)
 {
     if (!b || !b->start) return;
-    memmove(b + 1, ue_block_bytes(b), ue_block_left(b));
+    memmove(b + 1, ue_buf_bytes(b), ue_buf_size(b));
     b->size -= b->start;
     b->start = 0;
 }
@@ -1851,11 +1986,11 @@ static unsigned ue_index(const uds_echo_conn *c)
 /* It may be read, and what was read may be handled. */
 static int ue_takes_input(const uds_echo_conn *c)
 {
-    return !c->out && !c->owed && !c->closing && !c->broken;
+    return !c->unsent && !c->deferred && !c->closing && !c->failed;
 }
 
 /* An answer may grow from nothing to two messages (one pushed, one replied, neither sent): without room for them in
-   pending_max nothing is read that would have to be answered. Room for an answer put off (LATER) is kept for it. */
+   pending_max nothing is read that would have to be answered. Room for an answer put off (DEFER) is kept for it. */
 static int ue_has_room(const uds_echo_server *s)
 {
     return s->stats.pending + s->promised + 2ull * s->message_max <= s->pending_max;
@@ -1869,86 +2004,86 @@ static int ue_has_turn(const uds_echo_server *s)
 
 /* The clock is read at a wake-up before which something was to become due, and where somebody asks for the time or it
    matters how long a handler took. One that fails stands still. */
-static void ue_tell_time(uds_echo_server *s)
+static void ue_update_now(uds_echo_server *s)
 {
     long long now = ue_now();
     if (now != UE_NO_CLOCK) s->now = now;
 }
 
-static void ue_log(uds_echo_server *s, uds_echo_level level, uds_echo_error cause, const char *event)
+static void ue_log(uds_echo_server *s, uds_echo_log_level level, uds_echo_error cause, const char *event)
 {
     char line[256];
     ue_text t = ue_text_begin(line, sizeof line);
     if (!s->desc.on_log) return;
-    ue_tell_time(s);
+    ue_update_now(s);
     if (s->logged[cause] && s->now - s->logged[cause] < 1000) return;
     s->logged[cause] = s->now ? s->now : 1;
     ue_puts(&t, event);
     ue_puts(&t, ": ");
-    ue_puts(&t, uds_echo_error_text(cause));
+    ue_puts(&t, uds_echo_strerror(cause));
     ue_text_end(&t);
     s->desc.on_log(level, cause, line, s->desc.user);
 }
 
 /* The list by moved: the idlest is found without looking at the others. */
-static void ue_order_remove(uds_echo_conn *c)
+static void ue_lru_remove(uds_echo_conn *c)
 {
     uds_echo_server *s = c->server;
-    if (c->older == UE_NIL) s->oldest = c->newer;
-    else s->conns[c->older].newer = c->newer;
-    if (c->newer == UE_NIL) s->newest = c->older;
-    else s->conns[c->newer].older = c->older;
+    if (c->lru_prev == UE_NIL) s->lru_head = c->lru_next;
+    else s->conns[c->lru_prev].lru_next = c->lru_next;
+    if (c->lru_next == UE_NIL) s->lru_tail = c->lru_prev;
+    else s->conns[c->lru_next].lru_prev = c->lru_prev;
 }
 
-static void ue_order_append(uds_echo_conn *c)
+static void ue_lru_append(uds_echo_conn *c)
 {
     uds_echo_server *s = c->server;
-    if (s->desc.idle_ms > 0) ue_tell_time(s);
-    c->moved = s->now;
-    c->older = s->newest;
-    c->newer = UE_NIL;
-    if (s->newest == UE_NIL) s->oldest = ue_index(c);
-    else s->conns[s->newest].newer = ue_index(c);
-    s->newest = ue_index(c);
+    if (s->desc.idle_ms > 0) ue_update_now(s);
+    c->last_io_ms = s->now;
+    c->lru_prev = s->lru_tail;
+    c->lru_next = UE_NIL;
+    if (s->lru_tail == UE_NIL) s->lru_head = ue_index(c);
+    else s->conns[s->lru_tail].lru_next = ue_index(c);
+    s->lru_tail = ue_index(c);
 }
 
-static void ue_moved(uds_echo_conn *c)
+static void ue_touch(uds_echo_conn *c)
 {
-    if (!c->server->in_order) return;
-    ue_order_remove(c);
-    ue_order_append(c);
+    if (!c->server->track_idle) return;
+    ue_lru_remove(c);
+    ue_lru_append(c);
 }
 
 /* It was us that it waited for, and it is idle from now on. Without idle_ms the order is that of the bytes alone. */
-static void ue_waited(uds_echo_conn *c)
+static void ue_touch_if_idle_limit(uds_echo_conn *c)
 {
-    if (c->server->desc.idle_ms > 0) ue_moved(c);
+    if (c->server->desc.idle_ms > 0) ue_touch(c);
 }
 
-static void ue_owe(uds_echo_conn *c, unsigned owed)
+static void ue_set_deferred(uds_echo_conn *c, unsigned deferred)
 {
     uds_echo_server *s = c->server;
-    if (c->owed == owed) return;
-    c->owed = owed & 1u;
-    if (owed) {
+    if (c->deferred == deferred) return;
+    c->deferred = deferred & 1u;
+    if (deferred) {
         s->promised += s->message_max;
     } else {
         s->promised -= s->message_max;
-        ue_waited(c);
+        ue_touch_if_idle_limit(c);
     }
 }
 
 /* Into the list of those the step has to look at. A slot is in one list at most, and stays there when it is freed or
    used anew: looking at it once too often does no harm. */
-static void ue_list(uds_echo_conn *c)
+static void ue_todo_add(uds_echo_conn *c)
 {
     uds_echo_server *s = c->server;
-    if (c->is_listed) {
+    if (c->in_todo) {
         s->stirred = 1;
         return;
     }
-    c->is_listed = 1;
-    c->next_listed = s->todo;
+    c->in_todo = 1;
+    c->todo_next = s->todo;
     s->todo = ue_index(c);
 }
 
@@ -1957,26 +2092,26 @@ UE_COLD void ue_starve(uds_echo_conn *c)
 {
     uds_echo_server *s = c->server;
     c->state = UE_STARVED;
-    if (c->is_listed) return;
-    c->is_listed = 1;
-    c->next_listed = UE_NIL;
+    if (c->in_todo) return;
+    c->in_todo = 1;
+    c->todo_next = UE_NIL;
     if (s->starved == UE_NIL) s->starved = ue_index(c);
-    else s->conns[s->starved_last].next_listed = ue_index(c);
+    else s->conns[s->starved_last].todo_next = ue_index(c);
     s->starved_last = ue_index(c);
 }
 
 /* The first cause stays the one that is told. */
-UE_COLD void ue_end(uds_echo_conn *c, uds_echo_error why)
+UE_COLD void ue_begin_close(uds_echo_conn *c, uds_echo_error why)
 {
-    if (!c->why) c->why = (unsigned)why & 255u;
+    if (!c->close_reason) c->close_reason = (unsigned)why & 255u;
     c->closing = 1;
-    ue_owe(c, 0);
+    ue_set_deferred(c, 0);
 }
 
-UE_COLD void ue_break(uds_echo_conn *c, uds_echo_error why)
+UE_COLD void ue_fail_conn(uds_echo_conn *c, uds_echo_error why)
 {
-    if (!c->why) c->why = (unsigned)why & 255u;
-    c->broken = 1;
+    if (!c->close_reason) c->close_reason = (unsigned)why & 255u;
+    c->failed = 1;
 }
 
 /* Drain: what the peer sent so far stays readable, then comes the end, and its next send gets EPIPE (shutdown(2),
@@ -1984,62 +2119,62 @@ UE_COLD void ue_break(uds_echo_conn *c, uds_echo_error why)
 static void ue_shut_input(uds_echo_conn *c)
 {
     if (!UDS_ECHO_SYS(shutdown)(c->fd, SHUT_RD)) return;
-    ue_break(c, ue_error_of(errno));
-    ue_list(c);
+    ue_fail_conn(c, ue_error_of(errno));
+    ue_todo_add(c);
 }
 
-static int ue_watch(uds_echo_conn *c, int want)
+static int ue_set_interest(uds_echo_conn *c, int want)
 {
     uds_echo_server *s = c->server;
-    unsigned long long token = (unsigned long long)c->generation << 32 | (ue_index(c) + UE_PLACE_CONN);
-    if ((int)c->watch == want) return 1;
-    if (!ue_poller_set(&s->poller, c->fd, token, (int)c->watch, want)) return 0;
-    c->watch = (unsigned)want & 3u;
+    unsigned long long token = (unsigned long long)c->generation << 32 | (ue_index(c) + UE_INDEX_CONN);
+    if ((int)c->interest == want) return 1;
+    if (!ue_poller_set(&s->poller, c->fd, token, (int)c->interest, want)) return 0;
+    c->interest = (unsigned)want & 3u;
     return 1;
 }
 
-static void ue_drop_in(uds_echo_conn *c)
+static void ue_free_unhandled(uds_echo_conn *c)
 {
-    UDS_ECHO_SYS(free)(c->in);
-    c->in = NULL;
+    UDS_ECHO_SYS(free)(c->unhandled);
+    c->unhandled = NULL;
 }
 
-static void ue_drop_out(uds_echo_conn *c)
+static void ue_free_unsent(uds_echo_conn *c)
 {
-    if (!c->out) return;
-    c->server->stats.pending -= c->out->capacity;
-    UDS_ECHO_SYS(free)(c->out);
-    c->out = NULL;
+    if (!c->unsent) return;
+    c->server->stats.pending -= c->unsent->capacity;
+    UDS_ECHO_SYS(free)(c->unsent);
+    c->unsent = NULL;
 }
 
 /* Keeps what the socket did not take, behind what waits already, in a block that is exactly as long as both. */
-static int ue_keep_out(uds_echo_conn *c, const unsigned char *bytes, size_t size)
+static int ue_save_unsent(uds_echo_conn *c, const unsigned char *bytes, size_t size)
 {
     uds_echo_server *s = c->server;
-    size_t left = ue_block_left(c->out), held = c->out ? c->out->capacity : 0;
-    ue_block *b;
-    ue_block_to_front(c->out);
-    b = (ue_block *)UDS_ECHO_SYS(realloc)(c->out, sizeof *b + left + size);
+    size_t left = ue_buf_size(c->unsent), held = c->unsent ? c->unsent->capacity : 0;
+    ue_buf *b;
+    ue_buf_compact(c->unsent);
+    b = (ue_buf *)UDS_ECHO_SYS(realloc)(c->unsent, sizeof *b + left + size);
     if (!b) return 0;
-    c->out = b;
+    c->unsent = b;
     b->start = 0;
     b->size = b->capacity = left + size;
-    memcpy(ue_block_bytes(b) + left, bytes, size);
+    memcpy(ue_buf_bytes(b) + left, bytes, size);
     s->stats.pending = s->stats.pending - held + b->capacity;
     if (s->stats.pending > s->stats.pending_peak) s->stats.pending_peak = s->stats.pending;
     return 1;
 }
 
 /* Keeps the rest of what was received, in a block that has room for a whole message. */
-static int ue_keep_in(uds_echo_conn *c, const unsigned char *bytes, size_t size)
+static int ue_save_unhandled(uds_echo_conn *c, const unsigned char *bytes, size_t size)
 {
-    ue_block *b = (ue_block *)UDS_ECHO_SYS(malloc)(sizeof *b + c->server->message_max);
+    ue_buf *b = (ue_buf *)UDS_ECHO_SYS(malloc)(sizeof *b + c->server->message_max);
     if (!b) return 0;
     b->capacity = c->server->message_max;
     b->start = 0;
     b->size = size;
-    memcpy(ue_block_bytes(b), bytes, size);
-    c->in = b;
+    memcpy(ue_buf_bytes(b), bytes, size);
+    c->unhandled = b;
     return 1;
 }
 
@@ -2047,21 +2182,28 @@ static int ue_keep_in(uds_echo_conn *c, const unsigned char *bytes, size_t size)
 static void ue_conn_close(uds_echo_conn *c)
 {
     uds_echo_server *s = c->server;
-    uds_echo_error why = (uds_echo_error)c->why;
+    uds_echo_error why = (uds_echo_error)c->close_reason;
     s->stats.closed[why]++;
-    if (why) ue_log(s, why == UDS_ECHO_HANDLER ? UDS_ECHO_PROBLEM : UDS_ECHO_NOTE, why, "connection closed");
-    if (c->welcome && s->desc.on_close) s->desc.on_close(c, why, s->desc.user);
-    (void)ue_watch(c, 0); /* epoll(7): closing does not take it out where a forked child holds it too */
+    if (why)
+        ue_log(s, why == UDS_ECHO_ERR_BAD_HANDLER ? UDS_ECHO_LOG_WARNING : UDS_ECHO_LOG_INFO, why, "connection closed");
+    if (c->admitted && s->desc.on_close) s->desc.on_close(c, why, s->desc.user);
+    (void)ue_set_interest(c, 0); /* epoll(7): closing does not take it out where a forked child holds it too */
     ue_close(&c->fd);
-    ue_drop_in(c);
-    ue_drop_out(c);
-    ue_owe(c, 0);
-    if (s->in_order) ue_order_remove(c);
+    ue_free_unhandled(c);
+    ue_free_unsent(c);
+    ue_set_deferred(c, 0);
+    if (s->track_idle) ue_lru_remove(c);
     c->state = UE_FREE;
-    c->newer = s->free_slot;
+    c->lru_next = s->free_slot;
     s->free_slot = ue_index(c);
     s->stats.connections--;
-    s->resting = 0;
+    s->accept_paused = 0;
+}
+
+static void ue_abort(uds_echo_conn *c, uds_echo_error why)
+{
+    ue_fail_conn(c, why);
+    ue_conn_close(c);
 }
 
 /* The peer ended nothing, we do: its next send fails, what it sent before is taken and thrown away, and what we sent
@@ -2073,36 +2215,36 @@ static void ue_conn_discard(uds_echo_conn *c)
     for (reads = 0; reads < UE_READS; reads++) {
         ssize_t n = UDS_ECHO_SYS(recv)(c->fd, s->scratch, s->message_max, 0);
         if (n > 0) continue;
-        if (n < 0 && ue_passing(errno)) break;
+        if (n < 0 && ue_is_transient(errno)) break;
         ue_conn_close(c);
         return;
     }
-    if (!ue_watch(c, UE_IN)) ue_conn_close(c);
+    if (!ue_set_interest(c, UE_IN)) ue_conn_close(c);
 }
 
-UE_COLD void ue_conn_finish(uds_echo_conn *c)
+UE_COLD void ue_conn_start_discard(uds_echo_conn *c)
 {
     c->state = UE_DISCARDING;
-    ue_drop_in(c);
+    ue_free_unhandled(c);
     if (UDS_ECHO_SYS(shutdown)(c->fd, SHUT_RD)) ue_conn_close(c);
     else ue_conn_discard(c);
 }
 
 /* Where a connection goes from here. */
-UE_HOT void ue_conn_settle(uds_echo_conn *c)
+UE_HOT void ue_conn_update(uds_echo_conn *c)
 {
     uds_echo_server *s = c->server;
     int want = 0;
-    if (c->broken) {
+    if (c->failed) {
         ue_conn_close(c);
         return;
-    } else if (c->out) {
+    } else if (c->unsent) {
         c->state = UE_SENDING;
         want = UE_OUT;
     } else if (c->closing) {
-        ue_conn_finish(c);
+        ue_conn_start_discard(c);
         return;
-    } else if (c->owed) {
+    } else if (c->deferred) {
         c->state = UE_WAITING; /* and stays watched: most peers wait too, and then nothing has to be changed twice */
         return;
     } else if (!ue_has_turn(s)) {
@@ -2111,8 +2253,8 @@ UE_HOT void ue_conn_settle(uds_echo_conn *c)
         c->state = UE_READING;
         want = UE_IN;
     }
-    if (ue_watch(c, want)) return;
-    ue_break(c, ue_error_of(errno));
+    if (ue_set_interest(c, want)) return;
+    ue_fail_conn(c, ue_error_of(errno));
     ue_conn_close(c);
 }
 
@@ -2120,30 +2262,30 @@ UE_HOT void ue_conn_settle(uds_echo_conn *c)
 UE_HOT void ue_conn_write(uds_echo_conn *c, const unsigned char *bytes, size_t size)
 {
     long n = 0;
-    if (c->broken || !size) return;
-    if (!c->out) n = ue_send(c->fd, bytes, size);
+    if (c->failed || !size) return;
+    if (!c->unsent) n = ue_send(c->fd, bytes, size);
     if (n < 0) {
-        ue_break(c, ue_error_of(errno));
+        ue_fail_conn(c, ue_error_of(errno));
         return;
     }
     if (n > 0) {
         c->server->stats.bytes_out += (unsigned long)n;
-        ue_moved(c);
+        ue_touch(c);
     }
-    if ((size_t)n < size && !ue_keep_out(c, bytes + n, size - (size_t)n)) ue_break(c, UDS_ECHO_MEMORY);
+    if ((size_t)n < size && !ue_save_unsent(c, bytes + n, size - (size_t)n)) ue_fail_conn(c, UDS_ECHO_ERR_NO_MEMORY);
 }
 
 /* Sends the answers that were collected in scratch. */
 UE_HOT void ue_flush(uds_echo_conn *c)
 {
     uds_echo_server *s = c->server;
-    size_t from = s->sent;
-    s->sent = s->filled;
+    size_t from = s->flushed;
+    s->flushed = s->filled;
     ue_conn_write(c, s->scratch + from, s->filled - from);
 }
 
-/* The message at scratch + filled goes to the handler, and its answer joins those to be sent. */
-UE_HOT void ue_deliver(uds_echo_conn *c, size_t size)
+/* The message at scratch + filled goes to the handler, and its reply joins those to be sent. */
+UE_HOT void ue_call_handler(uds_echo_conn *c, size_t size)
 {
     uds_echo_server *s = c->server;
     uds_echo_verdict verdict = UDS_ECHO_REPLY;
@@ -2154,17 +2296,26 @@ UE_HOT void ue_deliver(uds_echo_conn *c, size_t size)
     m.capacity = s->message_max;
     s->stats.messages++;
     if (s->desc.on_message) {
-        s->current = c;
+        s->handling = c;
         verdict = s->desc.on_message(c, &m, s->desc.user);
-        s->current = NULL;
+        s->handling = NULL;
     }
-    if (m.data != at || m.size > s->message_max || (int)verdict < UDS_ECHO_REPLY || (int)verdict > UDS_ECHO_CLOSE) {
-        ue_end(c, UDS_ECHO_HANDLER);
+    if (m.data != at || m.size > s->message_max) {
+        ue_begin_close(c, UDS_ECHO_ERR_BAD_HANDLER);
         return;
     }
-    if (verdict == UDS_ECHO_REPLY || verdict == UDS_ECHO_CLOSE) s->filled += m.size;
-    if (verdict == UDS_ECHO_LATER && !c->closing) ue_owe(c, 1);
-    if (verdict == UDS_ECHO_CLOSE) ue_end(c, UDS_ECHO_OK);
+    switch ((int)verdict) {
+    case UDS_ECHO_REPLY: s->filled += m.size; break;
+    case UDS_ECHO_NO_REPLY: break;
+    case UDS_ECHO_DEFER:
+        if (!c->closing) ue_set_deferred(c, 1);
+        break;
+    case UDS_ECHO_REPLY_AND_CLOSE:
+        s->filled += m.size;
+        ue_begin_close(c, UDS_ECHO_OK);
+        break;
+    default: ue_begin_close(c, UDS_ECHO_ERR_BAD_HANDLER);
+    }
 }
 
 /* Hands over whole messages until none is left or the connection takes no more; tells how many bytes they were.
@@ -2173,22 +2324,22 @@ UE_HOT size_t ue_conn_handle(uds_echo_conn *c, const unsigned char *bytes, size_
 {
     uds_echo_server *s = c->server;
     size_t used = 0, length = size;
-    s->sent = s->filled = 0;
+    s->flushed = s->filled = 0;
     s->reserved = 2ull * s->message_max;
     while (used < size && ue_takes_input(c)) {
         if (s->filled > s->message_max) {
             ue_flush(c);
-            s->sent = s->filled = 0;
+            s->flushed = s->filled = 0;
             continue;
         }
         if (s->desc.frame) length = s->desc.frame(bytes + used, size - used, s->desc.user);
         if (length == 0 || length > size - used) {
-            if (length > s->message_max || size - used >= s->message_max) ue_end(c, UDS_ECHO_TOO_LONG);
+            if (length > s->message_max || size - used >= s->message_max) ue_begin_close(c, UDS_ECHO_ERR_TOO_LONG);
             break;
         }
         if (s->desc.frame) memcpy(s->scratch + s->filled, bytes + used, length);
         used += length;
-        ue_deliver(c, length);
+        ue_call_handler(c, length);
     }
     ue_flush(c);
     s->reserved = 0;
@@ -2205,256 +2356,252 @@ UE_HOT void ue_conn_read(uds_echo_conn *c)
     ssize_t n;
     int reads = 0;
     do {
-        ue_block_to_front(c->in);
-        have = ue_block_left(c->in);
-        bytes = c->in ? ue_block_bytes(c->in) : s->desc.frame ? s->input : s->scratch;
+        ue_buf_compact(c->unhandled);
+        have = ue_buf_size(c->unhandled);
+        bytes = c->unhandled ? ue_buf_bytes(c->unhandled) : s->desc.frame ? s->input : s->scratch;
         n = UDS_ECHO_SYS(recv)(c->fd, bytes + have, s->message_max - have, 0);
-        if (n == 0) ue_break(c, c->in ? UDS_ECHO_END : UDS_ECHO_OK); /* all that came before is answered */
-        if (n < 0 && !ue_passing(errno)) ue_break(c, ue_error_of(errno));
+        if (n == 0)
+            ue_fail_conn(c, c->unhandled ? UDS_ECHO_ERR_UNEXPECTED_EOF
+                                         : UDS_ECHO_OK); /* all that came before is answered */
+        if (n < 0 && !ue_is_transient(errno)) ue_fail_conn(c, ue_error_of(errno));
         if (n <= 0) break;
         s->stats.bytes_in += (unsigned long)n;
-        ue_moved(c);
+        ue_touch(c);
         used = ue_conn_handle(c, bytes, have + (size_t)n);
-        if (c->in) {
-            c->in->start = used;
-            c->in->size = have + (size_t)n;
-            if (!ue_block_left(c->in)) ue_drop_in(c);
-        } else if (used < (size_t)n && !c->closing && !ue_keep_in(c, bytes + used, (size_t)n - used)) {
-            ue_break(c, UDS_ECHO_MEMORY);
+        if (c->unhandled) {
+            c->unhandled->start = used;
+            c->unhandled->size = have + (size_t)n;
+            if (!ue_buf_size(c->unhandled)) ue_free_unhandled(c);
+        } else if (used < (size_t)n && !c->closing && !ue_save_unhandled(c, bytes + used, (size_t)n - used)) {
+            ue_fail_conn(c, UDS_ECHO_ERR_NO_MEMORY);
         }
     } while ((size_t)n == s->message_max - have && n < UE_LARGE && ++reads < UE_READS && ue_takes_input(c) &&
              ue_has_turn(s));
-    ue_conn_settle(c);
+    ue_conn_update(c);
 }
 
 /* What was held back while an answer was unfinished is handled now. */
-static void ue_conn_proceed(uds_echo_conn *c)
+static void ue_conn_handle_saved(uds_echo_conn *c)
 {
-    if (c->in && ue_takes_input(c) && ue_has_turn(c->server)) {
-        c->in->start += ue_conn_handle(c, ue_block_bytes(c->in), ue_block_left(c->in));
-        if (!ue_block_left(c->in)) ue_drop_in(c);
+    if (c->unhandled && ue_takes_input(c) && ue_has_turn(c->server)) {
+        c->unhandled->start += ue_conn_handle(c, ue_buf_bytes(c->unhandled), ue_buf_size(c->unhandled));
+        if (!ue_buf_size(c->unhandled)) ue_free_unhandled(c);
     }
-    ue_conn_settle(c);
+    ue_conn_update(c);
 }
 
-static void ue_conn_send_rest(uds_echo_conn *c)
+static void ue_conn_send_unsent(uds_echo_conn *c)
 {
-    long n = ue_send(c->fd, ue_block_bytes(c->out), ue_block_left(c->out));
-    if (n < 0) ue_break(c, ue_error_of(errno));
+    long n = ue_send(c->fd, ue_buf_bytes(c->unsent), ue_buf_size(c->unsent));
+    if (n < 0) ue_fail_conn(c, ue_error_of(errno));
     if (n > 0) {
-        c->out->start += (size_t)n;
+        c->unsent->start += (size_t)n;
         c->server->stats.bytes_out += (unsigned long)n;
-        ue_moved(c);
-        if (!ue_block_left(c->out)) ue_drop_out(c);
+        ue_touch(c);
+        if (!ue_buf_size(c->unsent)) ue_free_unsent(c);
     }
-    ue_conn_proceed(c);
+    ue_conn_handle_saved(c);
 }
 
 static void ue_conn_resume(uds_echo_conn *c)
 {
-    if (c->state == UE_STARVED) ue_waited(c);
-    if (c->state != UE_FREE && c->state != UE_DISCARDING) ue_conn_proceed(c);
+    if (c->state == UE_STARVED) ue_touch_if_idle_limit(c);
+    if (c->state != UE_FREE && c->state != UE_DISCARDING) ue_conn_handle_saved(c);
 }
 
 /* The poller says that the descriptor is ready; for what, each state finds out by trying. */
 static void ue_conn_event(uds_echo_conn *c)
 {
-    if (c->is_listed) ue_conn_resume(c); /* what callbacks asked for comes first: it may change the state */
+    if (c->in_todo) ue_conn_resume(c); /* what callbacks asked for comes first: it may change the state */
     switch (c->state) {
     case UE_READING:
         if (ue_has_turn(c->server)) ue_conn_read(c);
-        else ue_conn_settle(c);
+        else ue_conn_update(c);
         break;
-    case UE_SENDING: ue_conn_send_rest(c); break;
+    case UE_SENDING: ue_conn_send_unsent(c); break;
     case UE_DISCARDING: ue_conn_discard(c); break;
     case UE_FREE: break;
     default: /* not its turn: look away, or this would be reported for ever */
-        if (!ue_watch(c, 0)) {
-            ue_break(c, UDS_ECHO_SYSTEM);
+        if (!ue_set_interest(c, 0)) {
+            ue_fail_conn(c, UDS_ECHO_ERR_SYSTEM);
             ue_conn_close(c);
         }
     }
 }
 
-/* Takes a slot; on_open decides whether the peer stays. */
-static void ue_conn_open(uds_echo_server *s, int fd)
+/* Takes a free slot and clears it. Its generation goes on, and so does its place in a list. */
+static uds_echo_conn *ue_take_slot(uds_echo_server *s, int fd)
 {
-    unsigned index = s->free_slot, next_listed, is_listed, generation;
+    unsigned index = s->free_slot, todo_next, in_todo, generation;
     uds_echo_conn *c = &s->conns[index == UE_NIL ? s->conns_used : index];
     if (index == UE_NIL) s->conns_used++;
-    else s->free_slot = c->newer;
-    next_listed = c->next_listed;
-    is_listed = c->is_listed;
+    else s->free_slot = c->lru_next;
+    todo_next = c->todo_next;
+    in_todo = c->in_todo;
     generation = c->generation < UINT_MAX ? c->generation + 1 : 1;
     memset(c, 0, sizeof *c);
     c->server = s;
     c->fd = fd;
-    c->next_listed = next_listed;
-    c->is_listed = is_listed & 1u;
+    c->todo_next = todo_next;
+    c->in_todo = in_todo & 1u;
     c->generation = generation;
     c->state = UE_READING;
-    if (s->in_order) ue_order_append(c);
-    if (s->adopted) ue_refuse_descriptors(fd); /* it may have connected before the listener was adopted */
+    if (s->track_idle) ue_lru_append(c);
     s->stats.accepted++;
     s->stats.connections++;
-    if (!ue_keep_urgent(fd) ||
-        (s->desc.send_buffer &&
-         UDS_ECHO_SYS(setsockopt)(fd, SOL_SOCKET, SO_SNDBUF, &s->desc.send_buffer, sizeof s->desc.send_buffer))) {
-        ue_break(c, ue_error_of(errno));
-    } else if (s->desc.on_open && s->desc.on_open(c, s->desc.user)) {
+    return c;
+}
+
+/* 0: it failed. A peer may have connected before the listener was adopted, and then inherits nothing from it. */
+static int ue_set_options(uds_echo_conn *c)
+{
+    uds_echo_server *s = c->server;
+    if (s->adopted) ue_disable_passrights(c->fd);
+    if (!ue_set_oobinline(c->fd)) return 0;
+    return !s->desc.send_buffer ||
+           !UDS_ECHO_SYS(setsockopt)(c->fd, SOL_SOCKET, SO_SNDBUF, &s->desc.send_buffer, sizeof s->desc.send_buffer);
+}
+
+/* on_open decides whether the peer stays. */
+static void ue_admit(uds_echo_conn *c)
+{
+    uds_echo_server *s = c->server;
+    if (s->desc.on_open && s->desc.on_open(c, s->desc.user)) {
         s->stats.refused++;
-        ue_end(c, UDS_ECHO_OK);
-    } else {
-        c->welcome = 1;
-        if (s->phase >= UE_EMPTYING) ue_shut_input(c);
+        ue_begin_close(c, UDS_ECHO_OK);
+        return;
     }
-    ue_conn_settle(c);
+    c->admitted = 1;
+    if (s->phase >= UE_FLUSHING) ue_shut_input(c);
 }
 
-// >>server
-static uds_echo_error ue_check(const uds_echo_server_desc *d, int wants_path, uds_echo_failure *failure)
+static void ue_conn_open(uds_echo_server *s, int fd)
 {
-    // clang-format off
-    int needs_path = wants_path && !d->share_with;
-    const char *bad = !wants_path && d->share_with ? "desc.share_with" :
-                      needs_path != (d->path != NULL) ? "desc.path" :
-                      d->mode < 0 || d->mode > 0777 ? "desc.mode" :
-                      (int)d->on_existing < 0 || d->on_existing > UDS_ECHO_REFUSE ? "desc.on_existing" :
-                      (int)d->publish < 0 || d->publish > UDS_ECHO_DIRECT ? "desc.publish" :
-                      d->lock_ms < -1 ? "desc.lock_ms" :
-                      d->backlog < 0 ? "desc.backlog" :
-                      d->connections_max < -1 || d->connections_max > 1000000 ? "desc.connections_max" :
-                      (int)d->when_full < 0 || d->when_full > UDS_ECHO_EVICT ? "desc.when_full" :
-                      d->message_max < 0 || d->message_max > 1l << 30 ? "desc.message_max" :
-                      d->pending_max < -1 ? "desc.pending_max" :
-                      d->send_buffer < 0 ? "desc.send_buffer" :
-                      d->idle_ms < -1 ? "desc.idle_ms" :
-                      d->drain_ms < -1 ? "desc.drain_ms" :
-                      d->spin_us < -1 || d->spin_us > 1000000 ? "desc.spin_us" : NULL;
-    // clang-format on
-    return bad ? ue_fail(failure, UDS_ECHO_INVALID, 0, bad) : UDS_ECHO_OK;
+    uds_echo_conn *c = ue_take_slot(s, fd);
+    if (ue_set_options(c)) ue_admit(c);
+    else ue_fail_conn(c, ue_error_of(errno));
+    ue_conn_update(c);
 }
 
-/* Fills in the defaults, and what is computed from them. */
-static uds_echo_error ue_resolve(uds_echo_server *s, uds_echo_failure *failure)
+UDS_ECHO_API uds_echo_error uds_echo_conn_send(uds_echo_conn *conn, const void *bytes, size_t size)
 {
-    uds_echo_server_desc *d = &s->desc;
-    struct rlimit limit;
-    if (!d->mode) d->mode = 0600;
-    if (!d->lock_ms) d->lock_ms = 1000;
-    if (d->lock_ms < 0) d->lock_ms = 0;
-    if (!d->backlog) d->backlog = 4096;
-    if (!d->message_max) d->message_max = 65536;
-    if (d->idle_ms < 0) d->idle_ms = 0;
-    if (!d->drain_ms) d->drain_ms = 5000;
-    if (!d->connections_max) d->connections_max = 1024;
-    if (d->connections_max < 0) {
-        if (UDS_ECHO_SYS(getrlimit)(RLIMIT_NOFILE, &limit)) return ue_fail_os(failure, "getrlimit");
-        d->connections_max = limit.rlim_cur < 1000000 ? (int)limit.rlim_cur - UE_PLACE_CONN : 1000000;
-        if (d->connections_max < 1) d->connections_max = 1; /* poll(2) takes no more places than descriptors */
+    uds_echo_server *s;
+    if (!conn || (!bytes && size)) return UDS_ECHO_ERR_INVALID;
+    s = conn->server;
+    if (conn->closing || conn->failed) return UDS_ECHO_ERR_CLOSING;
+    if (size > s->message_max) return UDS_ECHO_ERR_TOO_LONG;
+    if (conn == s->handling) ue_flush(conn);
+    if (!conn->deferred) { /* for an answer that is owed there is room */
+        if (ue_buf_size(conn->unsent) + size > s->message_max) return UDS_ECHO_ERR_WOULD_BLOCK;
+        if (conn != s->handling && s->stats.pending + s->promised + s->reserved + size > s->pending_max)
+            return UDS_ECHO_ERR_WOULD_BLOCK;
     }
-    s->conns_max = (unsigned)d->connections_max;
-    s->message_max = (size_t)d->message_max;
-    s->pending_max =
-        d->pending_max > 0 ? (unsigned long long)d->pending_max : (2ull * s->conns_max + 1) * s->message_max;
-    s->in_order = d->idle_ms > 0 || d->when_full == UDS_ECHO_EVICT;
-    if (s->pending_max < 3ull * s->message_max) return ue_fail(failure, UDS_ECHO_INVALID, 0, "desc.pending_max");
-    return UDS_ECHO_OK;
+    ue_conn_write(conn, (const unsigned char *)bytes, size);
+    if (conn->deferred || conn->unsent || conn->failed) ue_todo_add(conn);
+    ue_set_deferred(conn, 0);
+    return conn->failed ? (uds_echo_error)conn->close_reason : UDS_ECHO_OK;
 }
 
-static void ue_server_free(uds_echo_server *s)
+UDS_ECHO_API void uds_echo_conn_close(uds_echo_conn *conn)
 {
-    ue_poller_close(&s->poller);
-    ue_bell_close(&s->bell);
-    UDS_ECHO_SYS(free)(s->conns);
-    UDS_ECHO_SYS(free)(s->scratch);
-    UDS_ECHO_SYS(free)(s->input);
-    UDS_ECHO_SYS(free)(s);
+    if (!conn) return;
+    ue_begin_close(conn, UDS_ECHO_OK);
+    ue_todo_add(conn);
 }
 
-/* What is allocated for as long as the server lives: all but answers and messages that have to wait. */
-static uds_echo_error ue_server_furnish(uds_echo_server *s, uds_echo_failure *failure)
+UDS_ECHO_API uds_echo_id uds_echo_conn_id(const uds_echo_conn *conn)
 {
-    int i, framed = s->desc.frame != NULL;
-    if (!ue_poller_open(&s->poller, (size_t)s->conns_max + UE_PLACE_CONN))
-        return ue_fail_os(failure, UDS_ECHO_HAVE_EPOLL ? "epoll_create1" : "calloc");
-    s->conns = (uds_echo_conn *)UDS_ECHO_SYS(calloc)(s->conns_max, sizeof *s->conns);
-    s->scratch = (unsigned char *)UDS_ECHO_SYS(malloc)(s->message_max * (framed ? 2 : 1));
-    if (framed) s->input = (unsigned char *)UDS_ECHO_SYS(malloc)(s->message_max);
-    if (!s->conns || !s->scratch || (framed && !s->input))
-        return ue_fail(failure, UDS_ECHO_MEMORY, ENOMEM, s->conns ? "malloc" : "calloc");
-    if (!ue_bell_open(&s->bell)) return ue_fail_os(failure, UDS_ECHO_HAVE_EVENTFD ? "eventfd" : "pipe");
-    for (i = 0; i < UE_BELLS; i++)
-        if (!ue_poller_set(&s->poller, s->bell.in[i], (unsigned)i, 0, UE_IN)) return ue_fail_os(failure, "epoll_ctl");
-    return UDS_ECHO_OK;
+    return conn ? (uds_echo_id)conn->generation << 32 | ue_index(conn) : 0;
 }
 
-static uds_echo_error ue_server_new(uds_echo_server **server, const uds_echo_server_desc *desc,
-                                    uds_echo_failure *failure)
+UDS_ECHO_API void uds_echo_conn_set_user(uds_echo_conn *conn, void *user)
 {
-    uds_echo_server *s = (uds_echo_server *)UDS_ECHO_SYS(calloc)(1, sizeof *s);
-    uds_echo_error error;
-    int i;
-    if (!s) return ue_fail(failure, UDS_ECHO_MEMORY, ENOMEM, "calloc");
-    s->desc = *desc;
-    s->pid = (long)UDS_ECHO_SYS(getpid)();
-    ue_tell_time(s);
-    s->free_slot = s->oldest = s->newest = s->todo = s->starved = s->starved_last = UE_NIL;
-    s->how = -1;
-    s->rest_until = s->grace_until = s->drain_until = UE_NONE;
-    for (i = 0; i < UE_BELLS; i++) s->bell.in[i] = s->bell.out[i] = -1;
-    error = ue_resolve(s, failure);
-    if (error) {
-        UDS_ECHO_SYS(free)(s);
-        return error;
-    }
-    error = ue_server_furnish(s, failure);
-    if (error) ue_server_free(s);
-    else *server = s;
-    return error;
+    if (conn) conn->user = user;
 }
 
-static int ue_listen(uds_echo_server *s)
+UDS_ECHO_API void *uds_echo_conn_user(const uds_echo_conn *conn)
 {
-    int want = UE_IN | (ue_count(&s->listener->refs, 0) > 1 ? UE_SHARED : 0);
-    s->listening = ue_poller_set(&s->poller, s->listener->fd, UE_PLACE_LISTENER, 0, want);
-    return s->listening;
+    return conn ? conn->user : NULL;
 }
 
-static void ue_unlisten(uds_echo_server *s)
+UDS_ECHO_API uds_echo_server *uds_echo_conn_server(const uds_echo_conn *conn)
 {
-    if (s->listening) (void)ue_poller_set(&s->poller, s->listener->fd, UE_PLACE_LISTENER, UE_IN, 0);
-    s->listening = 0;
+    return conn ? conn->server : NULL;
+}
+
+UDS_ECHO_API uds_echo_error uds_echo_conn_peer(const uds_echo_conn *conn, uds_echo_peer *peer)
+{
+    if (!peer) return UDS_ECHO_ERR_INVALID;
+    peer->pid = peer->uid = peer->gid = -1;
+    if (!conn) return UDS_ECHO_ERR_INVALID;
+    return ue_peer_of(conn->fd, peer) ? UDS_ECHO_OK : UDS_ECHO_ERR_SYSTEM;
+}
+
+// >>accept
+/* Returns the count after the change. */
+#if UDS_ECHO_HAVE_ATOMIC
+static int ue_atomic_add(int *count, int change)
+{
+    return __atomic_add_fetch(count, change, __ATOMIC_ACQ_REL);
+}
+
+static int ue_atomic_load(const int *count)
+{
+    return __atomic_load_n(count, __ATOMIC_ACQUIRE);
+}
+#else
+static int ue_atomic_add(int *count, int change)
+{
+    return *count += change;
+}
+
+static int ue_atomic_load(const int *count)
+{
+    return *count;
+}
+#endif
+
+static int ue_register_listener(uds_echo_server *s)
+{
+    int want = UE_IN | (ue_atomic_load(&s->listener->refs) > 1 ? UE_EXCLUSIVE : 0);
+    s->listener_registered = ue_poller_set(&s->poller, s->listener->fd, UE_INDEX_LISTENER, 0, want);
+    return s->listener_registered;
+}
+
+static void ue_unregister_listener(uds_echo_server *s)
+{
+    if (s->listener_registered) (void)ue_poller_set(&s->poller, s->listener->fd, UE_INDEX_LISTENER, UE_IN, 0);
+    s->listener_registered = 0;
 }
 
 /* Accepts no more until a connection closes, or for so long (-1: however long, for all places are taken): the queue
    stays ready meanwhile, and would spin. */
-static void ue_rest(uds_echo_server *s, int ms)
+static void ue_pause_accept(uds_echo_server *s, int ms)
 {
-    ue_unlisten(s);
-    ue_tell_time(s);
-    s->resting = 1;
-    s->rest_until = ms < 0 ? UE_NONE : s->now + ms;
-    if (ms < 0) s->stats.full++;
+    ue_unregister_listener(s);
+    ue_update_now(s);
+    s->accept_paused = 1;
+    s->accept_resume_at = ms < 0 ? UE_NONE : s->now + ms;
+    if (ms < 0) s->stats.pauses_full++;
 }
 
-UE_COLD void ue_rest_for_want(uds_echo_server *s, int os_error)
+UE_COLD void ue_pause_accept_failed(uds_echo_server *s, int os_error)
 {
-    s->stats.exhausted++;
-    ue_log(s, UDS_ECHO_PROBLEM, ue_error_of(os_error), "accepting rests");
-    ue_rest(s, UE_REST_MS);
+    s->stats.pauses_failed++;
+    ue_log(s, UDS_ECHO_LOG_WARNING, ue_error_of(os_error), "accepting rests");
+    ue_pause_accept(s, UE_PAUSE_MS);
 }
 
-static void ue_cut(uds_echo_conn *c, uds_echo_error why)
+/* A pause with an end is over then. */
+static void ue_update_pause(uds_echo_server *s)
 {
-    ue_break(c, why);
-    ue_conn_close(c);
+    if (s->accept_resume_at != UE_NONE && s->now >= s->accept_resume_at) s->accept_paused = 0;
 }
 
 /* No place is free, and none is made. */
 static int ue_is_full(const uds_echo_server *s)
 {
-    return s->stats.connections >= s->conns_max && s->desc.when_full == UDS_ECHO_REST;
+    return s->stats.connections >= s->conns_max && s->desc.when_full == UDS_ECHO_FULL_QUEUE;
 }
 
 /* accept(2), at most so many; only the first may have another evicted, for those behind it would evict who has not been
@@ -2463,50 +2610,56 @@ static int ue_accept_some(uds_echo_server *s, int most)
 {
     int fd, os_error, first = 1;
     for (; most > 0; most--) {
-        if (ue_is_full(s)) return ue_rest(s, -1), 0;
+        if (ue_is_full(s)) return ue_pause_accept(s, -1), 0;
         if (!first && s->stats.connections >= s->conns_max) return 0;
         fd = ue_accept(s->listener->fd);
         os_error = errno;
         if (fd >= 0) {
-            if (s->stats.connections >= s->conns_max) ue_cut(&s->conns[s->oldest], UDS_ECHO_EVICTED);
+            if (s->stats.connections >= s->conns_max) ue_abort(&s->conns[s->lru_head], UDS_ECHO_ERR_EVICTED);
             first = 0;
             ue_conn_open(s, fd);
-        } else if (os_error == EAGAIN || os_error == EWOULDBLOCK || (os_error == EINVAL && s->phase == UE_EMPTYING)) {
+        } else if (os_error == EAGAIN || os_error == EWOULDBLOCK || (os_error == EINVAL && s->phase == UE_FLUSHING)) {
             return 1;
         } else if (os_error != EINTR && os_error != ECONNABORTED && os_error != EPROTO) {
-            return ue_rest_for_want(s, os_error), 0;
+            return ue_pause_accept_failed(s, os_error), 0;
         }
     }
     return 0;
 }
 
-/* Holds more than its share of what all have, and an eighth; tells the others what it has. */
-static int ue_over_share(uds_echo_server *s)
+/* Reports this server's connections to those that share the listener. Returns the connections of all. */
+static long long ue_update_share(uds_echo_server *s)
 {
-    long long sharers = ue_count(&s->listener->refs, 0), mine = (long long)s->stats.connections;
-    long long all = ue_count(&s->listener->held, (int)mine - s->told);
-    s->told = (int)mine;
-    return mine * sharers > all + all / 8 + sharers;
+    int mine = (int)s->stats.connections, all = ue_atomic_add(&s->listener->shared_total, mine - s->reported);
+    s->reported = mine;
+    return all;
+}
+
+/* More than its part of all connections, and an eighth. */
+static int ue_is_over_share(const uds_echo_server *s, long long all)
+{
+    long long sharers = ue_atomic_load(&s->listener->refs);
+    return (long long)s->stats.connections * sharers > all + all / 8 + sharers;
 }
 
 /* An exclusive wake-up wakes one of those who share, the one that has watched the listener longest (epoll_ctl(2)). So
    who was woken takes one, or nobody does, and only then goes to the end of the line. Who is full stays out of it; and
    for a moment who holds more than its share: it would take all that is queued while the others are being woken. */
-static void ue_stand_in_line(uds_echo_server *s)
+static void ue_reregister_listener(uds_echo_server *s)
 {
-    int over = ue_over_share(s);
+    int over = ue_is_over_share(s, ue_update_share(s));
     if (ue_is_full(s)) {
-        ue_rest(s, -1);
+        ue_pause_accept(s, -1);
     } else if (over) {
-        ue_rest(s, 1);
+        ue_pause_accept(s, 1);
     } else {
-        ue_unlisten(s);
-        if (!ue_listen(s)) ue_rest_for_want(s, errno);
+        ue_unregister_listener(s);
+        if (!ue_register_listener(s)) ue_pause_accept_failed(s, errno);
     }
 }
 
 /* Another holder shut it: then it is reported for ever, and accept(2) says EAGAIN for ever. */
-static int ue_is_shut(int fd)
+static int ue_is_listener_shut(int fd)
 {
     struct pollfd p;
     p.fd = fd;
@@ -2519,12 +2672,44 @@ static int ue_is_shut(int fd)
    at the wait before, too. */
 static void ue_accept_ready(uds_echo_server *s)
 {
-    int shared = ue_count(&s->listener->refs, 0) > 1, again = s->stats.waits == s->again_at;
+    int shared = ue_atomic_load(&s->listener->refs) > 1, again = s->stats.waits == s->ready_again_at;
     int most = again && !shared ? UE_ACCEPTS : 1;
-    s->called = 0;
-    s->again_at = s->stats.waits + 1;
-    if (ue_accept_some(s, most) && s->adopted && ue_is_shut(s->listener->fd)) ue_rest_for_want(s, EINVAL);
-    if (shared && s->listening) ue_stand_in_line(s);
+    s->listener_ready = 0;
+    s->ready_again_at = s->stats.waits + 1;
+    if (ue_accept_some(s, most) && s->adopted && ue_is_listener_shut(s->listener->fd))
+        ue_pause_accept_failed(s, EINVAL);
+    if (shared && s->listener_registered) ue_reregister_listener(s);
+}
+
+// >>stop
+/* The phases of a server.
+
+     SERVING  --DRAIN, last owner------------> GRACE     the path is removed; clients that found it are accepted
+     SERVING  --DRAIN, shared or adopted-----> DRAINING  the listener is left to its other owners
+     GRACE    --path gone or given up, 2 ms--> FLUSHING  the listener is shut down, and hands out its queue
+     FLUSHING --accept queue empty-----------> DRAINING  the listener is closed; connections finish
+     DRAINING --no connections---------------> STOPPED
+     any      --NOW, drain_ms over, close----> STOPPED   all connections are aborted */
+
+static void ue_release_listener(uds_echo_server *s, int last)
+{
+    if (last) ue_listener_free(s->listener);
+    s->listener = NULL;
+    s->accept_paused = 0;
+    s->accept_resume_at = UE_NONE;
+}
+
+/* No longer one of those who share. 1: it was the last. 0: from now on another thread may free what is shared, so it is
+   not watched any more before this. */
+static int ue_leave_listener(uds_echo_server *s)
+{
+    (void)ue_atomic_add(&s->listener->shared_total, -s->reported);
+    return ue_atomic_add(&s->listener->refs, -1) == 0;
+}
+
+static void ue_log_path_left(uds_echo_server *s, uds_echo_error why)
+{
+    ue_log(s, UDS_ECHO_LOG_INFO, why, "the socket file stays behind, stale");
 }
 
 static void ue_shut_all_input(uds_echo_server *s)
@@ -2534,44 +2719,23 @@ static void ue_shut_all_input(uds_echo_server *s)
         if (s->conns[i].state != UE_FREE && s->conns[i].state != UE_DISCARDING) ue_shut_input(&s->conns[i]);
 }
 
-static void ue_let_go(uds_echo_server *s, int last)
-{
-    if (last) ue_listener_free(s->listener);
-    s->listener = NULL;
-    s->resting = 0;
-    s->rest_until = UE_NONE;
-}
-
-/* No longer one of those who share. 1: it was the last. 0: from now on another thread may free what is shared, so it is
-   not watched any more before this. */
-static int ue_leave(uds_echo_server *s)
-{
-    (void)ue_count(&s->listener->held, -s->told);
-    return ue_count(&s->listener->refs, -1) == 0;
-}
-
-static void ue_left_behind(uds_echo_server *s, uds_echo_error why)
-{
-    ue_log(s, UDS_ECHO_NOTE, why, "the socket file stays behind, stale");
-}
-
 /* Drain, on a listener that is ours alone: the path goes, those who found it in time are accepted for a moment more,
    then the listener is shut, which refuses new ones and still hands out the queue (closing it would reset them). One
    that others hold is only left. */
 UE_COLD void ue_begin_drain(uds_echo_server *s)
 {
     int last;
-    ue_tell_time(s);
-    ue_unlisten(s);
-    last = ue_leave(s);
+    ue_update_now(s);
+    ue_unregister_listener(s);
+    last = ue_leave_listener(s);
     if (s->desc.drain_ms >= 0) s->drain_until = s->now + s->desc.drain_ms;
     if (last && !s->adopted) {
-        s->retire_until = s->now + UE_RETIRE_MS;
+        s->unlink_until = s->now + UE_UNLINK_MS;
         s->grace_until = s->now + UE_GRACE_MS;
         s->phase = UE_GRACE;
-        (void)ue_retire(s->listener);
+        (void)ue_unlink_path(s->listener);
     } else {
-        ue_let_go(s, last);
+        ue_release_listener(s, last);
         s->phase = UE_DRAINING;
         ue_shut_all_input(s);
     }
@@ -2579,65 +2743,60 @@ UE_COLD void ue_begin_drain(uds_echo_server *s)
 
 UE_COLD void ue_end_grace(uds_echo_server *s)
 {
-    if (s->listener->dir >= 0) { /* a neighbour in the folder had the lock */
-        uds_echo_error error = ue_retire(s->listener);
-        if (!error || s->now < s->retire_until) {
+    if (s->listener->dirfd >= 0) { /* a neighbour in the folder had the lock */
+        uds_echo_error error = ue_unlink_path(s->listener);
+        if (!error || s->now < s->unlink_until) {
             s->grace_until = s->now + UE_GRACE_MS;
             return;
         }
-        ue_left_behind(s, error);
+        ue_log_path_left(s, error);
     }
-    ue_unlisten(s); /* it would be reported ready for ever now */
-    if (UDS_ECHO_SYS(shutdown)(s->listener->fd, SHUT_RD)) ue_log(s, UDS_ECHO_NOTE, ue_error_of(errno), "shutdown");
-    s->phase = UE_EMPTYING;
+    ue_unregister_listener(s); /* it would be reported ready for ever now */
+    if (UDS_ECHO_SYS(shutdown)(s->listener->fd, SHUT_RD)) ue_log(s, UDS_ECHO_LOG_INFO, ue_error_of(errno), "shutdown");
+    s->phase = UE_FLUSHING;
     ue_shut_all_input(s);
 }
 
-/* 0: it may accept. */
-static int ue_still_rests(uds_echo_server *s)
+UE_COLD void ue_accept_remaining(uds_echo_server *s)
 {
-    if (s->resting && (s->rest_until == UE_NONE || s->now < s->rest_until)) return 1;
-    s->resting = 0;
-    return 0;
-}
-
-UE_COLD void ue_accept_rest(uds_echo_server *s)
-{
-    if (ue_still_rests(s)) return;
+    ue_update_pause(s);
+    if (s->accept_paused) return;
     if (!ue_accept_some(s, UE_ACCEPTS)) return;
-    ue_let_go(s, 1);
+    ue_release_listener(s, 1);
     s->phase = UE_DRAINING;
 }
 
 /* NOW, and the end of a drain that took too long. */
-UE_COLD void ue_cut_all(uds_echo_server *s)
+UE_COLD void ue_abort_all(uds_echo_server *s)
 {
     int last = s->phase != UE_SERVING; /* a drain has left already, and is the last that is here */
     uds_echo_error error = UDS_ECHO_OK;
     unsigned i;
     s->phase = UE_STOPPED; /* first, so that nobody is let share what goes */
     if (s->listener) {
-        ue_unlisten(s);
-        last = last || ue_leave(s);
-        if (last) error = ue_retire(s->listener);
-        if (error) ue_left_behind(s, error);
-        ue_let_go(s, last);
+        ue_unregister_listener(s);
+        last = last || ue_leave_listener(s);
+        if (last) error = ue_unlink_path(s->listener);
+        if (error) ue_log_path_left(s, error);
+        ue_release_listener(s, last);
     }
     for (i = 0; i < s->conns_used; i++)
-        if (s->conns[i].state != UE_FREE) ue_cut(&s->conns[i], UDS_ECHO_STOPPED);
+        if (s->conns[i].state != UE_FREE) ue_abort(&s->conns[i], UDS_ECHO_ERR_STOPPED);
 }
 
+// >>loop
 /* By the time at which the events were taken, for what came since has not been looked at. Who reads may be so slow that
    the socket is not yet called writable (most of it has to be free), and takes some more all the same. */
-static void ue_cut_idle(uds_echo_server *s)
+static void ue_abort_idle(uds_echo_server *s)
 {
-    if (s->desc.idle_ms <= 0 || ue_poller_more(&s->poller)) return;
-    while (s->oldest != UE_NIL) {
-        uds_echo_conn *c = &s->conns[s->oldest];
-        if (s->woken - c->moved < s->desc.idle_ms) return;
-        if (c->owed || c->state == UE_STARVED) ue_waited(c);
-        else if (c->state == UE_SENDING) ue_conn_send_rest(c);
-        if (s->oldest == ue_index(c) && s->woken - c->moved >= s->desc.idle_ms) ue_cut(c, UDS_ECHO_IDLE);
+    if (s->desc.idle_ms <= 0 || ue_poller_is_full(&s->poller)) return;
+    while (s->lru_head != UE_NIL) {
+        uds_echo_conn *c = &s->conns[s->lru_head];
+        if (s->wait_end - c->last_io_ms < s->desc.idle_ms) return;
+        if (c->deferred || c->state == UE_STARVED) ue_touch_if_idle_limit(c);
+        else if (c->state == UE_SENDING) ue_conn_send_unsent(c);
+        if (s->lru_head == ue_index(c) && s->wait_end - c->last_io_ms >= s->desc.idle_ms)
+            ue_abort(c, UDS_ECHO_ERR_IDLE);
     }
 }
 
@@ -2648,8 +2807,8 @@ static void ue_run_todo(uds_echo_server *s)
     s->todo = UE_NIL;
     while (next != UE_NIL) {
         uds_echo_conn *c = &s->conns[next];
-        next = c->next_listed;
-        c->is_listed = 0;
+        next = c->todo_next;
+        c->in_todo = 0;
         ue_conn_resume(c);
     }
 }
@@ -2671,8 +2830,8 @@ static void ue_feed(uds_echo_server *s)
     while (next != UE_NIL) {
         uds_echo_conn *c = &s->conns[next];
         int waited = c->state == UE_STARVED;
-        next = c->next_listed;
-        c->is_listed = 0;
+        next = c->todo_next;
+        c->in_todo = 0;
         ue_conn_resume(c);
         if (waited && c->state == UE_READING) ue_conn_read(c);
     }
@@ -2681,34 +2840,36 @@ static void ue_feed(uds_echo_server *s)
 /* What is due though no descriptor says so. */
 static void ue_tick(uds_echo_server *s)
 {
-    if (s->how == UDS_ECHO_NOW || (s->drain_until != UE_NONE && s->now >= s->drain_until)) ue_cut_all(s);
-    else if (s->how == UDS_ECHO_DRAIN && s->phase == UE_SERVING) ue_begin_drain(s);
+    if (s->stop_mode == UDS_ECHO_STOP_NOW || (s->drain_until != UE_NONE && s->now >= s->drain_until)) ue_abort_all(s);
+    else if (s->stop_mode == UDS_ECHO_STOP_DRAIN && s->phase == UE_SERVING) ue_begin_drain(s);
     ue_run_todo(s);
-    ue_cut_idle(s);
-    if (s->phase == UE_EMPTYING) ue_accept_rest(s);
+    ue_abort_idle(s);
+    if (s->phase == UE_FLUSHING) ue_accept_remaining(s);
     if (s->phase == UE_GRACE && s->now >= s->grace_until) ue_end_grace(s);
     if (s->phase == UE_DRAINING && !s->stats.connections) s->phase = UE_STOPPED;
-    if (s->phase > UE_GRACE || s->listening || ue_still_rests(s)) return;
-    if (!ue_listen(s)) ue_rest_for_want(s, errno);
+    if (s->phase > UE_GRACE || s->listener_registered) return;
+    ue_update_pause(s);
+    if (s->accept_paused) return;
+    if (!ue_register_listener(s)) ue_pause_accept_failed(s, errno);
 }
 
-UE_COLD void ue_rang(uds_echo_server *s)
+UE_COLD void ue_on_wakeup(uds_echo_server *s)
 {
-    int rang = ue_bell_read(&s->bell);
-    if (rang & UE_RANG_NOW) s->how = UDS_ECHO_NOW;
-    else if (rang & UE_RANG_DRAIN && s->how < UDS_ECHO_DRAIN) s->how = UDS_ECHO_DRAIN;
-    if (rang & UE_RANG_WAKE && s->desc.on_wake) s->desc.on_wake(s, s->desc.user);
+    int rang = ue_wakeup_read(&s->wakeup);
+    if (rang & UE_WAKEUP_NOW) s->stop_mode = UDS_ECHO_STOP_NOW;
+    else if (rang & UE_WAKEUP_DRAIN && s->stop_mode < UDS_ECHO_STOP_DRAIN) s->stop_mode = UDS_ECHO_STOP_DRAIN;
+    if (rang & UE_WAKEUP_WAKE && s->desc.on_wake) s->desc.on_wake(s, s->desc.user);
 }
 
 static void ue_event(uds_echo_server *s, unsigned long long token)
 {
     unsigned place = (unsigned)(token & 0xffffffff);
-    if (place < UE_PLACE_LISTENER) {
-        ue_rang(s);
-    } else if (place == UE_PLACE_LISTENER) {
-        s->called = 1;
+    if (place < UE_INDEX_LISTENER) {
+        ue_on_wakeup(s);
+    } else if (place == UE_INDEX_LISTENER) {
+        s->listener_ready = 1;
     } else {
-        uds_echo_conn *c = &s->conns[place - UE_PLACE_CONN];
+        uds_echo_conn *c = &s->conns[place - UE_INDEX_CONN];
         if (c->generation == token >> 32) ue_conn_event(c);
     }
 }
@@ -2716,24 +2877,25 @@ static void ue_event(uds_echo_server *s, unsigned long long token)
 UE_HOT int ue_timeout(const uds_echo_server *s)
 {
     long long due = s->drain_until;
-    if (s->phase == UE_STOPPED || s->todo != UE_NIL || ue_may_feed(s) || (s->phase == UE_EMPTYING && !s->resting))
+    if (s->phase == UE_STOPPED || s->todo != UE_NIL || ue_may_feed(s) || (s->phase == UE_FLUSHING && !s->accept_paused))
         return 0;
-    if (s->resting) due = ue_sooner(due, s->rest_until);
-    if (s->phase == UE_GRACE) due = ue_sooner(due, s->grace_until);
-    if (s->desc.idle_ms > 0 && s->oldest != UE_NIL) due = ue_sooner(due, s->conns[s->oldest].moved + s->desc.idle_ms);
-    return due == UE_NONE ? -1 : ue_left(due, ue_now());
+    if (s->accept_paused) due = ue_earlier(due, s->accept_resume_at);
+    if (s->phase == UE_GRACE) due = ue_earlier(due, s->grace_until);
+    if (s->desc.idle_ms > 0 && s->lru_head != UE_NIL)
+        due = ue_earlier(due, s->conns[s->lru_head].last_io_ms + s->desc.idle_ms);
+    return due == UE_NONE ? -1 : ue_remaining_ms(due, ue_now());
 }
 
 static int ue_wait(uds_echo_server *s, int timeout_ms)
 {
-    long long until = ue_spin_until(s->desc.spin_us, &timeout_ms);
+    long long until = ue_busy_poll_until(s->desc.busy_poll_us, &timeout_ms);
     int count = 0;
     s->stats.waits++;
     if (until) {
-        s->stats.spins++;
+        s->stats.busy_waits++;
         do count = ue_poller_wait(&s->poller, 0);
         while (count == 0 && ue_now_us() < until);
-        s->stats.spin_hits += count > 0;
+        s->stats.busy_wait_hits += count > 0;
     }
     return count ? count : ue_poller_wait(&s->poller, timeout_ms);
 }
@@ -2746,31 +2908,135 @@ static uds_echo_error ue_run(uds_echo_server *s, int timeout_ms, int once)
     int due, count, os_error;
     do {
         due = ue_timeout(s);
-        if (s->phase == UE_STOPPED) return UDS_ECHO_STOPPED;
+        if (s->phase == UE_STOPPED) return UDS_ECHO_ERR_STOPPED;
         count = ue_wait(s, due >= 0 && (timeout_ms < 0 || due < timeout_ms) ? due : timeout_ms);
         os_error = count < 0 ? errno : 0;
-        s->inside = 1;
-        if (due >= 0) ue_tell_time(s);
-        s->woken = s->now;
+        s->in_callback = 1;
+        if (due >= 0) ue_update_now(s);
+        s->wait_end = s->now;
         ue_feed(s);
         while (ue_poller_next(&s->poller, &token)) ue_event(s, token);
-        if (s->called) ue_accept_ready(s);
+        if (s->listener_ready) ue_accept_ready(s);
         ue_tick(s);
-        s->inside = 0;
-        if (s->phase == UE_STOPPED) return UDS_ECHO_STOPPED;
+        s->in_callback = 0;
+        if (s->phase == UE_STOPPED) return UDS_ECHO_ERR_STOPPED;
         if (os_error && os_error != EINTR) {
             errno = os_error;
-            return UDS_ECHO_SYSTEM;
+            return UDS_ECHO_ERR_SYSTEM;
         }
     } while (!once);
     return UDS_ECHO_OK;
 }
 
-static uds_echo_error ue_may_run(const uds_echo_server *s)
+// >>server
+static uds_echo_error ue_validate_desc(const uds_echo_server_desc *d, int wants_path, uds_echo_failure *failure)
 {
-    if (!s) return UDS_ECHO_INVALID;
-    if (s->pid != (long)UDS_ECHO_SYS(getpid)()) return UDS_ECHO_FORKED;
-    return s->inside ? UDS_ECHO_REENTRANT : UDS_ECHO_OK;
+    // clang-format off
+    int needs_path = wants_path && !d->share_with;
+    const char *bad = !wants_path && d->share_with ? "desc.share_with" :
+                      needs_path != (d->path != NULL) ? "desc.path" :
+                      d->mode < 0 || d->mode > 0777 ? "desc.mode" :
+                      d->if_exists && d->if_exists != UDS_ECHO_IF_EXISTS_REFUSE ? "desc.if_exists" :
+                      d->publish && d->publish != UDS_ECHO_PUBLISH_DIRECT ? "desc.publish" :
+                      d->lock_ms < -1 ? "desc.lock_ms" :
+                      d->backlog < 0 ? "desc.backlog" :
+                      d->connections_max < -1 || d->connections_max > 1000000 ? "desc.connections_max" :
+                      d->when_full && d->when_full != UDS_ECHO_FULL_EVICT ? "desc.when_full" :
+                      d->message_max < 0 || d->message_max > 1l << 30 ? "desc.message_max" :
+                      d->pending_max < -1 ? "desc.pending_max" :
+                      d->send_buffer < 0 ? "desc.send_buffer" :
+                      d->idle_ms < -1 ? "desc.idle_ms" :
+                      d->drain_ms < -1 ? "desc.drain_ms" :
+                      d->busy_poll_us < -1 || d->busy_poll_us > 1000000 ? "desc.busy_poll_us" : NULL;
+    // clang-format on
+    return bad ? ue_fail(failure, UDS_ECHO_ERR_INVALID, 0, bad) : UDS_ECHO_OK;
+}
+
+/* Fills in the defaults, and what is computed from them. */
+static uds_echo_error ue_apply_defaults(uds_echo_server *s, uds_echo_failure *failure)
+{
+    uds_echo_server_desc *d = &s->desc;
+    struct rlimit limit;
+    if (!d->mode) d->mode = 0600;
+    if (!d->lock_ms) d->lock_ms = 1000;
+    if (d->lock_ms < 0) d->lock_ms = 0;
+    if (!d->backlog) d->backlog = 4096;
+    if (!d->message_max) d->message_max = 65536;
+    if (d->idle_ms < 0) d->idle_ms = 0;
+    if (!d->drain_ms) d->drain_ms = 5000;
+    if (!d->connections_max) d->connections_max = 1024;
+    if (d->connections_max < 0) {
+        if (UDS_ECHO_SYS(getrlimit)(RLIMIT_NOFILE, &limit)) return ue_fail_os(failure, "getrlimit");
+        d->connections_max = limit.rlim_cur < 1000000 ? (int)limit.rlim_cur - UE_INDEX_CONN : 1000000;
+        if (d->connections_max < 1) d->connections_max = 1; /* poll(2) takes no more places than descriptors */
+    }
+    s->conns_max = (unsigned)d->connections_max;
+    s->message_max = (size_t)d->message_max;
+    s->pending_max =
+        d->pending_max > 0 ? (unsigned long long)d->pending_max : (2ull * s->conns_max + 1) * s->message_max;
+    s->track_idle = d->idle_ms > 0 || d->when_full == UDS_ECHO_FULL_EVICT;
+    if (s->pending_max < 3ull * s->message_max) return ue_fail(failure, UDS_ECHO_ERR_INVALID, 0, "desc.pending_max");
+    return UDS_ECHO_OK;
+}
+
+static void ue_server_free(uds_echo_server *s)
+{
+    ue_poller_close(&s->poller);
+    ue_wakeup_close(&s->wakeup);
+    UDS_ECHO_SYS(free)(s->conns);
+    UDS_ECHO_SYS(free)(s->scratch);
+    UDS_ECHO_SYS(free)(s->input);
+    UDS_ECHO_SYS(free)(s);
+}
+
+/* What is allocated for as long as the server lives: all but answers and messages that have to wait. */
+static uds_echo_error ue_server_alloc(uds_echo_server *s, uds_echo_failure *failure)
+{
+    int i, framed = s->desc.frame != NULL;
+    if (!ue_poller_open(&s->poller, (size_t)s->conns_max + UE_INDEX_CONN))
+        return ue_fail_os(failure, UDS_ECHO_HAVE_EPOLL ? "epoll_create1" : "calloc");
+    s->conns = (uds_echo_conn *)UDS_ECHO_SYS(calloc)(s->conns_max, sizeof *s->conns);
+    s->scratch = (unsigned char *)UDS_ECHO_SYS(malloc)(s->message_max * (framed ? 2 : 1));
+    if (framed) s->input = (unsigned char *)UDS_ECHO_SYS(malloc)(s->message_max);
+    if (!s->conns || !s->scratch || (framed && !s->input))
+        return ue_fail(failure, UDS_ECHO_ERR_NO_MEMORY, ENOMEM, s->conns ? "malloc" : "calloc");
+    if (!ue_wakeup_open(&s->wakeup)) return ue_fail_os(failure, UDS_ECHO_HAVE_EVENTFD ? "eventfd" : "pipe");
+    for (i = 0; i < UE_WAKEUP_FDS; i++)
+        if (!ue_poller_set(&s->poller, s->wakeup.rfd[i], (unsigned)i, 0, UE_IN))
+            return ue_fail_os(failure, "epoll_ctl");
+    return UDS_ECHO_OK;
+}
+
+static uds_echo_error ue_server_new(uds_echo_server **server, const uds_echo_server_desc *desc,
+                                    uds_echo_failure *failure)
+{
+    uds_echo_server *s = (uds_echo_server *)UDS_ECHO_SYS(calloc)(1, sizeof *s);
+    uds_echo_error error;
+    int i;
+    if (!s) return ue_fail(failure, UDS_ECHO_ERR_NO_MEMORY, ENOMEM, "calloc");
+    s->desc = *desc;
+    s->pid = (long)UDS_ECHO_SYS(getpid)();
+    ue_update_now(s);
+    s->free_slot = s->lru_head = s->lru_tail = s->todo = s->starved = s->starved_last = UE_NIL;
+    s->stop_mode = -1;
+    s->accept_resume_at = s->grace_until = s->drain_until = UE_NONE;
+    for (i = 0; i < UE_WAKEUP_FDS; i++) s->wakeup.rfd[i] = s->wakeup.wfd[i] = -1;
+    error = ue_apply_defaults(s, failure);
+    if (error) {
+        UDS_ECHO_SYS(free)(s);
+        return error;
+    }
+    error = ue_server_alloc(s, failure);
+    if (error) ue_server_free(s);
+    else *server = s;
+    return error;
+}
+
+static uds_echo_error ue_check_caller(const uds_echo_server *s)
+{
+    if (!s) return UDS_ECHO_ERR_INVALID;
+    if (s->pid != (long)UDS_ECHO_SYS(getpid)()) return UDS_ECHO_ERR_FORKED;
+    return s->in_callback ? UDS_ECHO_ERR_REENTRANT : UDS_ECHO_OK;
 }
 
 /* The listener is in place: watch it, and tell that the server is ready. */
@@ -2778,48 +3044,48 @@ static uds_echo_error ue_server_begin(uds_echo_server *s, uds_echo_server **serv
 {
     s->desc.path = NULL; /* the caller's, and used no more */
     s->desc.share_with = NULL;
-    if (!ue_listen(s)) return ue_fail_os(failure, "epoll_ctl");
+    if (!ue_register_listener(s)) return ue_fail_os(failure, "epoll_ctl");
     *server = s;
-    s->inside = 1;
+    s->in_callback = 1;
     if (s->desc.on_ready) s->desc.on_ready(s, s->desc.user);
-    s->inside = 0;
+    s->in_callback = 0;
     return UDS_ECHO_OK;
 }
 
-UDS_ECHO_DEF uds_echo_error uds_echo_server_open(uds_echo_server **server, const uds_echo_server_desc *desc,
+UDS_ECHO_API uds_echo_error uds_echo_server_open(uds_echo_server **server, const uds_echo_server_desc *desc,
                                                  uds_echo_failure *failure)
 {
     uds_echo_server *s = NULL;
     uds_echo_error error;
     ue_fail(failure, UDS_ECHO_OK, 0, "");
-    if (!server) return ue_fail(failure, UDS_ECHO_INVALID, 0, "server");
+    if (!server) return ue_fail(failure, UDS_ECHO_ERR_INVALID, 0, "server");
     *server = NULL;
-    if (!desc) return ue_fail(failure, UDS_ECHO_INVALID, 0, "desc");
-    error = ue_check(desc, 1, failure);
+    if (!desc) return ue_fail(failure, UDS_ECHO_ERR_INVALID, 0, "desc");
+    error = ue_validate_desc(desc, 1, failure);
     if (!error && desc->share_with && !UDS_ECHO_HAVE_ATOMIC)
-        error = ue_fail(failure, UDS_ECHO_UNSUPPORTED, 0, "desc.share_with");
+        error = ue_fail(failure, UDS_ECHO_ERR_UNSUPPORTED, 0, "desc.share_with");
     if (!error && desc->share_with && desc->share_with->pid != (long)UDS_ECHO_SYS(getpid)())
-        error = ue_fail(failure, UDS_ECHO_FORKED, 0, "desc.share_with");
+        error = ue_fail(failure, UDS_ECHO_ERR_FORKED, 0, "desc.share_with");
     if (!error && desc->share_with && desc->share_with->phase != UE_SERVING)
-        error = ue_fail(failure, UDS_ECHO_STOPPED, 0, "desc.share_with");
+        error = ue_fail(failure, UDS_ECHO_ERR_STOPPED, 0, "desc.share_with");
     if (!error) error = ue_server_new(&s, desc, failure);
     if (error) return error;
     if (desc->share_with) {
         s->listener = desc->share_with->listener;
         s->adopted = desc->share_with->adopted;
-        (void)ue_count(&s->listener->refs, 1);
+        (void)ue_atomic_add(&s->listener->refs, 1);
     } else {
         error = ue_listener_open(&s->listener, &s->desc, failure);
     }
     if (!error) error = ue_server_begin(s, server, failure);
     if (!error) return ue_fail(failure, UDS_ECHO_OK, 0, ""); /* not what a try on the way met */
-    ue_cut_all(s);
+    ue_abort_all(s);
     ue_server_free(s);
     return error;
 }
 
 /* Only what is certain to be a listening stream socket of this family is adopted (unix(7), socket(7)). */
-static uds_echo_error ue_verify(int listener, uds_echo_failure *failure)
+static uds_echo_error ue_validate_listener(int listener, uds_echo_failure *failure)
 {
     const int option[3] = {SO_DOMAIN, SO_TYPE, SO_ACCEPTCONN}, wanted[3] = {AF_UNIX, SOCK_STREAM, 1};
     int i, value;
@@ -2828,27 +3094,28 @@ static uds_echo_error ue_verify(int listener, uds_echo_failure *failure)
         value = -1;
         size = sizeof value;
         if (UDS_ECHO_SYS(getsockopt)(listener, SOL_SOCKET, option[i], &value, &size)) {
-            if (errno == EBADF || errno == ENOTSOCK) return ue_fail(failure, UDS_ECHO_INVALID, errno, "listener");
+            if (errno == EBADF || errno == ENOTSOCK) return ue_fail(failure, UDS_ECHO_ERR_INVALID, errno, "listener");
             return ue_fail_os(failure, "getsockopt");
         }
-        if (value != wanted[i]) return ue_fail(failure, i < 2 ? UDS_ECHO_WRONG_TYPE : UDS_ECHO_INVALID, 0, "listener");
+        if (value != wanted[i])
+            return ue_fail(failure, i < 2 ? UDS_ECHO_ERR_WRONG_TYPE : UDS_ECHO_ERR_INVALID, 0, "listener");
     }
-    if (!ue_tame(listener)) return ue_fail_os(failure, "fcntl");
-    ue_refuse_descriptors(listener);
+    if (!ue_set_cloexec_nonblock(listener)) return ue_fail_os(failure, "fcntl");
+    ue_disable_passrights(listener);
     return UDS_ECHO_OK;
 }
 
-UDS_ECHO_DEF uds_echo_error uds_echo_server_adopt(uds_echo_server **server, int listener,
+UDS_ECHO_API uds_echo_error uds_echo_server_adopt(uds_echo_server **server, int listener,
                                                   const uds_echo_server_desc *desc, uds_echo_failure *failure)
 {
     uds_echo_server *s = NULL;
     uds_echo_error error;
     ue_fail(failure, UDS_ECHO_OK, 0, "");
-    if (!server) return ue_fail(failure, UDS_ECHO_INVALID, 0, "server");
+    if (!server) return ue_fail(failure, UDS_ECHO_ERR_INVALID, 0, "server");
     *server = NULL;
-    if (!desc) return ue_fail(failure, UDS_ECHO_INVALID, 0, "desc");
-    error = ue_check(desc, 0, failure);
-    if (!error) error = ue_verify(listener, failure);
+    if (!desc) return ue_fail(failure, UDS_ECHO_ERR_INVALID, 0, "desc");
+    error = ue_validate_desc(desc, 0, failure);
+    if (!error) error = ue_validate_listener(listener, failure);
     if (!error) error = ue_server_new(&s, desc, failure);
     if (error) return error;
     s->adopted = 1;
@@ -2857,7 +3124,7 @@ UDS_ECHO_DEF uds_echo_error uds_echo_server_adopt(uds_echo_server **server, int 
         s->listener->fd = listener;
         error = ue_server_begin(s, server, failure);
     } else {
-        error = ue_fail(failure, UDS_ECHO_MEMORY, ENOMEM, "malloc");
+        error = ue_fail(failure, UDS_ECHO_ERR_NO_MEMORY, ENOMEM, "malloc");
     }
     if (!error) return UDS_ECHO_OK;
     if (s->listener) s->listener->fd = -1; /* still the caller's */
@@ -2866,174 +3133,121 @@ UDS_ECHO_DEF uds_echo_error uds_echo_server_adopt(uds_echo_server **server, int 
     return error;
 }
 
-UDS_ECHO_DEF uds_echo_error uds_echo_server_step(uds_echo_server *server, int timeout_ms)
+UDS_ECHO_API uds_echo_error uds_echo_server_step(uds_echo_server *server, int timeout_ms)
 {
-    uds_echo_error error = ue_may_run(server);
+    uds_echo_error error = ue_check_caller(server);
     return error ? error : ue_run(server, timeout_ms, 1);
 }
 
-UDS_ECHO_DEF uds_echo_error uds_echo_server_run(uds_echo_server *server)
+UDS_ECHO_API uds_echo_error uds_echo_server_run(uds_echo_server *server)
 {
-    uds_echo_error error = ue_may_run(server);
+    uds_echo_error error = ue_check_caller(server);
     if (!error) error = ue_run(server, -1, 0);
-    return error == UDS_ECHO_STOPPED ? UDS_ECHO_OK : error;
+    return error == UDS_ECHO_ERR_STOPPED ? UDS_ECHO_OK : error;
 }
 
-UDS_ECHO_DEF uds_echo_error uds_echo_serve(const uds_echo_server_desc *desc, uds_echo_failure *failure)
+UDS_ECHO_API uds_echo_error uds_echo_serve(const uds_echo_server_desc *desc, uds_echo_failure *failure)
 {
     uds_echo_server *server;
     uds_echo_error error = uds_echo_server_open(&server, desc, failure);
     if (error) return error;
     error = uds_echo_server_run(server);
-    if (error == UDS_ECHO_FORKED) ue_fail(failure, error, 0, "getpid");
+    if (error == UDS_ECHO_ERR_FORKED) ue_fail(failure, error, 0, "getpid");
     else if (error) ue_fail(failure, error, errno, UDS_ECHO_HAVE_EPOLL ? "epoll_wait" : "poll");
     (void)uds_echo_server_close(server);
     return error;
 }
 
-UDS_ECHO_DEF int uds_echo_server_fd(const uds_echo_server *server)
+UDS_ECHO_API int uds_echo_server_fd(const uds_echo_server *server)
 {
     return server ? ue_poller_fd(&server->poller) : -1;
 }
 
-UDS_ECHO_DEF int uds_echo_server_timeout(const uds_echo_server *server)
+UDS_ECHO_API int uds_echo_server_timeout(const uds_echo_server *server)
 {
     return server ? ue_timeout(server) : -1;
 }
 
 /* In a forked child the bell is the parent's. */
-static void ue_ring(const uds_echo_server *s, int what)
+static void ue_notify(const uds_echo_server *s, int what)
 {
     int os_error = errno;
-    if (s && s->pid == (long)UDS_ECHO_SYS(getpid)()) ue_bell_ring(&s->bell, what);
+    if (s && s->pid == (long)UDS_ECHO_SYS(getpid)()) ue_wakeup_signal(&s->wakeup, what);
     errno = os_error;
 }
 
-UDS_ECHO_DEF void uds_echo_server_stop(uds_echo_server *server, uds_echo_stop how)
+UDS_ECHO_API void uds_echo_server_stop(uds_echo_server *server, uds_echo_stop_mode how)
 {
-    ue_ring(server, how == UDS_ECHO_NOW ? UE_RANG_NOW : UE_RANG_DRAIN);
+    ue_notify(server, how == UDS_ECHO_STOP_NOW ? UE_WAKEUP_NOW : UE_WAKEUP_DRAIN);
 }
 
-UDS_ECHO_DEF void uds_echo_server_wake(uds_echo_server *server)
+UDS_ECHO_API void uds_echo_server_wake(uds_echo_server *server)
 {
-    ue_ring(server, UE_RANG_WAKE);
+    ue_notify(server, UE_WAKEUP_WAKE);
 }
 
-UDS_ECHO_DEF void uds_echo_server_stats(const uds_echo_server *server, uds_echo_stats *stats)
+UDS_ECHO_API void uds_echo_server_stats(const uds_echo_server *server, uds_echo_stats *stats)
 {
     if (!stats) return;
     memset(stats, 0, sizeof *stats);
     if (server) *stats = server->stats;
 }
 
+UDS_ECHO_API uds_echo_conn *uds_echo_server_find(uds_echo_server *server, uds_echo_id id)
+{
+    uds_echo_conn *c;
+    if (!server || (id & 0xffffffff) >= server->conns_used) return NULL;
+    c = &server->conns[id & 0xffffffff];
+    return c->state != UE_FREE && c->generation == id >> 32 && !c->closing && !c->failed ? c : NULL;
+}
+
 /* After fork: the files, the poller's set and the bell are shared with the parent, so nothing is done but close and
    free. */
-static void ue_abandon(uds_echo_server *s)
+static void ue_close_in_child(uds_echo_server *s)
 {
     unsigned i;
     for (i = 0; i < s->conns_used; i++) {
         if (s->conns[i].state == UE_FREE) continue;
         ue_close(&s->conns[i].fd);
-        UDS_ECHO_SYS(free)(s->conns[i].in);
-        UDS_ECHO_SYS(free)(s->conns[i].out);
+        UDS_ECHO_SYS(free)(s->conns[i].unhandled);
+        UDS_ECHO_SYS(free)(s->conns[i].unsent);
     }
-    if (s->listener && (s->phase != UE_SERVING || ue_count(&s->listener->refs, -1) == 0)) ue_listener_free(s->listener);
+    if (s->listener && (s->phase != UE_SERVING || ue_atomic_add(&s->listener->refs, -1) == 0))
+        ue_listener_free(s->listener);
 }
 
-UDS_ECHO_DEF uds_echo_error uds_echo_server_close(uds_echo_server *server)
+UDS_ECHO_API uds_echo_error uds_echo_server_close(uds_echo_server *server)
 {
-    uds_echo_error error = ue_may_run(server);
+    uds_echo_error error = ue_check_caller(server);
     if (!server) return UDS_ECHO_OK;
-    if (server->inside) return UDS_ECHO_REENTRANT;
-    server->inside = 1;
-    if (error == UDS_ECHO_FORKED) {
-        ue_abandon(server);
+    if (server->in_callback) return UDS_ECHO_ERR_REENTRANT;
+    server->in_callback = 1;
+    if (error == UDS_ECHO_ERR_FORKED) {
+        ue_close_in_child(server);
     } else {
-        ue_tell_time(server);
-        if (server->phase != UE_STOPPED) ue_cut_all(server);
+        ue_update_now(server);
+        if (server->phase != UE_STOPPED) ue_abort_all(server);
         if (server->desc.on_end) server->desc.on_end(server, server->desc.user);
     }
     ue_server_free(server);
     return UDS_ECHO_OK;
 }
 
-UDS_ECHO_DEF uds_echo_conn *uds_echo_server_find(uds_echo_server *server, uds_echo_id id)
-{
-    uds_echo_conn *c;
-    if (!server || (id & 0xffffffff) >= server->conns_used) return NULL;
-    c = &server->conns[id & 0xffffffff];
-    return c->state != UE_FREE && c->generation == id >> 32 && !c->closing && !c->broken ? c : NULL;
-}
-
-UDS_ECHO_DEF uds_echo_error uds_echo_conn_send(uds_echo_conn *conn, const void *bytes, size_t size)
-{
-    uds_echo_server *s;
-    if (!conn || (!bytes && size)) return UDS_ECHO_INVALID;
-    s = conn->server;
-    if (conn->closing || conn->broken) return UDS_ECHO_GONE;
-    if (size > s->message_max) return UDS_ECHO_TOO_LONG;
-    if (conn == s->current) ue_flush(conn);
-    if (!conn->owed) { /* for an answer that is owed there is room */
-        if (ue_block_left(conn->out) + size > s->message_max) return UDS_ECHO_WOULD_BLOCK;
-        if (conn != s->current && s->stats.pending + s->promised + s->reserved + size > s->pending_max)
-            return UDS_ECHO_WOULD_BLOCK;
-    }
-    ue_conn_write(conn, (const unsigned char *)bytes, size);
-    if (conn->owed || conn->out || conn->broken) ue_list(conn);
-    ue_owe(conn, 0);
-    return conn->broken ? (uds_echo_error)conn->why : UDS_ECHO_OK;
-}
-
-UDS_ECHO_DEF void uds_echo_conn_close(uds_echo_conn *conn)
-{
-    if (!conn) return;
-    ue_end(conn, UDS_ECHO_OK);
-    ue_list(conn);
-}
-
-UDS_ECHO_DEF uds_echo_id uds_echo_conn_id(const uds_echo_conn *conn)
-{
-    return conn ? (uds_echo_id)conn->generation << 32 | ue_index(conn) : 0;
-}
-
-UDS_ECHO_DEF void uds_echo_conn_set_user(uds_echo_conn *conn, void *user)
-{
-    if (conn) conn->user = user;
-}
-
-UDS_ECHO_DEF void *uds_echo_conn_user(const uds_echo_conn *conn)
-{
-    return conn ? conn->user : NULL;
-}
-
-UDS_ECHO_DEF uds_echo_server *uds_echo_conn_server(const uds_echo_conn *conn)
-{
-    return conn ? conn->server : NULL;
-}
-
-UDS_ECHO_DEF uds_echo_error uds_echo_conn_peer(const uds_echo_conn *conn, uds_echo_peer *peer)
-{
-    if (!peer) return UDS_ECHO_INVALID;
-    peer->pid = peer->uid = peer->gid = -1;
-    if (!conn) return UDS_ECHO_INVALID;
-    return ue_peer_of(conn->fd, peer) ? UDS_ECHO_OK : UDS_ECHO_SYSTEM;
-}
-
 // >>client
 /* A socket whose queue is full says EAGAIN, and poll(2) then calls it writable though it is not connected
    (connect(2)): the only way to wait is to try again. */
-static uds_echo_error ue_connect(int fd, const ue_place *p, long long deadline, uds_echo_failure *failure)
+static uds_echo_error ue_connect(int fd, const ue_path *p, long long deadline, uds_echo_failure *failure)
 {
     struct sockaddr_un address;
     socklen_t size;
     int pause_ms = 1, left;
-    if (!ue_address(&address, &size, p, "")) return ue_fail(failure, UDS_ECHO_PATH, 0, p->said);
+    if (!ue_address(&address, &size, p, "")) return ue_fail(failure, UDS_ECHO_ERR_BAD_PATH, 0, p->arg_name);
     for (;;) {
         if (!UDS_ECHO_SYS(connect)(fd, (struct sockaddr *)&address, size)) return UDS_ECHO_OK;
-        if (!ue_passing(errno)) return ue_fail_os(failure, "connect");
-        left = ue_time_left(deadline);
-        if (!left) return ue_fail(failure, UDS_ECHO_TIMEOUT, errno, "connect");
-        ue_pause(left > 0 && left < pause_ms ? left : pause_ms);
+        if (!ue_is_transient(errno)) return ue_fail_os(failure, "connect");
+        left = ue_remaining_ms_now(deadline);
+        if (!left) return ue_fail(failure, UDS_ECHO_ERR_TIMEOUT, errno, "connect");
+        ue_sleep_ms(left > 0 && left < pause_ms ? left : pause_ms);
         if (pause_ms < 16) pause_ms *= 2;
     }
 }
@@ -3044,119 +3258,122 @@ static uds_echo_error ue_trust(int fd, const uds_echo_client_desc *desc, uds_ech
     if (desc->trust == UDS_ECHO_TRUST_ANY) return UDS_ECHO_OK;
     if (!ue_peer_of(fd, &peer)) return ue_fail_os(failure, "getsockopt");
     if (peer.uid == desc->uid || (desc->trust == UDS_ECHO_TRUST_UID_OR_ROOT && peer.uid == 0)) return UDS_ECHO_OK;
-    ue_fail(failure, UDS_ECHO_UNTRUSTED, 0, "getsockopt");
+    ue_fail(failure, UDS_ECHO_ERR_UNTRUSTED, 0, "getsockopt");
     if (failure) failure->pid = peer.pid;
     if (failure) failure->uid = peer.uid;
-    return UDS_ECHO_UNTRUSTED;
+    return UDS_ECHO_ERR_UNTRUSTED;
 }
 
 static uds_echo_error ue_client_connect(uds_echo_client *client, const uds_echo_client_desc *desc, const char *field,
                                         long long deadline, uds_echo_failure *failure)
 {
-    ue_place place;
-    uds_echo_error error = ue_place_split(&place, desc->path, field, failure);
-    if (!error && strlen(place.path) >= sizeof((struct sockaddr_un *)0)->sun_path)
-        error = ue_place_open(&place, failure);
+    ue_path path;
+    uds_echo_error error = ue_path_split(&path, desc->path, field, failure);
+    if (!error && strlen(path.given) >= sizeof((struct sockaddr_un *)0)->sun_path)
+        error = ue_path_open_dir(&path, failure);
     if (error) return error;
     client->fd = ue_socket(SOCK_STREAM);
     if (client->fd < 0) error = ue_fail_os(failure, "socket");
-    else if (!ue_keep_urgent(client->fd)) error = ue_fail_os(failure, "setsockopt");
-    else ue_refuse_descriptors(client->fd);
-    if (!error) error = ue_connect(client->fd, &place, deadline, failure);
+    else if (!ue_set_oobinline(client->fd)) error = ue_fail_os(failure, "setsockopt");
+    else ue_disable_passrights(client->fd);
+    if (!error) error = ue_connect(client->fd, &path, deadline, failure);
     if (!error) error = ue_trust(client->fd, desc, failure);
-    ue_close(&place.dir);
+    ue_close(&path.dirfd);
     if (error) ue_close(&client->fd);
     client->is_open = !error;
     return error;
 }
 
-UDS_ECHO_DEF uds_echo_error uds_echo_client_open(uds_echo_client *client, const uds_echo_client_desc *desc,
+UDS_ECHO_API uds_echo_error uds_echo_client_open(uds_echo_client *client, const uds_echo_client_desc *desc,
                                                  uds_echo_failure *failure)
 {
     ue_fail(failure, UDS_ECHO_OK, 0, "");
-    if (!client) return ue_fail(failure, UDS_ECHO_INVALID, 0, "client");
+    if (!client) return ue_fail(failure, UDS_ECHO_ERR_INVALID, 0, "client");
     memset(client, 0, sizeof *client);
     client->fd = -1;
-    if (!desc) return ue_fail(failure, UDS_ECHO_INVALID, 0, "desc");
-    if (desc->timeout_ms < -1) return ue_fail(failure, UDS_ECHO_INVALID, 0, "desc.timeout_ms");
-    if ((int)desc->trust < 0 || desc->trust > UDS_ECHO_TRUST_UID_OR_ROOT)
-        return ue_fail(failure, UDS_ECHO_INVALID, 0, "desc.trust");
-    if (desc->spin_us < -1 || desc->spin_us > 1000000) return ue_fail(failure, UDS_ECHO_INVALID, 0, "desc.spin_us");
-    client->spin_us = desc->spin_us;
+    if (!desc) return ue_fail(failure, UDS_ECHO_ERR_INVALID, 0, "desc");
+    if (desc->timeout_ms < -1) return ue_fail(failure, UDS_ECHO_ERR_INVALID, 0, "desc.timeout_ms");
+    if (desc->trust && desc->trust != UDS_ECHO_TRUST_UID && desc->trust != UDS_ECHO_TRUST_UID_OR_ROOT)
+        return ue_fail(failure, UDS_ECHO_ERR_INVALID, 0, "desc.trust");
+    if (desc->busy_poll_us < -1 || desc->busy_poll_us > 1000000)
+        return ue_fail(failure, UDS_ECHO_ERR_INVALID, 0, "desc.busy_poll_us");
+    client->busy_poll_us = desc->busy_poll_us;
     return ue_client_connect(client, desc, "desc.path", ue_deadline(desc->timeout_ms ? desc->timeout_ms : 5000),
                              failure);
 }
 
 /* What an exchange and a call have in common: bytes out and bytes in, both as far as they go. */
-typedef struct ue_talk {
+typedef struct ue_xfer {
     uds_echo_client *client;
     uds_echo_io *io;
-    int to_end;          /* a call: half-close behind the last byte, then read to the end */
+    int until_eof;       /* a call: half-close after the last byte, then read to EOF */
     int can_out, can_in; /* worth a try */
-    int surplus;         /* bytes came for which there is no room */
+    int overflow;        /* bytes came for which there is no space */
     int os_error;        /* of the call that failed; 0: none did */
-} ue_talk;
+} ue_xfer;
 
-static int ue_has_out(const uds_echo_client *c, const uds_echo_io *io)
+static int ue_has_output(const uds_echo_client *c, const uds_echo_io *io)
 {
-    return io->sent < io->out_size && !c->broken;
+    return io->sent < io->out_size && !c->send_failed;
 }
 
 /* 0: the system failed, see errno. That the peer went away only ends sending: what it said before is still to be
    read. */
-static int ue_talk_out(ue_talk *t)
+static int ue_xfer_out(ue_xfer *t)
 {
     uds_echo_client *c = t->client;
     uds_echo_io *io = t->io;
-    if (ue_has_out(c, io)) {
+    if (ue_has_output(c, io)) {
         long n = ue_send(c->fd, (const char *)io->out + io->sent, io->out_size - io->sent);
         if (n < 0 && errno != EPIPE && errno != ECONNRESET) return 0;
-        if (n < 0) c->broken = 1;
+        if (n < 0) c->send_failed = 1;
         else io->sent += (size_t)n;
     }
-    return !t->to_end || c->finished || c->broken || io->sent < io->out_size || !uds_echo_client_finish(c);
+    return !t->until_eof || c->shutdown_sent || c->send_failed || io->sent < io->out_size ||
+           !uds_echo_client_shutdown(c);
 }
 
 /* 0: the system failed. With the buffer full one more byte is asked for, to tell an end from an answer that goes on: by
    a call, whose answer is cut then, and by an exchange that cannot send, which leaves it where it is. */
-static int ue_talk_in(ue_talk *t)
+static int ue_xfer_in(ue_xfer *t)
 {
     uds_echo_client *c = t->client;
     uds_echo_io *io = t->io;
     char extra;
     int full = io->got == io->in_size;
     ssize_t n;
-    if (c->ended || (full && !t->to_end && t->can_out)) return 1;
+    if (c->input_ended || (full && !t->until_eof && t->can_out)) return 1;
     n = UDS_ECHO_SYS(recv)(c->fd, full ? &extra : (char *)io->in + io->got, full ? 1 : io->in_size - io->got,
-                           full && !t->to_end ? MSG_PEEK : 0);
-    if (n < 0 && ue_passing(errno)) return 1;
+                           full && !t->until_eof ? MSG_PEEK : 0);
+    if (n < 0 && ue_is_transient(errno)) return 1;
     if (n < 0 && errno != ECONNRESET) return 0;
-    if (n <= 0) c->ended = n == 0 ? 1 : 2;
-    else if (full) t->surplus = 1;
+    if (n <= 0) c->input_ended = n == 0 ? 1 : 2;
+    else if (full) t->overflow = 1;
     else io->got += (size_t)n;
     return 1;
 }
 
 /* 1: *verdict is final. */
-static int ue_talk_over(const ue_talk *t, uds_echo_error *verdict)
+static int ue_xfer_done(const ue_xfer *t, uds_echo_error *verdict)
 {
     const uds_echo_client *c = t->client;
     int sent = t->io->sent == t->io->out_size, got = t->io->got == t->io->in_size;
-    if (t->to_end ? sent && c->ended == 1 : sent && got) *verdict = UDS_ECHO_OK;
-    else if (t->surplus) *verdict = t->to_end ? UDS_ECHO_TRUNCATED : UDS_ECHO_FULL;
-    else if (c->ended == 2 || (c->broken && !c->ended && got && !t->to_end)) *verdict = UDS_ECHO_RESET;
-    else if (c->ended && (sent || c->broken)) *verdict = UDS_ECHO_END;
+    if (t->until_eof ? sent && c->input_ended == 1 : sent && got) *verdict = UDS_ECHO_OK;
+    else if (t->overflow) *verdict = t->until_eof ? UDS_ECHO_ERR_TRUNCATED : UDS_ECHO_ERR_BUFFER_FULL;
+    else if (c->input_ended == 2 || (c->send_failed && !c->input_ended && got && !t->until_eof))
+        *verdict = UDS_ECHO_ERR_RESET;
+    else if (c->input_ended && (sent || c->send_failed)) *verdict = UDS_ECHO_ERR_UNEXPECTED_EOF;
     else return 0;
     return 1;
 }
 
 /* Waits until there is something to do. 0: the system failed. */
-static int ue_talk_wait(ue_talk *t, long long deadline)
+static int ue_xfer_wait(ue_xfer *t, long long deadline)
 {
     struct pollfd p;
     int count = 0, any = POLLHUP | POLLERR | POLLNVAL;
-    int timeout_ms = ue_time_left(deadline);
-    long long until = ue_spin_until(t->client->spin_us, &timeout_ms);
+    int timeout_ms = ue_remaining_ms_now(deadline);
+    long long until = ue_busy_poll_until(t->client->busy_poll_us, &timeout_ms);
     p.fd = t->client->fd;
     p.events = (short)uds_echo_client_events(t->client, t->io);
     p.revents = 0;
@@ -3170,64 +3387,64 @@ static int ue_talk_wait(ue_talk *t, long long deadline)
 }
 
 /* Sends first and then waits, so that a question and its answer cost one send, one poll and one recv. */
-static uds_echo_error ue_talk_run(ue_talk *t, int timeout_ms)
+static uds_echo_error ue_xfer_run(ue_xfer *t, int timeout_ms)
 {
     long long deadline = ue_deadline(timeout_ms);
     uds_echo_error verdict = UDS_ECHO_OK;
     int waits = 0;
-    t->can_out = t->to_end || ue_has_out(t->client, t->io);
+    t->can_out = t->until_eof || ue_has_output(t->client, t->io);
     t->can_in = !t->can_out;
     for (;; waits++) {
-        if ((t->can_out && !ue_talk_out(t)) || (t->can_in && !ue_talk_in(t))) break;
-        if (ue_talk_over(t, &verdict)) return verdict;
-        if (waits && deadline != UE_NONE && ue_now() >= deadline) return UDS_ECHO_TIMEOUT;
-        if (!ue_talk_wait(t, deadline)) break;
+        if ((t->can_out && !ue_xfer_out(t)) || (t->can_in && !ue_xfer_in(t))) break;
+        if (ue_xfer_done(t, &verdict)) return verdict;
+        if (waits && deadline != UE_NONE && ue_now() >= deadline) return UDS_ECHO_ERR_TIMEOUT;
+        if (!ue_xfer_wait(t, deadline)) break;
     }
     t->os_error = errno;
     return ue_error_of(errno);
 }
 
-UDS_ECHO_DEF uds_echo_error uds_echo_client_exchange(uds_echo_client *client, uds_echo_io *io, int timeout_ms)
+UDS_ECHO_API uds_echo_error uds_echo_client_exchange(uds_echo_client *client, uds_echo_io *io, int timeout_ms)
 {
-    ue_talk t;
-    if (!client || !client->is_open || !io || timeout_ms < -1) return UDS_ECHO_INVALID;
-    if (io->sent > io->out_size || io->got > io->in_size) return UDS_ECHO_INVALID;
-    if ((!io->out && io->out_size) || (!io->in && io->in_size)) return UDS_ECHO_INVALID;
-    if (client->finished && io->sent < io->out_size) return UDS_ECHO_INVALID;
+    ue_xfer t;
+    if (!client || !client->is_open || !io || timeout_ms < -1) return UDS_ECHO_ERR_INVALID;
+    if (io->sent > io->out_size || io->got > io->in_size) return UDS_ECHO_ERR_INVALID;
+    if ((!io->out && io->out_size) || (!io->in && io->in_size)) return UDS_ECHO_ERR_INVALID;
+    if (client->shutdown_sent && io->sent < io->out_size) return UDS_ECHO_ERR_INVALID;
     memset(&t, 0, sizeof t);
     t.client = client;
     t.io = io;
-    return ue_talk_run(&t, timeout_ms);
+    return ue_xfer_run(&t, timeout_ms);
 }
 
-UDS_ECHO_DEF uds_echo_error uds_echo_client_finish(uds_echo_client *client)
+UDS_ECHO_API uds_echo_error uds_echo_client_shutdown(uds_echo_client *client)
 {
-    if (!client || !client->is_open) return UDS_ECHO_INVALID;
-    if (client->finished) return UDS_ECHO_OK;
+    if (!client || !client->is_open) return UDS_ECHO_ERR_INVALID;
+    if (client->shutdown_sent) return UDS_ECHO_OK;
     if (UDS_ECHO_SYS(shutdown)(client->fd, SHUT_WR)) return ue_error_of(errno);
-    client->finished = 1;
+    client->shutdown_sent = 1;
     return UDS_ECHO_OK;
 }
 
-UDS_ECHO_DEF int uds_echo_client_fd(const uds_echo_client *client)
+UDS_ECHO_API int uds_echo_client_fd(const uds_echo_client *client)
 {
     return client && client->is_open ? client->fd : -1;
 }
 
-UDS_ECHO_DEF int uds_echo_client_events(const uds_echo_client *client, const uds_echo_io *io)
+UDS_ECHO_API int uds_echo_client_events(const uds_echo_client *client, const uds_echo_io *io)
 {
     if (!client || !client->is_open || !io) return 0;
-    return (client->ended ? 0 : POLLIN) | (ue_has_out(client, io) ? POLLOUT : 0);
+    return (client->input_ended ? 0 : POLLIN) | (ue_has_output(client, io) ? POLLOUT : 0);
 }
 
-UDS_ECHO_DEF void uds_echo_client_close(uds_echo_client *client)
+UDS_ECHO_API void uds_echo_client_close(uds_echo_client *client)
 {
     if (!client || !client->is_open) return;
     client->is_open = 0;
     ue_close(&client->fd);
 }
 
-UDS_ECHO_DEF uds_echo_error uds_echo_call(const char *path, const void *msg, size_t size, void *reply, size_t capacity,
+UDS_ECHO_API uds_echo_error uds_echo_call(const char *path, const void *msg, size_t size, void *reply, size_t capacity,
                                           size_t *got, int timeout_ms, uds_echo_failure *failure)
 {
     long long deadline = ue_deadline(timeout_ms);
@@ -3235,12 +3452,12 @@ UDS_ECHO_DEF uds_echo_error uds_echo_call(const char *path, const void *msg, siz
     uds_echo_client client;
     uds_echo_error error;
     uds_echo_io io;
-    ue_talk t;
+    ue_xfer t;
     ue_fail(failure, UDS_ECHO_OK, 0, "");
     if (got) *got = 0;
-    if (!msg && size) return ue_fail(failure, UDS_ECHO_INVALID, 0, "msg");
-    if (!reply && capacity) return ue_fail(failure, UDS_ECHO_INVALID, 0, "reply");
-    if (timeout_ms < -1) return ue_fail(failure, UDS_ECHO_INVALID, 0, "timeout_ms");
+    if (!msg && size) return ue_fail(failure, UDS_ECHO_ERR_INVALID, 0, "msg");
+    if (!reply && capacity) return ue_fail(failure, UDS_ECHO_ERR_INVALID, 0, "reply");
+    if (timeout_ms < -1) return ue_fail(failure, UDS_ECHO_ERR_INVALID, 0, "timeout_ms");
     memset(&desc, 0, sizeof desc);
     memset(&client, 0, sizeof client);
     memset(&io, 0, sizeof io);
@@ -3254,84 +3471,24 @@ UDS_ECHO_DEF uds_echo_error uds_echo_call(const char *path, const void *msg, siz
     io.in_size = capacity;
     t.client = &client;
     t.io = &io;
-    t.to_end = 1;
-    error = ue_talk_run(&t, ue_time_left(deadline));
+    t.until_eof = 1;
+    error = ue_xfer_run(&t, ue_remaining_ms_now(deadline));
     if (error) ue_fail(failure, error, t.os_error, "exchange");
     if (got) *got = io.got;
     uds_echo_client_close(&client);
     return error;
 }
 
-static const char *const ue_what[] = {
-#define UE_X(name, what, advice) what,
-    UDS_ECHO_ERRORS(UE_X)
-#undef UE_X
-};
-
-static const char *const ue_advice[] = {
-#define UE_X(name, what, advice) advice,
-    UDS_ECHO_ERRORS(UE_X)
-#undef UE_X
-};
-
-UDS_ECHO_DEF const char *uds_echo_error_text(uds_echo_error error)
-{
-    return (int)error >= 0 && error < UDS_ECHO_ERROR_COUNT ? ue_what[error] : "not an error of this library";
-}
-
-/* Where the character begins that the byte at this place, 3 or later, is part of, if it is of one. */
-static size_t ue_whole_from(const char *text, size_t at)
-{
-    size_t back;
-    for (back = 0; back < 3 && (text[at - back] & 0xc0) == 0x80; back++) continue;
-    return at - back;
-}
-
-UDS_ECHO_DEF size_t uds_echo_explain(const uds_echo_failure *failure, const char *path, char *text, size_t size)
-{
-    ue_text t = ue_text_begin(text, size);
-    int told = failure && failure->error && failure->call; /* by one of ours, not made by hand */
-    if (path) {
-        size_t length = strlen(path);
-        int is_long = length > 256; /* the cause must not fall off the end of a short buffer */
-        ue_put(&t, '"');
-        size_t tail = is_long ? ue_whole_from(path, length - 128) : length;
-        ue_put_escaped(&t, path, is_long ? ue_whole_from(path, 64) : length);
-        if (is_long) ue_puts(&t, "...");
-        ue_put_escaped(&t, path + tail, length - tail);
-        ue_puts(&t, "\": ");
-    }
-    ue_puts(&t, uds_echo_error_text(failure ? failure->error : UDS_ECHO_OK));
-    if (told && failure->pid >= 0) {
-        ue_puts(&t, " (pid ");
-        ue_put_number(&t, failure->pid);
-        ue_puts(&t, ", uid ");
-        ue_put_number(&t, failure->uid);
-        ue_puts(&t, ")");
-    }
-    if (told && failure->call[0]) {
-        ue_puts(&t, " [");
-        ue_puts(&t, failure->call);
-        if (failure->os_error) {
-            ue_puts(&t, ": errno ");
-            ue_put_number(&t, failure->os_error);
-        }
-        ue_puts(&t, "]");
-    }
-    if (failure && failure->error && (int)failure->error > 0 && failure->error < UDS_ECHO_ERROR_COUNT) {
-        ue_puts(&t, "; ");
-        ue_puts(&t, ue_advice[failure->error]);
-    }
-    return ue_text_end(&t);
-}
-
-UDS_ECHO_DEF size_t uds_echo_escape(const void *bytes, size_t size, char *text, size_t capacity)
-{
-    ue_text t = ue_text_begin(text, capacity);
-    if (bytes) ue_put_escaped(&t, bytes, size);
-    return ue_text_end(&t);
-}
-
+#undef UE_COLD
+#undef UE_EPOLLEXCLUSIVE
+#undef UE_HOT
+#undef UE_NAME_SIZE
+#undef UE_O_PATH
+#undef UE_POLLRDHUP
+#undef UE_RENAME_EXCHANGE
+#undef UE_RENAME_NOREPLACE
+#undef UE_RETRY
+#undef UE_SO_PASSRIGHTS
 #endif /* UDS_ECHO_IMPLEMENTED */
 #endif /* UDS_ECHO_IMPLEMENTATION */
 

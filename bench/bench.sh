@@ -46,14 +46,14 @@ trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-spin_us=1000
+busy_poll_us=1000
 has_spin() { "$build/echo_server" -h 2>/dev/null | grep -q -e '-s '; }
 
 # The command of a server; empty where it is not here. What follows a colon only tells two of the same apart.
 command_of() {
     case ${1%%:*} in
     ours) echo "$build/echo_server -q" ;;
-    ours_spin) ! has_spin || echo "$build/echo_server -q -s $spin_us" ;;
+    ours_spin) ! has_spin || echo "$build/echo_server -q -s $busy_poll_us" ;;
     epoll | blocking | spin | splice | uring) echo "$build/floor_${1%%:*}" ;;
     *) [ ! -x "$build/peers/${1%%:*}" ] || echo "$build/peers/${1%%:*}" ;;
     esac

@@ -56,7 +56,7 @@ static uds_echo_error converse(uds_echo_client *client, const char *message)
         error = uds_echo_client_exchange(client, &io, PATIENCE_MS);
         if (io.got) show("received [", reply, io.got, "]\n");
         left -= io.got;
-    } while (left && (error == UDS_ECHO_OK || error == UDS_ECHO_FULL)); /* FULL: there is room again */
+    } while (left && (error == UDS_ECHO_OK || error == UDS_ECHO_ERR_BUFFER_FULL)); /* FULL: there is room again */
     return error;
 }
 
@@ -87,7 +87,7 @@ int main(int argc, char **argv)
     for (i = 0; i < count && !why.error; i++) {
         why.error = converse(&client, messages[i]);
         why.call = "uds_echo_client_exchange";
-        why.os_error = why.error == UDS_ECHO_SYSTEM ? errno : 0;
+        why.os_error = why.error == UDS_ECHO_ERR_SYSTEM ? errno : 0;
     }
     if (why.error) complain(&why, desc.path);
     fputs("closing socket\n", stderr);

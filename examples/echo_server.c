@@ -27,7 +27,7 @@ static volatile sig_atomic_t signals;
 static void on_signal(int number)
 {
     (void)number;
-    uds_echo_server_stop(running, signals ? UDS_ECHO_NOW : UDS_ECHO_DRAIN);
+    uds_echo_server_stop(running, signals ? UDS_ECHO_STOP_NOW : UDS_ECHO_STOP_DRAIN);
     signals = 1;
 }
 
@@ -76,11 +76,11 @@ static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *messag
     return UDS_ECHO_REPLY;
 }
 
-static void on_log(uds_echo_level level, uds_echo_error cause, const char *text, void *user)
+static void on_log(uds_echo_log_level level, uds_echo_error cause, const char *text, void *user)
 {
     (void)cause;
     (void)user;
-    if (level == UDS_ECHO_PROBLEM) fprintf(stderr, "echo_server: %s\n", text);
+    if (level == UDS_ECHO_LOG_WARNING) fprintf(stderr, "echo_server: %s\n", text);
 }
 
 int main(int argc, char **argv)
@@ -90,14 +90,14 @@ int main(int argc, char **argv)
     uds_echo_failure why = {UDS_ECHO_OK, 0, "", -1, -1};
     char text[1024];
     char *end;
-    long spin_us = 0;
+    long busy_poll_us = 0;
     int quiet = 0, i = 1;
 
     if (i < argc && (!strcmp(argv[i], "-h") || !strcmp(argv[i], "--help"))) return fputs(usage, stdout) < 0;
     if (i < argc && !strcmp(argv[i], "-q")) quiet = i++;
     if (i + 1 < argc && !strcmp(argv[i], "-s")) {
-        spin_us = strtol(argv[i + 1], &end, 10);
-        if (*end || end == argv[i + 1] || spin_us < 0 || spin_us > 1000000) return fputs(usage, stderr), 2;
+        busy_poll_us = strtol(argv[i + 1], &end, 10);
+        if (*end || end == argv[i + 1] || busy_poll_us < 0 || busy_poll_us > 1000000) return fputs(usage, stderr), 2;
         i += 2;
     }
     if (i < argc && !strcmp(argv[i], "--")) i++;
@@ -106,7 +106,7 @@ int main(int argc, char **argv)
 
     desc.path = i < argc ? argv[i] : "./uds_socket";
     desc.connections_max = -1; /* as many as ulimit -n allows */
-    desc.spin_us = (int)spin_us;
+    desc.busy_poll_us = (int)busy_poll_us;
     desc.on_ready = on_ready;
     desc.on_log = on_log;
     if (!quiet) {
@@ -121,7 +121,7 @@ int main(int argc, char **argv)
     if (!uds_echo_server_open(&server, &desc, &why)) {
         why.error = uds_echo_server_run(server);
         why.call = "uds_echo_server_run";
-        why.os_error = why.error == UDS_ECHO_SYSTEM ? errno : 0;
+        why.os_error = why.error == UDS_ECHO_ERR_SYSTEM ? errno : 0;
         block_signals(SIG_BLOCK);
         (void)uds_echo_server_close(server);
     }

@@ -59,7 +59,7 @@ static uds_echo_verdict wait_and_answer(uds_echo_conn *conn, uds_echo_message *m
     debts[i].to = uds_echo_conn_id(conn);
     debts[i].due_ms = now_ms() + wait_ms;
     debts[i].wait_ms = wait_ms;
-    return UDS_ECHO_LATER;
+    return UDS_ECHO_DEFER;
 }
 
 static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *m, void *user)
@@ -77,7 +77,9 @@ static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *m, voi
         if (i + 1 == m->size && n <= WAIT_MS_MAX) return wait_and_answer(conn, m, n);
         return answer(m, "error: wait 0 to 60000\n", UDS_ECHO_REPLY);
     }
-    if (m->size == 4 && !memcmp(m->data, "bye", 3)) return UDS_ECHO_CLOSE; /* the line itself is the last answer */
+    if (m->size == 4 && !memcmp(m->data, "bye", 3))
+        return UDS_ECHO_REPLY_AND_CLOSE; /* the line itself is the last
+    answer */
     return answer(m, "error: upper TEXT, wait MS or bye\n", UDS_ECHO_REPLY);
 }
 
@@ -104,7 +106,7 @@ static int pay_debts(uds_echo_server *server)
 static void on_signal(int number)
 {
     (void)number;
-    uds_echo_server_stop(running, UDS_ECHO_DRAIN); /* a drain waits for what is owed, at most desc.drain_ms */
+    uds_echo_server_stop(running, UDS_ECHO_STOP_DRAIN); /* a drain waits for what is owed, at most desc.drain_ms */
 }
 
 int main(int argc, char **argv)
@@ -141,5 +143,5 @@ int main(int argc, char **argv)
     while (error == UDS_ECHO_OK);
     (void)sigprocmask(SIG_BLOCK, &action.sa_mask, NULL); /* and after its end there is none again */
     (void)uds_echo_server_close(server);
-    return error == UDS_ECHO_STOPPED ? 0 : 1;
+    return error == UDS_ECHO_ERR_STOPPED ? 0 : 1;
 }

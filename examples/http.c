@@ -69,7 +69,7 @@ static uds_echo_verdict answer(uds_echo_message *m, const char *status, const un
     memmove(m->data + n, body, size);
     memcpy(m->data, head, n);
     m->size = n + size;
-    return ends ? UDS_ECHO_CLOSE : UDS_ECHO_REPLY;
+    return ends ? UDS_ECHO_REPLY_AND_CLOSE : UDS_ECHO_REPLY;
 }
 
 static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *m, void *user)
@@ -111,7 +111,7 @@ static void on_end(uds_echo_server *server, void *user)
 static void on_signal(int number)
 {
     (void)number;
-    uds_echo_server_stop(running, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(running, UDS_ECHO_STOP_DRAIN);
 }
 
 int main(int argc, char **argv)

@@ -58,7 +58,7 @@ static void on_signals(int fd, uds_echo_server *server)
     static int signals;
     struct signalfd_siginfo info;
     while (read(fd, &info, sizeof info) == (ssize_t)sizeof info)
-        uds_echo_server_stop(server, signals++ ? UDS_ECHO_NOW : UDS_ECHO_DRAIN);
+        uds_echo_server_stop(server, signals++ ? UDS_ECHO_STOP_NOW : UDS_ECHO_STOP_DRAIN);
 }
 
 /* Until the server has stopped and drained. */
@@ -70,7 +70,7 @@ static uds_echo_error loop(uds_echo_server *server, struct pollfd *sources)
     while (error == UDS_ECHO_OK) {
         /* The server may be due though its descriptor is quiet: a deadline of its own is near. */
         int n = poll(sources, SOURCES, has_fd ? uds_echo_server_timeout(server) : 0);
-        if (n < 0 && errno != EINTR) return UDS_ECHO_SYSTEM;
+        if (n < 0 && errno != EINTR) return UDS_ECHO_ERR_SYSTEM;
         if (n > 0 && sources[SIGNALS].revents) on_signals(sources[SIGNALS].fd, server);
         if (n > 0 && sources[TIMER].revents) on_timer(sources[TIMER].fd, server);
         error = uds_echo_server_step(server, has_fd ? 0 : MOMENT_MS); /* all that is due; cheap when nothing is */
@@ -106,6 +106,6 @@ int main(int argc, char **argv)
     (void)uds_echo_server_close(server);
     (void)close(sources[TIMER].fd);
     (void)close(sources[SIGNALS].fd);
-    if (error == UDS_ECHO_STOPPED) return 0;
-    return fprintf(stderr, "own_loop: %s\n", uds_echo_error_text(error)), 1;
+    if (error == UDS_ECHO_ERR_STOPPED) return 0;
+    return fprintf(stderr, "own_loop: %s\n", uds_echo_strerror(error)), 1;
 }

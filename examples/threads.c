@@ -29,7 +29,7 @@ static void *work(void *argument)
     worker *self = (worker *)argument;
     uds_echo_error error = uds_echo_server_run(self->server);
     if (error) {
-        fprintf(stderr, "threads: %s\n", uds_echo_error_text(error));
+        fprintf(stderr, "threads: %s\n", uds_echo_strerror(error));
         (void)kill(getpid(), SIGTERM); /* main waits for this */
     }
     return NULL;
@@ -72,7 +72,7 @@ static void stop_threads(worker *workers, int count)
 {
     int i;
     /* Stopping is what another thread may do; all are told before the first is waited for. */
-    for (i = 0; i < count; i++) uds_echo_server_stop(workers[i].server, UDS_ECHO_DRAIN);
+    for (i = 0; i < count; i++) uds_echo_server_stop(workers[i].server, UDS_ECHO_STOP_DRAIN);
     for (i = 0; i < count; i++) (void)pthread_join(workers[i].thread, NULL);
 }
 

@@ -1,8 +1,8 @@
 /* worker.c - answers that take long are worked out by another thread, while the server goes on with everybody else: the
-   handler says LATER, the worker wakes the server, and on_wake sends what is done.
+   handler says DEFER, the worker wakes the server, and on_wake sends what is done.
 
-   A line is a number of at least 2; its answer is the smallest factor of it. SIGINT or SIGTERM drains: what is worked out
-   within drain_ms (5 s) is still answered, and what is not is given up.
+   A line is a number of at least 2; its answer is the smallest factor of it. SIGINT or SIGTERM drains: what is worked
+   out within drain_ms (5 s) is still answered, and what is not is given up.
 
        cc -pthread -o worker examples/worker.c && ./worker ./numbers &
        printf '1000000016000000063\n' | nc -U ./numbers */
@@ -38,7 +38,7 @@ static uds_echo_server *volatile running; /* for the signal handler */
 static void on_signal(int number)
 {
     (void)number;
-    uds_echo_server_stop(running, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(running, UDS_ECHO_STOP_DRAIN);
 }
 
 static int is_over(void)
@@ -125,7 +125,7 @@ static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *m, voi
     asked_end = &j->next;
     (void)pthread_cond_signal(&there_is_work);
     (void)pthread_mutex_unlock(&lock);
-    return UDS_ECHO_LATER;
+    return UDS_ECHO_DEFER;
 }
 
 /* On the server's thread: several wakes may come as one, so all that is done is sent. */
@@ -196,7 +196,7 @@ int main(int argc, char **argv)
     }
     if (!start_worker(&thread, server)) return (void)uds_echo_server_close(server), 1;
     error = uds_echo_server_run(server);
-    if (error) fprintf(stderr, "worker: %s\n", uds_echo_error_text(error));
+    if (error) fprintf(stderr, "worker: %s\n", uds_echo_strerror(error));
 
     (void)pthread_mutex_lock(&lock);
     quit = 1;

@@ -1,8 +1,9 @@
-/* fuzz.h - what the fuzz targets have in common: the header over the fake kernel, the oracle's voice, and how an input is
-   read. Include it first.
+/* fuzz.h - what the fuzz targets have in common: the header over the fake kernel, the oracle's voice, and how an input
+   is read. Include it first.
 
    A target is one function, LLVMFuzzerTestOneInput(), and nothing else that an engine would have to know: libFuzzer and
-   AFL++ are chosen by flags, and fuzz/replay.c calls it under any compiler. It never exits and leaves nothing behind. */
+   AFL++ are chosen by flags, and fuzz/replay.c calls it under any compiler. It never exits and leaves nothing behind.
+   */
 #ifndef FUZZ_H
 #define FUZZ_H
 
@@ -21,7 +22,8 @@
 #define MAY_BE_UNUSED
 #endif
 
-/* What only judges is not explored: in a function with this in front an engine counts nothing, and is the faster for it. */
+/* What only judges is not explored: in a function with this in front an engine counts nothing, and is the faster for
+   it. */
 #if defined(__clang__)
 #define ORACLE __attribute__((no_sanitize("coverage"), noinline)) MAY_BE_UNUSED
 #else
@@ -55,6 +57,10 @@ ORACLE static void fuzz_finish(void)
     fake_finish();
     fuzz_lawful();
 }
+
+/* By these tables a byte of an input becomes an enumerator. The last verdict is none: the contract broken. */
+MAY_BE_UNUSED static const uds_echo_verdict fuzz_verdicts[5] = {UDS_ECHO_REPLY, UDS_ECHO_NO_REPLY, UDS_ECHO_DEFER,
+                                                                UDS_ECHO_REPLY_AND_CLOSE, (uds_echo_verdict)4};
 
 /* Faults, and what they excuse: only what did happen, and fatal is only what cannot be tried again. */
 MAY_BE_UNUSED static unsigned long fuzz_fault_at, fuzz_strikes; /* strikes: those that are accounted for */

@@ -1,7 +1,7 @@
 /* fuzz_address.c - from a path to an address, and from bytes to text that is safe to show.
 
-   Input: two bytes: the length that the last component is stretched to (so that 107, 108 and 109 bytes are found at once) and
-   what to do; then the path, or the bytes. */
+   Input: two bytes: the length that the last component is stretched to (so that 107, 108 and 109 bytes are found at
+   once) and what to do; then the path, or the bytes. */
 #include "fuzz.h"
 
 enum { CONFIG = 2, PATH_MAX_HERE = 600 };
@@ -21,18 +21,18 @@ static void check_address(const char *path)
 {
     struct sockaddr_un un;
     socklen_t size = 0;
-    ue_place place;
+    ue_path place;
     const char *suffixes[] = {"", "~0"};
     const size_t whole = strlen(path);
     static const int dirs[] = {-1, 0, 9, 10, 6789};
     int d, i, fits;
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    uds_echo_error error = ue_place_split(&place, path, "path", NULL);
+    uds_echo_error error = ue_path_split(&place, path, "path", NULL);
     CHECK((error == UDS_ECHO_OK) == !!*name, "a path without a name");
     if (error) return;
     for (d = 0; d < 5; d++) {
         const int dir = dirs[d];
-        place.dir = dir;
+        place.dirfd = dir;
         for (i = 0; i < 2; i++) {
             char by_folder[PATH_MAX_HERE];
             const size_t n =
@@ -79,7 +79,7 @@ static void check_restart(const uds_echo_server_desc *desc)
     CHECK(uds_echo_server_close(server) == UDS_ECHO_OK, "close");
 }
 
-static void check_server(const char *path, uds_echo_publish publish)
+static void check_server(const char *path, uds_echo_publish_mode publish)
 {
     uds_echo_server_desc desc;
     uds_echo_client_desc reach;
@@ -94,8 +94,9 @@ static void check_server(const char *path, uds_echo_publish publish)
     desc.connections_max = 1;
     reach.timeout_ms = 1;
     if (uds_echo_server_open(&server, &desc, &why)) {
-        CHECK(why.error == UDS_ECHO_PATH || why.error == UDS_ECHO_NOT_FOUND || why.error == UDS_ECHO_NOT_SOCKET ||
-                  why.error == UDS_ECHO_SYSTEM || why.error == UDS_ECHO_DENIED,
+        CHECK(why.error == UDS_ECHO_ERR_BAD_PATH || why.error == UDS_ECHO_ERR_NOT_FOUND ||
+                  why.error == UDS_ECHO_ERR_NOT_SOCKET || why.error == UDS_ECHO_ERR_SYSTEM ||
+                  why.error == UDS_ECHO_ERR_DENIED,
               "an error that no path explains");
         CHECK(!server, "a server that could not start");
     } else {
@@ -115,8 +116,8 @@ static size_t unit_at(const unsigned char *t)
     return *t < 0x80 ? 1 : *t < 0xe0 ? 2 : *t < 0xf0 ? 3 : 4;
 }
 
-/* Printable ASCII, escapes that are whole, or well-formed UTF-8 of two to four bytes: nothing that controls how the rest of
-   the line is shown, whatever the bytes were. */
+/* Printable ASCII, escapes that are whole, or well-formed UTF-8 of two to four bytes: nothing that controls how the
+   rest of the line is shown, whatever the bytes were. */
 static void check_safe(const char *text)
 {
     const unsigned char *t = (const unsigned char *)text;
@@ -136,7 +137,8 @@ static void check_safe(const char *text)
     }
 }
 
-/* Cut anywhere, text is the beginning of the whole, ended by NUL behind as many whole characters as there is room for. */
+/* Cut anywhere, text is the beginning of the whole, ended by NUL behind as many whole characters as there is room for.
+   */
 static void check_cut(const char *whole, size_t length, const char *cut, size_t returned, size_t room)
 {
     size_t fits = 0;
@@ -166,7 +168,7 @@ static void check_text(const uint8_t *bytes, size_t size, size_t room, uds_echo_
     CHECK(length == strlen(whole), "the length of an explanation");
     check_safe(whole);
     check_cut(whole, length, cut, uds_echo_explain(&failure, path, cut, room), room);
-    CHECK(uds_echo_explain(NULL, NULL, NULL, 0) == strlen(uds_echo_error_text(UDS_ECHO_OK)), "no failure is success");
+    CHECK(uds_echo_explain(NULL, NULL, NULL, 0) == strlen(uds_echo_strerror(UDS_ECHO_OK)), "no failure is success");
     free(cut);
     free(path);
 }
@@ -182,7 +184,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     path = path_of_input(data + CONFIG, size - CONFIG, data[0]);
     check_address(path);
     if (data[1] & 1) make_folders(path);
-    if (data[1] & 2) check_server(path, data[1] & 4 ? UDS_ECHO_DIRECT : UDS_ECHO_ATOMIC);
+    if (data[1] & 2) check_server(path, data[1] & 4 ? UDS_ECHO_PUBLISH_DIRECT : UDS_ECHO_PUBLISH_ATOMIC);
     check_text(data + CONFIG, size - CONFIG, data[0], (uds_echo_error)(data[1] >> 2));
     check_text(among_controls, sizeof among_controls, data[0], UDS_ECHO_OK);
     free(path);

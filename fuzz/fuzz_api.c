@@ -1,5 +1,6 @@
-/* fuzz_api.c - the public functions in any order, with any of what we have for an argument, NULL included, and from callbacks
-   too. Whatever is called, it returns one of its errors, waits for nothing that cannot come, and breaks no law.
+/* fuzz_api.c - the public functions in any order, with any of what we have for an argument, NULL included, and from
+   callbacks too. Whatever is called, it returns one of its errors, waits for nothing that cannot come, and breaks no
+   law.
 
    Input: a byte that says what to call, and bytes for its arguments; callbacks go on reading where the calls are. */
 #include "fuzz.h"
@@ -50,7 +51,7 @@ static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *m, voi
     from_callback(uds_echo_conn_server(conn), conn);
     how = fuzz_byte(&in);
     if (how & 64) m->size = how & 31;
-    return (uds_echo_verdict)(how % 8 < 4 ? 0 : how % 8 - 3); /* 4 is no verdict: the contract broken */
+    return how % 8 < 4 ? UDS_ECHO_REPLY : fuzz_verdicts[how % 8 - 3];
 }
 
 static void on_wake(uds_echo_server *s, void *user)
@@ -72,7 +73,7 @@ static void on_end(uds_echo_server *s, void *user)
     servers[(uds_echo_server_desc *)user - descs] = NULL;
 }
 
-static void on_log(uds_echo_level level, uds_echo_error cause, const char *text, void *user)
+static void on_log(uds_echo_log_level level, uds_echo_error cause, const char *text, void *user)
 {
     (void)level, (void)cause, (void)user;
     CHECK(strlen(text) > 0 && !strchr(text, '\n'), "a log line");
@@ -96,7 +97,7 @@ static void open_server(int k)
     d->path = how & 1 ? PATH : "/w/two";
     d->message_max = how >> 1 & 15;
     d->connections_max = (how >> 5) - 1;
-    d->when_full = (uds_echo_full)(more & 1);
+    d->when_full = more & 1 ? UDS_ECHO_FULL_EVICT : UDS_ECHO_FULL_QUEUE;
     d->idle_ms = more & 2 ? 30 : 0;
     d->drain_ms = 100;
     d->lock_ms = -1;
@@ -151,14 +152,14 @@ static void use_conn(uds_echo_conn *c)
     case 0:
     case 1:
         error = uds_echo_conn_send(c, bytes, fuzz_byte(&in) % sizeof bytes);
-        CHECK(c || error == UDS_ECHO_INVALID, "a send to nobody");
+        CHECK(c || error == UDS_ECHO_ERR_INVALID, "a send to nobody");
         break;
-    case 2: CHECK(uds_echo_conn_send(c, NULL, 1) == UDS_ECHO_INVALID, "a send of nothing"); break;
+    case 2: CHECK(uds_echo_conn_send(c, NULL, 1) == UDS_ECHO_ERR_INVALID, "a send of nothing"); break;
     case 3: uds_echo_conn_close(c); break;
     case 4:
         error = uds_echo_conn_peer(c, &who);
         CHECK(!error == (who.uid != -1), "a peer without identity");
-        CHECK(uds_echo_conn_peer(c, NULL) == UDS_ECHO_INVALID, "nowhere to put it");
+        CHECK(uds_echo_conn_peer(c, NULL) == UDS_ECHO_ERR_INVALID, "nowhere to put it");
         break;
     default:
         uds_echo_conn_set_user(c, bytes);
@@ -172,11 +173,11 @@ static void close_server(int k)
     uds_echo_server *s = servers[k];
     const int reentrant = inside[k];
     const uds_echo_error error = uds_echo_server_close(s);
-    CHECK(error == (reentrant ? UDS_ECHO_REENTRANT : UDS_ECHO_OK), "close");
+    CHECK(error == (reentrant ? UDS_ECHO_ERR_REENTRANT : UDS_ECHO_OK), "close");
     if (!reentrant) servers[k] = NULL;
 }
 
-static void stop_server(int k, uds_echo_stop how)
+static void stop_server(int k, uds_echo_stop_mode how)
 {
     fuzz_fault_settle(); /* the kernel never refuses to ring, and a stop that is lost would be waited for */
     uds_echo_server_stop(servers[k], how);
@@ -185,10 +186,10 @@ static void stop_server(int k, uds_echo_stop how)
 
 static void run_server(int k)
 {
-    uds_echo_error error, wanted = !servers[k] ? UDS_ECHO_INVALID : UDS_ECHO_OK;
+    uds_echo_error error, wanted = !servers[k] ? UDS_ECHO_ERR_INVALID : UDS_ECHO_OK;
     int failed;
-    if (inside[k]) wanted = UDS_ECHO_REENTRANT;
-    if (!wanted && !stopping[k]) stop_server(k, UDS_ECHO_DRAIN);
+    if (inside[k]) wanted = UDS_ECHO_ERR_REENTRANT;
+    if (!wanted && !stopping[k]) stop_server(k, UDS_ECHO_STOP_DRAIN);
     fuzz_fault_note();
     failed = fuzz_hits;
     depth++;
@@ -205,10 +206,10 @@ static void step_server(int k)
     depth++;
     error = uds_echo_server_step(servers[k], servers[k] ? fuzz_byte(&in) % 4 : 0);
     depth--;
-    if (reentrant) CHECK(error == UDS_ECHO_REENTRANT, "a step inside a callback");
+    if (reentrant) CHECK(error == UDS_ECHO_ERR_REENTRANT, "a step inside a callback");
     else
-        CHECK(error == UDS_ECHO_OK || error == UDS_ECHO_STOPPED || error == UDS_ECHO_INVALID ||
-                  (error == UDS_ECHO_SYSTEM && fake_fault_happened()), /* poll(2) may want memory */
+        CHECK(error == UDS_ECHO_OK || error == UDS_ECHO_ERR_STOPPED || error == UDS_ECHO_ERR_INVALID ||
+                  (error == UDS_ECHO_ERR_SYSTEM && fake_fault_happened()), /* poll(2) may want memory */
               "a step");
 }
 
@@ -227,7 +228,7 @@ static void use_client(uds_echo_client *c)
         d.timeout_ms = 1;
         CHECK(!uds_echo_client_open(c, &d, NULL) == (uds_echo_client_fd(c) >= 0), "open, and its descriptor");
         break;
-    case 1: (void)uds_echo_client_finish(c); break;
+    case 1: (void)uds_echo_client_shutdown(c); break;
     case 2: uds_echo_client_close(c); break;
     case 3: (void)uds_echo_call(PATH, bytes, how >> 3, back, how >> 4, NULL, how >> 6, NULL); break;
     default:
@@ -237,7 +238,7 @@ static void use_client(uds_echo_client *c)
         io.in = back;
         io.in_size = fuzz_byte(&in) % sizeof back;
         error = uds_echo_client_exchange(how & 128 ? NULL : c, &io, how & 3);
-        if (error == UDS_ECHO_MEMORY || error == UDS_ECHO_SYSTEM)
+        if (error == UDS_ECHO_ERR_NO_MEMORY || error == UDS_ECHO_ERR_SYSTEM)
             uds_echo_client_close(c); /* it is not to be gone on with */
     }
 }
@@ -284,7 +285,7 @@ static void act(uds_echo_conn *conn)
         if (fuzz_byte(&in) & 1) close_server(k);
         break;
     case 5: run_server(k); break;
-    case 6: stop_server(k, what & 128 ? UDS_ECHO_NOW : UDS_ECHO_DRAIN); break;
+    case 6: stop_server(k, what & 128 ? UDS_ECHO_STOP_NOW : UDS_ECHO_STOP_DRAIN); break;
     case 7: uds_echo_server_wake(servers[k]); break;
     case 8: ask_server(k); break;
     case 9:

@@ -1,5 +1,5 @@
-/* fuzz_both.c - our clients and our echo server together: whatever the order in which they run and whatever call fails, what
-   comes back is a prefix of what was sent, and once nothing fails any more everybody gets on.
+/* fuzz_both.c - our clients and our echo server together: whatever the order in which they run and whatever call fails,
+   what comes back is a prefix of what was sent, and once nothing fails any more everybody gets on.
 
    Input: four bytes of sizes and limits, then three bytes an action. While a client waits, the server is stepped. */
 #include "fuzz.h"
@@ -39,10 +39,10 @@ static int world(void *user)
 static void on_close(uds_echo_conn *conn, uds_echo_error why, void *user)
 {
     (void)user;
-    CHECK(why == UDS_ECHO_OK || why == UDS_ECHO_RESET || (why == UDS_ECHO_IDLE && has_idle) || fuzz_struck(conn->fd) ||
-              over,
+    CHECK(why == UDS_ECHO_OK || why == UDS_ECHO_ERR_RESET || (why == UDS_ECHO_ERR_IDLE && has_idle) ||
+              fuzz_struck(conn->fd) || over,
           "the server ends what nothing ended");
-    server_lost += why && (why != UDS_ECHO_RESET || fuzz_struck(conn->fd));
+    server_lost += why && (why != UDS_ECHO_ERR_RESET || fuzz_struck(conn->fd));
 }
 
 static void hang_up(talker *t)
@@ -65,7 +65,7 @@ static void dial(talker *t, unsigned stream, size_t size)
     failed = fuzz_hits;
     error = uds_echo_client_open(&t->client, &desc, NULL);
     fuzz_fault_note();
-    CHECK(error == UDS_ECHO_OK || error == UDS_ECHO_TIMEOUT || failed != fuzz_hits,
+    CHECK(error == UDS_ECHO_OK || error == UDS_ECHO_ERR_TIMEOUT || failed != fuzz_hits,
           "it cannot connect, and nothing failed");
     fuzz_pattern(t->out, size, 0, stream);
     t->io.out = t->out;
@@ -73,17 +73,19 @@ static void dial(talker *t, unsigned stream, size_t size)
     t->io.in = t->in;
 }
 
-/* Only what failed at this client, or at the server's side of it, ends an exchange: of the others' faults it knows nothing. */
+/* Only what failed at this client, or at the server's side of it, ends an exchange: of the others' faults it knows
+   nothing. */
 ORACLE static void check_end(const talker *t, uds_echo_error error)
 {
     fuzz_fault_note();
     switch (error) {
     case UDS_ECHO_OK:
-    case UDS_ECHO_TIMEOUT:
-    case UDS_ECHO_FULL: break;
-    case UDS_ECHO_END:
-    case UDS_ECHO_RESET: /* the server may have lost it before it could tell anybody */
-        CHECK(t->client.finished || has_idle || server_lost || fuzz_struck(t->client.fd) || fuzz_fatal[FAKE_setsockopt],
+    case UDS_ECHO_ERR_TIMEOUT:
+    case UDS_ECHO_ERR_BUFFER_FULL: break;
+    case UDS_ECHO_ERR_UNEXPECTED_EOF:
+    case UDS_ECHO_ERR_RESET: /* the server may have lost it before it could tell anybody */
+        CHECK(t->client.shutdown_sent || has_idle || server_lost || fuzz_struck(t->client.fd) ||
+                  fuzz_fatal[FAKE_setsockopt],
               "cut for nothing");
         break;
     default: CHECK(fuzz_struck(t->client.fd) || fuzz_fatal[FAKE_poll], "an error that nothing explains");
@@ -97,9 +99,9 @@ static void go_on(talker *t, int timeout_ms)
     error = uds_echo_client_exchange(&t->client, &t->io, timeout_ms);
     CHECK(t->io.got <= t->io.sent && !memcmp(t->in, t->out, t->io.got), "not what was sent came back");
     CHECK(error != UDS_ECHO_OK || t->io.got == t->io.out_size, "OK, and something is missing");
-    CHECK(error != UDS_ECHO_INVALID, "an exchange that is refused");
+    CHECK(error != UDS_ECHO_ERR_INVALID, "an exchange that is refused");
     check_end(t, error);
-    t->cut = error != UDS_ECHO_OK && error != UDS_ECHO_TIMEOUT && error != UDS_ECHO_FULL;
+    t->cut = error != UDS_ECHO_OK && error != UDS_ECHO_ERR_TIMEOUT && error != UDS_ECHO_ERR_BUFFER_FULL;
 }
 
 static uds_echo_error call(size_t size, size_t capacity, int timeout_ms)
@@ -113,7 +115,7 @@ static uds_echo_error call(size_t size, size_t capacity, int timeout_ms)
     fuzz_fault_settle();
     /* a stream cannot tell the end of an answer from a server that gave the connection up */
     CHECK(error != UDS_ECHO_OK || got == size || fuzz_fatal_any || has_idle, "OK, and something is missing");
-    CHECK(error != UDS_ECHO_TRUNCATED || got == capacity, "cut, and there was room");
+    CHECK(error != UDS_ECHO_ERR_TRUNCATED || got == capacity, "cut, and there was room");
     return error;
 }
 
@@ -129,7 +131,7 @@ static void act(unsigned char what, unsigned char who, unsigned char with)
     case 5:
         if (with > 200) hang_up(t);
         else if (with > 190 && t->client.fd >= 0 && t->io.sent == t->io.out_size)
-            (void)uds_echo_client_finish(&t->client);
+            (void)uds_echo_client_shutdown(&t->client);
         break;
     case 6: fake_sleep(with); break;
     default: fuzz_fault(who, with);

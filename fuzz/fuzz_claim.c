@@ -1,7 +1,7 @@
-/* fuzz_claim.c - starting and stopping over a file system that is not ours alone: files, links, stale and live sockets under the
-   path and under the temporary names, permissions, locks held by others, somebody who is faster at any call, a path that leads to
-   another folder from any call on, calls that fail, and a process that dies at any call. Nothing foreign may go, and what
-   dies leaves is swept up by the next start.
+/* fuzz_claim.c - starting and stopping over a file system that is not ours alone: files, links, stale and live sockets
+   under the path and under the temporary names, permissions, locks held by others, somebody who is faster at any call,
+   a path that leads to another folder from any call on, calls that fail, and a process that dies at any call. Nothing
+   foreign may go, and what dies leaves is swept up by the next start.
 
    Input: two bytes an action. */
 #include "fuzz.h"
@@ -71,8 +71,8 @@ static void put(spot *s, int kind)
     s->inode = fake_inode(s->path);
 }
 
-/* What only the path itself meets: a successor that took our file away, somebody who is about to listen, and somebody who
-   lets nobody in. */
+/* What only the path itself meets: a successor that took our file away, somebody who is about to listen, and somebody
+   who lets nobody in. */
 static void put_at_path(int kind, unsigned how)
 {
     spot *s = &spots[0];
@@ -171,8 +171,8 @@ static void be_faster(int unseen, int probed)
     if (probed) hold_numbers(number, 0);
 }
 
-/* The path of some starts is a link, which leads to /w until it leads to /v. There stale sockets are at names that are asked
-   for, and nobody may remove them who opened /w. */
+/* The path of some starts is a link, which leads to /w until it leads to /v. There stale sockets are at names that are
+   asked for, and nobody may remove them who opened /w. */
 enum { ELSEWHERE = 3 };
 static const char *const elsewhere[ELSEWHERE] = {"/v/sock", "/v/sock~0", "/v/sock~1"};
 static unsigned long elsewhere_inodes[ELSEWHERE]; /* 0: nothing is there */
@@ -195,8 +195,8 @@ static void lead_elsewhere(void)
     led = meddled = 1;
 }
 
-/* All of it is still there. What was bound by way of the path, and not found again, is there, too, and dead: the manual's
-   limit. */
+/* All of it is still there. What was bound by way of the path, and not found again, is there, too, and dead: the
+   manual's limit. */
 static void clear_elsewhere(void)
 {
     char name[] = "/v/sock~0";
@@ -210,9 +210,10 @@ static void clear_elsewhere(void)
     lead_at = led = 0;
 }
 
-/* Somebody who is faster, or death. Between a probe and the unlink or the rename that follows it stands only the folder's
-   lock, as the manual says under LIMITS, and rivals do not ask for it. So there they come too late, or where the file is
-   looked at once more, with one of another number. Without renameat2() the probe itself is followed by a rename. */
+/* Somebody who is faster, or death. Between a probe and the unlink or the rename that follows it stands only the
+   folder's lock, as the manual says under LIMITS, and rivals do not ask for it. So there they come too late, or where
+   the file is looked at once more, with one of another number. Without renameat2() the probe itself is followed by a
+   rename. */
 static void before(fake_call what)
 {
     const int probed = what == FAKE_close || what == FAKE_fstatat;
@@ -260,7 +261,8 @@ static int has_moved(spot *s)
     return 0;
 }
 
-/* What foreign things must be like whatever we did: there, and the same. A stale socket may go, where it may be replaced. */
+/* What foreign things must be like whatever we did: there, and the same. A stale socket may go, where it may be
+   replaced. */
 static void nothing_foreign_is_gone(void)
 {
     int i;
@@ -268,7 +270,7 @@ static void nothing_foreign_is_gone(void)
         spot *s = &spots[i];
         if (s->kind == NOTHING) continue;
         if (fake_inode(s->path) == s->inode && !fake_is_ours(s->path)) continue;
-        if (s->kind == STALE && !s->late && !s->shut && (i > 0 || desc.on_existing == UDS_ECHO_RECOVER) &&
+        if (s->kind == STALE && !s->late && !s->shut && (i > 0 || desc.if_exists == UDS_ECHO_IF_EXISTS_REPLACE_STALE) &&
             s != &spots[SPOTS - 1]) {
             s->kind = NOTHING; /* replaced or swept up */
             continue;
@@ -296,22 +298,22 @@ static int may_write(void)
 static uds_echo_error expected(void)
 {
     const int kind = kind_at(&spots[0]);
-    if (spots[0].shut && kind >= STALE) return UDS_ECHO_DENIED;
+    if (spots[0].shut && kind >= STALE) return UDS_ECHO_ERR_DENIED;
     switch (kind) {
     case PLAIN:
     case FOLDER:
     case FIFO:
-    case LINK: return UDS_ECHO_NOT_SOCKET;
+    case LINK: return UDS_ECHO_ERR_NOT_SOCKET;
     case LIVE:
-    case BOUND: return UDS_ECHO_IN_USE;
+    case BOUND: return UDS_ECHO_ERR_IN_USE;
     case STALE:
-        if (desc.on_existing == UDS_ECHO_REFUSE) return UDS_ECHO_EXISTS;
-        if (!can_lock) return UDS_ECHO_DENIED;
-        if (fake.foreign_lock && !(lets_go && desc.lock_ms > 0)) return UDS_ECHO_BUSY;
+        if (desc.if_exists == UDS_ECHO_IF_EXISTS_REFUSE) return UDS_ECHO_ERR_EXISTS;
+        if (!can_lock) return UDS_ECHO_ERR_DENIED;
+        if (fake.foreign_lock && !(lets_go && desc.lock_ms > 0)) return UDS_ECHO_ERR_BUSY;
         break;
     default: break;
     }
-    return may_write() ? UDS_ECHO_OK : UDS_ECHO_DENIED;
+    return may_write() ? UDS_ECHO_OK : UDS_ECHO_ERR_DENIED;
 }
 
 /* All temporary names taken by what may not be removed: there is no name to stage under. */
@@ -321,7 +323,7 @@ static int has_name(void)
     const int sweeps = !fake.foreign_lock && can_lock && may_write();
     for (i = 1; i <= 10; i++)
         if (kind_at(&spots[i]) == NOTHING || (kind_at(&spots[i]) == STALE && sweeps)) return 1;
-    return desc.publish == UDS_ECHO_DIRECT && (kind_at(&spots[0]) != STALE || fake.no_renameat2);
+    return desc.publish == UDS_ECHO_PUBLISH_DIRECT && (kind_at(&spots[0]) != STALE || fake.no_renameat2);
 }
 
 /* What crashed starters left is gone, where the lock was to be had. */
@@ -338,7 +340,7 @@ static void check_start(uds_echo_error error, uds_echo_error wanted, int undistu
 {
     int peer;
     CHECK((error == UDS_ECHO_OK) == (server != NULL), "a server without success, or success without a server");
-    CHECK(error != UDS_ECHO_WOULD_BLOCK && error != UDS_ECHO_INVALID, "an error that open never gives");
+    CHECK(error != UDS_ECHO_ERR_WOULD_BLOCK && error != UDS_ECHO_ERR_INVALID, "an error that open never gives");
     if (undisturbed && had_name) CHECK(error == wanted, "not the answer that what is there asks for");
     if (undisturbed && !had_name && wanted == UDS_ECHO_OK) CHECK(error != UDS_ECHO_OK, "staged where there is no name");
     if (error || !undisturbed) return;
@@ -354,8 +356,11 @@ static void check_start(uds_echo_error error, uds_echo_error wanted, int undistu
 static void check_name(const uds_echo_failure *why)
 {
     const int e = why->os_error;
-    CHECK((e != EMFILE && e != ENFILE) || why->error == UDS_ECHO_DESCRIPTORS, "no descriptors, and it says otherwise");
-    CHECK((e != ENOMEM && e != ENOBUFS) || why->error == UDS_ECHO_MEMORY, "no memory, and it says otherwise");
+    CHECK((e != EMFILE && e != ENFILE) || why->error == UDS_ECHO_ERR_TOO_MANY_FILES,
+          "no
+          descriptors,
+          and it says otherwise "); CHECK((e != ENOMEM && e != ENOBUFS) || why->error == UDS_ECHO_ERR_NO_MEMORY,
+                                "no memory, and it says otherwise");
 }
 
 /* Sockets that the process bound, and that are still there. */
@@ -386,8 +391,8 @@ static void start(const char *path, unsigned char how)
     memset(&desc, 0, sizeof desc);
     desc.path = path;
     desc.mode = how & 1 ? 0666 : how & 16 ? 0600 : 0;
-    desc.on_existing = how & 2 ? UDS_ECHO_REFUSE : UDS_ECHO_RECOVER;
-    desc.publish = how & 4 ? UDS_ECHO_DIRECT : UDS_ECHO_ATOMIC;
+    desc.if_exists = how & 2 ? UDS_ECHO_IF_EXISTS_REFUSE : UDS_ECHO_IF_EXISTS_REPLACE_STALE;
+    desc.publish = how & 4 ? UDS_ECHO_PUBLISH_DIRECT : UDS_ECHO_PUBLISH_ATOMIC;
     desc.lock_ms = how & 8 ? -1 : 5;
     desc.message_max = 8;
     desc.connections_max = 2;
@@ -411,8 +416,8 @@ static void start(const char *path, unsigned char how)
     nothing_foreign_is_gone();
 }
 
-/* A start, and somebody who is faster where that does the most harm: over a stale file, and without renameat2(), too; where
-   harm is to be undone, that may fail, and again. */
+/* A start, and somebody who is faster where that does the most harm: over a stale file, and without renameat2(), too;
+   where harm is to be undone, that may fail, and again. */
 static void start_late(unsigned what, unsigned char how)
 {
     static const fake_call calls[] = {FAKE_bind, FAKE_renameat2, FAKE_connect};

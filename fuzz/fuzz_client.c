@@ -1,9 +1,9 @@
-/* fuzz_client.c - the client against a server that the input plays: it accepts late or never, answers what it likes, in pieces,
-   half-closes, resets, and while the client waits calls fail and signals come.
+/* fuzz_client.c - the client against a server that the input plays: it accepts late or never, answers what it likes, in
+   pieces, half-closes, resets, and while the client waits calls fail and signals come.
 
-   Input: the client's calls, four bytes each, until one says no more; the rest is what the world does whenever the client waits
-   and nothing is ready, a byte an action. Where that is used up, the world is kind: it accepts, reads all, and half-closes; or
-   stubborn: it echoes, and reads no more until its echo is read. */
+   Input: the client's calls, four bytes each, until one says no more; the rest is what the world does whenever the
+   client waits and nothing is ready, a byte an action. Where that is used up, the world is kind: it accepts, reads all,
+   and half-closes; or stubborn: it echoes, and reads no more until its echo is read. */
 #include "fuzz.h"
 
 enum { CALLS = 6, BUFFER = 512, KEPT = 8192, BACKLOG = 1, STRANGERS = BACKLOG + 1 }; /* so many fill the queue */
@@ -148,26 +148,26 @@ static int is_one_of(uds_echo_error error, const uds_echo_error *list, int count
     return 0;
 }
 
-/* What either function may say; SYSTEM and MEMORY only where a call failed. */
+/* What either function may say; SYSTEM and NO_MEMORY only where a call failed. */
 static void judge(uds_echo_error error, const uds_echo_error *list, int count)
 {
     fuzz_fault_settle();
     if (error == UDS_ECHO_OK) return;
     CHECK(is_one_of(error, list, count) || fuzz_fatal_any, "an error that nothing explains");
-    CHECK(error != UDS_ECHO_INVALID && error < UDS_ECHO_ERROR_COUNT, "an error that it never gives");
+    CHECK(error != UDS_ECHO_ERR_INVALID && error < UDS_ECHO_ERROR_COUNT, "an error that it never gives");
 }
 
-static const uds_echo_error open_errors[] = {UDS_ECHO_NOT_FOUND, UDS_ECHO_DENIED,  UDS_ECHO_REFUSED,
-                                             UDS_ECHO_UNTRUSTED, UDS_ECHO_TIMEOUT, UDS_ECHO_WRONG_TYPE};
-static const uds_echo_error talk_errors[] = {UDS_ECHO_END, UDS_ECHO_FULL, UDS_ECHO_TIMEOUT, UDS_ECHO_RESET,
-                                             UDS_ECHO_TRUNCATED};
+static const uds_echo_error open_errors[] = {UDS_ECHO_ERR_NOT_FOUND, UDS_ECHO_ERR_DENIED,  UDS_ECHO_ERR_REFUSED,
+                                             UDS_ECHO_ERR_UNTRUSTED, UDS_ECHO_ERR_TIMEOUT, UDS_ECHO_ERR_WRONG_TYPE};
+static const uds_echo_error talk_errors[] = {UDS_ECHO_ERR_UNEXPECTED_EOF, UDS_ECHO_ERR_BUFFER_FULL,
+                                             UDS_ECHO_ERR_TIMEOUT, UDS_ECHO_ERR_RESET, UDS_ECHO_ERR_TRUNCATED};
 
 static void check_time(uds_echo_error error, long long began, int timeout_ms)
 {
     const long long took = fake_now_ms() - began;
     if (fuzz_fatal[FAKE_clock_gettime]) return;
     CHECK(timeout_ms < 0 || took <= timeout_ms + slept, "it waited too long");
-    CHECK(error != UDS_ECHO_TIMEOUT || (timeout_ms >= 0 && took >= timeout_ms), "the time is not up");
+    CHECK(error != UDS_ECHO_ERR_TIMEOUT || (timeout_ms >= 0 && took >= timeout_ms), "the time is not up");
 }
 
 static int is_trusted(const uds_echo_client_desc *desc)
@@ -178,6 +178,7 @@ static int is_trusted(const uds_echo_client_desc *desc)
 
 static void open_client(const uint8_t *how)
 {
+    static const uds_echo_trust trusts[3] = {UDS_ECHO_TRUST_ANY, UDS_ECHO_TRUST_UID, UDS_ECHO_TRUST_UID_OR_ROOT};
     uds_echo_client_desc desc;
     uds_echo_failure why;
     uds_echo_error error;
@@ -185,21 +186,21 @@ static void open_client(const uint8_t *how)
     memset(&desc, 0, sizeof desc);
     desc.path = how[1] & 4 ? far : how[1] & 1 ? "/w/other" : PATH;
     patience = desc.timeout_ms = how[2] & 7 ? how[2] : 0;
-    desc.trust = (uds_echo_trust)(how[3] % 3);
+    desc.trust = trusts[how[3] % 3];
     desc.uid = how[3] & 8 ? server_uid : server_uid + 1;
     error = uds_echo_client_open(&client, &desc, &why);
     CHECK(error == why.error && why.call, "the failure is not filled in");
     CHECK((error == UDS_ECHO_OK) == (client.fd >= 0), "open without a descriptor, or a descriptor without open");
     judge(error, open_errors, 6);
     CHECK(error != UDS_ECHO_OK || is_trusted(&desc), "somebody untrusted is trusted");
-    CHECK(error != UDS_ECHO_UNTRUSTED || !is_trusted(&desc) || fuzz_fatal_any, "somebody trusted is not");
+    CHECK(error != UDS_ECHO_ERR_UNTRUSTED || !is_trusted(&desc) || fuzz_fatal_any, "somebody trusted is not");
 }
 
 /* What came before the end is not lost with it. */
 static void check_end(uds_echo_error error, size_t got, size_t room, size_t there)
 {
     reset |= fuzz_fatal[FAKE_recv];
-    if (error != UDS_ECHO_END && error != UDS_ECHO_RESET) return;
+    if (error != UDS_ECHO_ERR_UNEXPECTED_EOF && error != UDS_ECHO_ERR_RESET) return;
     CHECK(got == room || got == there || reset, "it ended, and what was said before is lost");
 }
 
@@ -211,7 +212,7 @@ static void exchange(const uint8_t *how)
     const int timeout_ms = how[3] & 1 ? -1 : how[3];
     const long long began = fake_now_ms();
     const size_t there = said - taken;
-    if (given_up || (client.finished && out_size)) return;
+    if (given_up || (client.shutdown_sent && out_size)) return;
     out = (unsigned char *)malloc(out_size + !out_size);
     in = (unsigned char *)malloc(in_size + !in_size);
     if (!out || !in) abort();
@@ -230,8 +231,8 @@ static void exchange(const uint8_t *how)
     check_time(error, began, timeout_ms);
     CHECK(io.sent <= out_size && io.got <= in_size, "sent or got past the size");
     CHECK(error != UDS_ECHO_OK || (io.sent == out_size && io.got == in_size), "OK, and something is missing");
-    CHECK(error != UDS_ECHO_FULL || io.got == in_size, "FULL, and there is room");
-    CHECK(error != UDS_ECHO_TIMEOUT || io.got >= (there < in_size ? there : in_size) || fuzz_fatal_any,
+    CHECK(error != UDS_ECHO_ERR_BUFFER_FULL || io.got == in_size, "FULL, and there is room");
+    CHECK(error != UDS_ECHO_ERR_TIMEOUT || io.got >= (there < in_size ? there : in_size) || fuzz_fatal_any,
           "the time is up, and it did not take what was there");
     check_end(error, io.got, in_size, said - taken);
     fuzz_pattern(expected, io.got, taken, 2);
@@ -262,13 +263,13 @@ static void call(const uint8_t *how)
     judge(error, is_one_of(error, open_errors, 6) ? open_errors : talk_errors,
           is_one_of(error, open_errors, 6) ? 6 : 5);
     check_time(error, began, timeout_ms);
-    CHECK(error != UDS_ECHO_FULL, "a call that is full");
-    CHECK(error != UDS_ECHO_END || deaf || fuzz_hit[FAKE_send], "it gives up, and the server would read all of it");
+    CHECK(error != UDS_ECHO_ERR_BUFFER_FULL, "a call that is full");
+    CHECK(error != UDS_ECHO_ERR_UNEXPECTED_EOF || deaf || fuzz_hit[FAKE_send],
+          "it gives up, and the server would read all of it");
     check_end(error, got, capacity, said);
     CHECK(got <= capacity && got <= said, "it got more than was said");
-    fuzz_pattern(expected, got, 0, 2);
-    CHECK(!memcmp(reply, expected, got), "it got what was not said, or not in order");
-    CHECK(error != UDS_ECHO_OK || got == said, "OK, and a part of the answer is missing");
+    fuzz_pattern(expected, got, 0, 2); CHECK(!memcmp(reply, expected, got), "it got what was not said, or not in
+    order"); CHECK(error != UDS_ECHO_OK || got == said, "OK, and a part of the answer is missing");
 }
 
 static void run(const uint8_t *how)
@@ -288,7 +289,7 @@ static void run(const uint8_t *how)
         if (client.fd >= 0) exchange(how);
         break;
     case 5:
-        if (client.fd >= 0) judge(uds_echo_client_finish(&client), talk_errors, 4);
+        if (client.fd >= 0) judge(uds_echo_client_shutdown(&client), talk_errors, 4);
         break;
     case 6: uds_echo_client_close(&client); break;
     default: call(how);

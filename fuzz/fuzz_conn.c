@@ -1,8 +1,8 @@
-/* fuzz_conn.c - one connection of an echo server, as fast as it goes: bytes arrive and the peer's window drains in an order
-   that the input decides, and calls fail.
+/* fuzz_conn.c - one connection of an echo server, as fast as it goes: bytes arrive and the peer's window drains in an
+   order that the input decides, and calls fail.
 
-   Input: three bytes of sizes and limits, then a byte an action. There is no path and no accepting of more than one: the
-   listener is made here and adopted. */
+   Input: three bytes of sizes and limits, then a byte an action. There is no path and no accepting of more than one:
+   the listener is made here and adopted. */
 #include "fuzz.h"
 
 enum { CONFIG = 3, SENT_MAX = 8192 };
@@ -98,7 +98,7 @@ ORACLE static void finish(uds_echo_server *server)
         lawful(server);
         uds_echo_server_stats(server, &stats);
     } while (hear(64) || !stats.accepted || stats.connections);
-    CHECK(why == UDS_ECHO_OK || why == UDS_ECHO_IDLE || struck, "an end that nothing explains");
+    CHECK(why == UDS_ECHO_OK || why == UDS_ECHO_ERR_IDLE || struck, "an end that nothing explains");
     CHECK(!closed || why != UDS_ECHO_OK || got == sent_size, "an orderly end, and bytes are missing");
 }
 

@@ -1,8 +1,8 @@
-/* fuzz_frame.c - framing: whatever the pieces in which bytes arrive, the handler sees exactly the messages that a parser which
-   has all of them at once would see, and the connection ends for the reason that parser would give.
+/* fuzz_frame.c - framing: whatever the pieces in which bytes arrive, the handler sees exactly the messages that a
+   parser which has all of them at once would see, and the connection ends for the reason that parser would give.
 
-   Input: four bytes of sizes, of the kind of framing and of the length of the stream; then the script, two bytes an action,
-   which says how the bytes arrive; the peer's bytes are taken from the end of the input. */
+   Input: four bytes of sizes, of the kind of framing and of the length of the stream; then the script, two bytes an
+   action, which says how the bytes arrive; the peer's bytes are taken from the end of the input. */
 #include "fuzz.h"
 
 enum { CONFIG = 4, STREAM_MAX = 512 };
@@ -45,7 +45,7 @@ static size_t message_at(size_t from, size_t message_max, uds_echo_error *end)
     if (!here) return 0;
     length = frame(stream + from, here < message_max ? here : message_max, NULL);
     if (length && length <= here && length <= message_max) return length;
-    *end = length > message_max || here >= message_max ? UDS_ECHO_TOO_LONG : UDS_ECHO_END;
+    *end = length > message_max || here >= message_max ? UDS_ECHO_ERR_TOO_LONG : UDS_ECHO_ERR_UNEXPECTED_EOF;
     return 0;
 }
 

@@ -1,17 +1,17 @@
-/* fuzz_handler.c - your own handler, in the server, over the fake kernel: peers send it whatever the input says, in whatever
-   pieces, while their windows are full or they have left. What is looked for is what it does to itself: a read or write out of
-   bounds, undefined behaviour, a size over the capacity, an endless loop, memory that it never frees.
+/* fuzz_handler.c - your own handler, in the server, over the fake kernel: peers send it whatever the input says, in
+   whatever pieces, while their windows are full or they have left. What is looked for is what it does to itself: a read
+   or write out of bounds, undefined behaviour, a size over the capacity, an endless loop, memory that it never frees.
 
-   The file that holds the handler is included here; what else it holds does no harm, a main() neither. Say where it is and how
-   a server is described with it, in C (`make fuzz FUZZ=handler HANDLER=... DESCRIBE=...` does):
+   The file that holds the handler is included here; what else it holds does no harm, a main() neither. Say where it is
+   and how a server is described with it, in C (`make fuzz FUZZ=handler HANDLER=... DESCRIBE=...` does):
 
        FUZZ_HANDLER    the file, in quotes
        FUZZ_DESCRIBE   statements that fill in desc, and put back what the handler keeps between runs
        FUZZ_SETTLE     statements to run between steps, with server in reach; nothing by default
 
-   Input: a byte of what sockets hold, in 16 bytes, and one that counts for nothing; then actions. The first byte of one is
-   the peer, 0 to 2, and three times what happens: 0 to 3: it says so many bytes (a byte), which follow; 4: it says so many
-   times 16 (a byte) of the byte that follows, a long body; 5: it reads; 6: time passes; 7: it leaves. */
+   Input: a byte of what sockets hold, in 16 bytes, and one that counts for nothing; then actions. The first byte of one
+   is the peer, 0 to 2, and three times what happens: 0 to 3: it says so many bytes (a byte), which follow; 4: it says
+   so many times 16 (a byte) of the byte that follows, a long body; 5: it reads; 6: time passes; 7: it leaves. */
 #include "fuzz.h"
 
 /* Its time is the fake's, or runs would not repeat. */
@@ -80,10 +80,10 @@ static void finish(uds_echo_server *server)
     int i, n, stopped = 0;
     for (n = 0; n < PEERS; n++)
         if (peers[n] >= 0) (void)fake_peer_shutdown(peers[n], SHUT_WR);
-    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
     for (i = 0; i < 200 && !stopped; i++) {
         FUZZ_SETTLE
-        stopped = uds_echo_server_step(server, 0) == UDS_ECHO_STOPPED;
+        stopped = uds_echo_server_step(server, 0) == UDS_ECHO_ERR_STOPPED;
         for (n = 0; n < PEERS; n++)
             while (hear(n)) continue;
         fake_sleep(50);
@@ -132,7 +132,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     finish(server);
     uds_echo_server_stats(server, &stats);
-    CHECK(!stats.closed[UDS_ECHO_HANDLER], "the handler broke its contract: size over capacity, or no verdict");
+    CHECK(!stats.closed[UDS_ECHO_ERR_BAD_HANDLER], "the handler broke its contract: size over capacity, or no verdict");
     CHECK(uds_echo_server_close(server) == UDS_ECHO_OK, "close");
     for (n = 0; n < PEERS; n++)
         if (peers[n] >= 0) fake_peer_close(peers[n]);

@@ -1,5 +1,5 @@
-/* fuzz_poller.c - the private ue_poller functions alone, against a model of what must be told: descriptors come and go, their
-   places are used anew while events for them are still to be handed out, and what was told is stale.
+/* fuzz_poller.c - the private ue_poller functions alone, against a model of what must be told: descriptors come and go,
+   their places are used anew while events for them are still to be handed out, and what was told is stale.
 
    Built as poller over epoll(7) and, with UDS_ECHO_USE_POLL, as poller_poll over poll(2). Input: two bytes an action. */
 #include "fuzz.h"
@@ -27,8 +27,8 @@ static unsigned long long token_of(int n)
     return (unsigned long long)places[n].generation << 32 | (unsigned)n;
 }
 
-/* From what the model did to it, not from what the fake thinks of it. A counter is kept at one: it can always be read and
-   written. */
+/* From what the model did to it, not from what the fake thinks of it. A counter is kept at one: it can always be read
+   and written. */
 static int is_ready(const place *p)
 {
     int bits = p->peer < 0 || p->received || p->shut ? UE_IN : 0;
@@ -114,7 +114,7 @@ static void wait_now(int interrupted)
     CHECK((count < 0) == interrupted, "a wait that failed without reason");
     for (n = 0; interrupted && n < PLACES; n++) places[n].due = 0, places[n].was = 0; /* nothing may be told */
     CHECK(count < 0 || (count >= least && count <= PLACES), "the number of events");
-    CHECK(!ue_poller_more(&poller), "more than 256 of twelve");
+    CHECK(!ue_poller_is_full(&poller), "more than 256 of twelve");
 }
 
 static void act(unsigned char what, unsigned char with)

@@ -1,9 +1,10 @@
-/* fuzz_pollers_agree.c - the same script over epoll(7) and over poll(2) gives every peer the same bytes, the same end, and the
-   same counters.
+/* fuzz_pollers_agree.c - the same script over epoll(7) and over poll(2) gives every peer the same bytes, the same end,
+   and the same counters.
 
-   This file is compiled twice, the second time with UDS_ECHO_USE_POLL, and both halves are linked: each has a private copy of
-   the header. After each action the server runs until nothing is due, so that an order in which the two report events, which
-   may differ, cannot show. Calls are made to fail by kind ("the second recv from here"), for the two make different calls. */
+   This file is compiled twice, the second time with UDS_ECHO_USE_POLL, and both halves are linked: each has a private
+   copy of the header. After each action the server runs until nothing is due, so that an order in which the two report
+   events, which may differ, cannot show. Calls are made to fail by kind ("the second recv from here"), for the two make
+   different calls. */
 #define UDS_ECHO_STATIC
 #include "fuzz.h"
 
@@ -55,16 +56,16 @@ static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *m, voi
         memset(m->data + m->size, 'x', m->capacity - m->size);
         m->size = m->capacity;
         return UDS_ECHO_REPLY;
-    case 1: return UDS_ECHO_CLOSE;
-    case 2: return UDS_ECHO_SILENT;
-    case 3: return UDS_ECHO_LATER;
+    case 1: return UDS_ECHO_REPLY_AND_CLOSE;
+    case 2: return UDS_ECHO_NO_REPLY;
+    case 3: return UDS_ECHO_DEFER;
     case 4: (void)uds_echo_conn_send(conn, "pushed", 6); return UDS_ECHO_REPLY;
     default: return UDS_ECHO_REPLY;
     }
 }
 
-/* Who is read first when there is room again may differ, and with it where a read ends: then messages need ends of their
-   own to be the same. */
+/* Who is read first when there is room again may differ, and with it where a read ends: then messages need ends of
+   their own to be the same. */
 static size_t frame(const unsigned char *bytes, size_t size, void *user)
 {
     (void)size, (void)user;
@@ -137,8 +138,8 @@ static void act(unsigned char what, unsigned char with)
         break;
     case 7: fake_sleep(with); break;
     case 8:
-        if (with == 255) uds_echo_server_stop(server, UDS_ECHO_DRAIN);
-        if (with == 254) uds_echo_server_stop(server, UDS_ECHO_NOW);
+        if (with == 255) uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
+        if (with == 254) uds_echo_server_stop(server, UDS_ECHO_STOP_NOW);
         fail_armed = 0; /* what a stop does to all at once may happen in any order */
         break;
     default:
@@ -165,7 +166,7 @@ void AGREE(const uint8_t *data, size_t size, outcome *out)
     memset(&desc, 0, sizeof desc);
     desc.message_max = data[1] % 48 + 8;
     desc.connections_max = data[2] % PEERS + 1;
-    desc.when_full = data[2] & 64 ? UDS_ECHO_EVICT : UDS_ECHO_REST;
+    desc.when_full = data[2] & 64 ? UDS_ECHO_FULL_EVICT : UDS_ECHO_FULL_QUEUE;
     desc.pending_max = data[2] & 128 ? 4 * desc.message_max : 0;
     desc.frame = data[2] & 128 ? frame : NULL;
     desc.idle_ms = data[3] & 1 ? data[3] * 2 : 0;
@@ -176,13 +177,13 @@ void AGREE(const uint8_t *data, size_t size, outcome *out)
     if (uds_echo_server_adopt(&server, fuzz_listener(PATH, PEERS), &desc, NULL)) abort();
     for (i = CONFIG; i + 1 < size; i += 2) act(data[i], data[i + 1]);
     fail_armed = 0;
-    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
     for (i = 0; i < 20; i++) {
         fake_sleep(20);
         run_until_quiet();
         for (n = 0; n < PEERS; n++) hear(n, 64);
     }
-    CHECK(out->last == UDS_ECHO_STOPPED, "a drain that does not end");
+    CHECK(out->last == UDS_ECHO_ERR_STOPPED, "a drain that does not end");
     uds_echo_server_stats(server, &out->stats);
     out->stats.waits = 0; /* the only counter in which they may differ */
     CHECK(uds_echo_server_close(server) == UDS_ECHO_OK, "close");

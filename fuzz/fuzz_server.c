@@ -1,9 +1,9 @@
 /* fuzz_server.c - the server over the fake kernel: many peers, handlers of every kind, faults, all in an order that the
    input decides.
 
-   Input: CONFIG bytes that set sizes, limits, and how long the machine and the server have been up; then a script, two bytes
-   an action. An exhausted script ends the run: no more faults, the peers half-close, or do not, and read, the server drains;
-   then everything that is owed must have arrived. */
+   Input: CONFIG bytes that set sizes, limits, and how long the machine and the server have been up; then a script, two
+   bytes an action. An exhausted script ends the run: no more faults, the peers half-close, or do not, and read, the
+   server drains; then everything that is owed must have arrived. */
 #include "fuzz.h"
 
 enum { CONFIG = 8, PEERS = 6, PLACES = 4, CROWD = 40, ACCEPTS_MAX = 16, READS_MAX = 16, KEPT = 4096, DEBTS = 8 };
@@ -17,7 +17,7 @@ typedef struct peer {
     size_t sent_size, handed, answered_size, got;
     int called, known;   /* its connect() worked; on_open was called */
     int welcome, closed; /* on_open let it in; on_close was called */
-    int owed, ended;     /* LATER; we end it: CLOSE, conn_close(), refused */
+    int owed, ended;     /* DEFER; we end it: REPLY_AND_CLOSE, conn_close(), refused */
     int faithless;       /* the handler broke its contract */
     int broken;          /* a part of an answer may be lost: conn_send() said so */
     unsigned long broke; /* in, or behind, this step */
@@ -39,7 +39,7 @@ typedef struct peer {
 static peer peers[PEERS];
 static uds_echo_id ids[PEERS], debts[DEBTS];
 static int debt_count, next_peer, crowds, in_vain, accepts;
-static int asked;       /* the strongest uds_echo_stop that was asked for; -1: none */
+static int asked;       /* the strongest uds_echo_stop_mode that was asked for; -1: none */
 static int woken, woke; /* a wake is on its way; on_wake was called */
 static int prompt;      /* nobody is slow any more: a drain needs no deadline */
 static int in_child;
@@ -63,10 +63,11 @@ ORACLE static uds_echo_conn *conn_of(const peer *p)
     return uds_echo_server_find(server, ids[p - peers]);
 }
 
-/* ---- what the process does to its server -------------------------------------------------------------------------------- */
+/* ---- what the process does to its server
+   -------------------------------------------------------------------------------- */
 
 /* From a signal handler, as it were: errno is somebody else's. The kernel never refuses to ring. */
-static void ring_stop(uds_echo_stop how)
+static void ring_stop(uds_echo_stop_mode how)
 {
     fuzz_fault_settle();
     errno = EDOM;
@@ -89,10 +90,10 @@ static void as_child(void)
 {
     fuzz_fault_settle();
     fake.pid++;
-    uds_echo_server_stop(server, UDS_ECHO_NOW);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_NOW);
     uds_echo_server_wake(server);
-    CHECK(uds_echo_server_step(server, 0) == UDS_ECHO_FORKED, "a step in a child");
-    CHECK(uds_echo_server_run(server) == UDS_ECHO_FORKED, "a run in a child");
+    CHECK(uds_echo_server_step(server, 0) == UDS_ECHO_ERR_FORKED, "a step in a child");
+    CHECK(uds_echo_server_run(server) == UDS_ECHO_ERR_FORKED, "a run in a child");
     fake.pid--;
 }
 
@@ -118,7 +119,7 @@ static void end(uds_echo_conn *conn)
     if (peer_of(conn) && peer_of(conn)->owed) it_waited(peer_of(conn), fake_now_ms());
     uds_echo_conn_close(conn);
     if (peer_of(conn)) peer_of(conn)->ended = 1;
-    CHECK(uds_echo_conn_send(conn, "x", 1) == UDS_ECHO_GONE, "a send on a connection that is to end");
+    CHECK(uds_echo_conn_send(conn, "x", 1) == UDS_ECHO_ERR_CLOSING, "a send on a connection that is to end");
 }
 
 ORACLE static void answered(peer *p, const void *bytes, size_t size)
@@ -137,9 +138,9 @@ static void push(uds_echo_conn *conn, size_t size)
     if (p->owed) it_waited(p, fake_now_ms());
     memset(bytes, 'A' + seed++ % 26, sizeof bytes);
     switch (uds_echo_conn_send(conn, bytes, size)) {
-    case UDS_ECHO_WOULD_BLOCK: CHECK(!p->owed, "no room for an answer that is owed"); break;
-    case UDS_ECHO_TOO_LONG: CHECK(size > server->message_max, "too long, and it is not"); break;
-    case UDS_ECHO_GONE: CHECK(!conn_of(p), "a connection that is found takes nothing"); break;
+    case UDS_ECHO_ERR_WOULD_BLOCK: CHECK(!p->owed, "no room for an answer that is owed"); break;
+    case UDS_ECHO_ERR_TOO_LONG: CHECK(size > server->message_max, "too long, and it is not"); break;
+    case UDS_ECHO_ERR_CLOSING: CHECK(!conn_of(p), "a connection that is found takes nothing"); break;
     case UDS_ECHO_OK:
         answered(p, bytes, size);
         p->owed = 0;
@@ -172,7 +173,8 @@ static void pay(int which)
     if (peer_of(conn)->owed) push(conn, 0);
 }
 
-/* ---- handlers ------------------------------------------------------------------------------------------------------------ */
+/* ---- handlers
+   ------------------------------------------------------------------------------------------------------------ */
 
 /* An id is never used again: each use of a slot has the next generation, 0 left out. */
 ORACLE static void check_id(const uds_echo_conn *conn)
@@ -211,8 +213,8 @@ static int on_open(uds_echo_conn *conn, void *user)
     return 0;
 }
 
-/* 1: no byte moved so long before the events were taken, for what came while handlers ran has not been looked at. What is
-   thrown away at the end does not count as moving. */
+/* 1: no byte moved so long before the events were taken, for what came while handlers ran has not been looked at. What
+   is thrown away at the end does not count as moving. */
 ORACLE static int is_idle(const peer *p, const uds_echo_conn *conn)
 {
     long long moved;
@@ -230,8 +232,8 @@ ORACLE static unsigned long order_of(const uds_echo_conn *conn)
     return p && p->opened > moved ? p->opened : moved;
 }
 
-/* 1: with idle_ms it may have come to the end of the order without a byte that moved. Where room is short, it may have waited
-   for some for a part of a step only. */
+/* 1: with idle_ms it may have come to the end of the order without a byte that moved. Where room is short, it may have
+   waited for some for a part of a step only. */
 ORACLE static int may_have_waited(const uds_echo_conn *conn)
 {
     const peer *p = peer_of(conn);
@@ -255,7 +257,7 @@ ORACLE static int is_idlest(const uds_echo_conn *conn)
 /* It was served in this step, it was not its turn to be read when that began, or it had said nothing that was not. */
 ORACLE static int was_looked_at(const peer *p, const uds_echo_conn *conn)
 {
-    const size_t taken = p->handed + ue_block_left(conn->in);
+    const size_t taken = p->handed + ue_buf_size(conn->unhandled);
     long long ms;
     if (fake_strikes() != struck_before || fake.staged) return 1; /* it was not read, or nobody was */
     if (p->let_in == steps) return 0;
@@ -274,24 +276,26 @@ ORACLE static void check_reason(const peer *p, const uds_echo_conn *conn, uds_ec
         CHECK(p->ended || over, "an end that nobody asked for");
         CHECK(p->ended || p->handed == p->sent_size, "an orderly end, and not all was handled");
         break;
-    case UDS_ECHO_END: CHECK(d->frame && over && p->handed < p->sent_size, "no message is cut short"); break;
-    case UDS_ECHO_RESET: CHECK(p->id < 0 || p->struck, "a reset of one who is there"); break;
-    case UDS_ECHO_HANDLER: CHECK(p->faithless, "the handler kept its contract"); break;
-    case UDS_ECHO_IDLE:
+    case UDS_ECHO_ERR_UNEXPECTED_EOF:
+        CHECK(d->frame && over && p->handed < p->sent_size, "no message is cut short");
+        break;
+    case UDS_ECHO_ERR_RESET: CHECK(p->id < 0 || p->struck, "a reset of one who is there"); break;
+    case UDS_ECHO_ERR_BAD_HANDLER: CHECK(p->faithless, "the handler kept its contract"); break;
+    case UDS_ECHO_ERR_IDLE:
         CHECK(d->idle_ms && (!p->owed || p->ended), "cut as idle, and an answer is owed");
         CHECK(is_idle(p, conn) || fuzz_fatal[FAKE_clock_gettime], "cut as idle too soon");
-        CHECK(!conn->out || !fake_room(conn->fd) || p->struck || fake_strikes() != struck_before,
+        CHECK(!conn->unsent || !fake_room(conn->fd) || p->struck || fake_strikes() != struck_before,
               "cut as idle, and its socket takes more");
         CHECK(!p->waited || p->ended, "cut as idle, and it waited for us");
         CHECK(p->ended || fake_now_ms() - slow - p->waited_until >= d->idle_ms || fuzz_fatal[FAKE_clock_gettime],
               "cut as idle, and it waited for us until just now");
         break;
-    case UDS_ECHO_EVICTED:
-        CHECK(d->when_full == UDS_ECHO_EVICT && is_idlest(conn), "evicted, and another was idler");
+    case UDS_ECHO_ERR_EVICTED:
+        CHECK(d->when_full == UDS_ECHO_FULL_EVICT && is_idlest(conn), "evicted, and another was idler");
         CHECK(was_looked_at(p, conn), "evicted unheard");
         break;
-    case UDS_ECHO_STOPPED:
-        CHECK(asked == UDS_ECHO_NOW || late || fuzz_fatal[FAKE_clock_gettime], "cut, and nobody asked for it");
+    case UDS_ECHO_ERR_STOPPED:
+        CHECK(asked == UDS_ECHO_STOP_NOW || late || fuzz_fatal[FAKE_clock_gettime], "cut, and nobody asked for it");
         break;
     default: CHECK(p->struck || p->broken, "an end that nothing explains");
     }
@@ -309,13 +313,13 @@ static void on_close(uds_echo_conn *conn, uds_echo_error why, void *user)
     fuzz_fault_note();
     p->struck = fuzz_struck(conn->fd);
     check_reason(p, conn, why);
-    CHECK(uds_echo_conn_send(conn, "x", 1) == UDS_ECHO_GONE, "a send on a connection that is closed");
+    CHECK(uds_echo_conn_send(conn, "x", 1) == UDS_ECHO_ERR_CLOSING, "a send on a connection that is closed");
     if (seed++ % 5 == 0) end(conn);
     if (seed % 9 == 0) push(uds_echo_server_find(server, ids[seed % PEERS]), 5);
 }
 
-/* Longer than drain_ms, and than most idle_ms. Not while it drains, for that is judged by the end of the step in which it
-   began. */
+/* Longer than drain_ms, and than most idle_ms. Not while it drains, for that is judged by the end of the step in which
+   it began. */
 static void be_slow(void)
 {
     if (server->phase != UE_SERVING) return;
@@ -332,7 +336,7 @@ static uds_echo_verdict by_chance(uds_echo_conn *conn, uds_echo_message *m)
     if (seed % 37 == 4) ring_wake();
     if (seed % 37 == 5) be_slow();
     if (seed % 8 == 6) m->size = seed % (m->capacity + 1); /* whatever the bytes are, they are the answer */
-    return seed % 16 < 11 ? UDS_ECHO_REPLY : (uds_echo_verdict)(seed % 4);
+    return seed % 16 < 11 ? UDS_ECHO_REPLY : fuzz_verdicts[seed % 4];
 }
 
 /* As the input says; 0 and what is not told: by chance. */
@@ -341,9 +345,9 @@ static uds_echo_verdict by_manner(uds_echo_conn *conn, uds_echo_message *m)
     const size_t most = m->capacity;
     switch (manner) {
     case 1: return UDS_ECHO_REPLY;
-    case 2: return UDS_ECHO_SILENT;
-    case 3: return UDS_ECHO_LATER;
-    case 4: return UDS_ECHO_CLOSE;
+    case 2: return UDS_ECHO_NO_REPLY;
+    case 3: return UDS_ECHO_DEFER;
+    case 4: return UDS_ECHO_REPLY_AND_CLOSE;
     case 5: m->size = most; return UDS_ECHO_REPLY;
     case 6: push(conn, most); return UDS_ECHO_REPLY;
     case 7:
@@ -351,7 +355,7 @@ static uds_echo_verdict by_manner(uds_echo_conn *conn, uds_echo_message *m)
         push(conn, most);
         m->size = most;
         return UDS_ECHO_REPLY;
-    case 8: push(conn, most); return UDS_ECHO_LATER;
+    case 8: push(conn, most); return UDS_ECHO_DEFER;
     case 9: end(conn); return UDS_ECHO_REPLY;
     case 11:
         if (m->data[0] % 4 == 3) { /* an answer that lies elsewhere */
@@ -361,12 +365,12 @@ static uds_echo_verdict by_manner(uds_echo_conn *conn, uds_echo_message *m)
         if (m->data[0] & 1) m->capacity++; /* what it was told is its own copy */
         m->size = most + 1;
         return UDS_ECHO_REPLY;
-    case 12: ring_stop(UDS_ECHO_DRAIN); return UDS_ECHO_REPLY;
+    case 12: ring_stop(UDS_ECHO_STOP_DRAIN); return UDS_ECHO_REPLY;
     case 13: end(uds_echo_server_find(server, ids[m->data[0] % PEERS])); return UDS_ECHO_REPLY;
-    case 14: return (uds_echo_verdict)4;
-    case 15: m->size = most; return UDS_ECHO_CLOSE;
+    case 14: return fuzz_verdicts[4];
+    case 15: m->size = most; return UDS_ECHO_REPLY_AND_CLOSE;
     case 16: be_slow(); return UDS_ECHO_REPLY;
-    case 17: be_slow(); return UDS_ECHO_LATER;
+    case 17: be_slow(); return UDS_ECHO_DEFER;
     case 18:
         be_slow();
         pay(seed);
@@ -396,18 +400,18 @@ static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *m, voi
     CHECK(p && p->welcome && !p->closed && !p->ended && !p->owed, "a message that was not to be handled now");
     CHECK(p && p->handed + m->size <= p->sent_size && !memcmp(p->sent + p->handed, m->data, m->size),
           "the handler got what was not sent, or not in order");
-    if (!p) return UDS_ECHO_CLOSE;
+    if (!p) return UDS_ECHO_REPLY_AND_CLOSE;
     CHECK(p->in_line || nobody_is_in_line(), "answered before those who wait for room");
     p->handed += m->size;
-    CHECK(uds_echo_server_step(server, 0) == UDS_ECHO_REENTRANT, "a step inside a callback");
+    CHECK(uds_echo_server_step(server, 0) == UDS_ECHO_ERR_REENTRANT, "a step inside a callback");
     verdict = by_manner(conn, m);
-    if (verdict == UDS_ECHO_LATER && debt_count == DEBTS) verdict = UDS_ECHO_SILENT;
-    if (verdict == UDS_ECHO_LATER) debts[debt_count++] = uds_echo_conn_id(conn);
-    if (m->data == elsewhere || m->size > server->message_max || verdict > UDS_ECHO_CLOSE) p->faithless = 1;
+    if (verdict == UDS_ECHO_DEFER && debt_count == DEBTS) verdict = UDS_ECHO_NO_REPLY;
+    if (verdict == UDS_ECHO_DEFER) debts[debt_count++] = uds_echo_conn_id(conn);
+    if (m->data == elsewhere || m->size > server->message_max || verdict == fuzz_verdicts[4]) p->faithless = 1;
     /* an answer may be in the making while an earlier one failed: it is answered, and lost with a named error */
-    else if (verdict == UDS_ECHO_REPLY || verdict == UDS_ECHO_CLOSE) answered(p, m->data, m->size);
-    p->owed |= verdict == UDS_ECHO_LATER;
-    p->ended |= verdict == UDS_ECHO_CLOSE || p->faithless;
+    else if (verdict == UDS_ECHO_REPLY || verdict == UDS_ECHO_REPLY_AND_CLOSE) answered(p, m->data, m->size);
+    p->owed |= verdict == UDS_ECHO_DEFER;
+    p->ended |= verdict == UDS_ECHO_REPLY_AND_CLOSE || p->faithless;
     return verdict;
 }
 
@@ -428,7 +432,8 @@ static size_t frame(const unsigned char *bytes, size_t size, void *user)
     return (size_t)(bytes[0] & 7) + 1;
 }
 
-/* ---- what peers do ------------------------------------------------------------------------------------------------------ */
+/* ---- what peers do
+   ------------------------------------------------------------------------------------------------------ */
 
 static void dial(void)
 {
@@ -473,8 +478,8 @@ static void urge(peer *p)
 ORACLE static void check_reset(const peer *p)
 {
     const unsigned long long *closed = server->stats.closed;
-    const int cut = asked == UDS_ECHO_NOW || (asked >= 0 && !prompt) || closed[UDS_ECHO_IDLE] ||
-                    closed[UDS_ECHO_EVICTED] || fuzz_fatal_any;
+    const int cut = asked == UDS_ECHO_STOP_NOW || (asked >= 0 && !prompt) || closed[UDS_ECHO_ERR_IDLE] ||
+                    closed[UDS_ECHO_ERR_EVICTED] || fuzz_fatal_any;
     CHECK(!p->closed || p->why || p->struck, "an orderly end that resets the peer");
     CHECK(!p->known || p->welcome || cut, "who is refused is reset");
 }
@@ -520,7 +525,8 @@ static void crowd(void)
     }
 }
 
-/* ---- a run --------------------------------------------------------------------------------------------------------------- */
+/* ---- a run
+   --------------------------------------------------------------------------------------------------------------- */
 
 /* An id leads to its own connection until that is to end, and nobody makes us hold more than two messages. */
 ORACLE static void check_peer(const peer *p)
@@ -545,15 +551,16 @@ ORACLE static unsigned long long owed_by_us(void)
     return owed * server->message_max;
 }
 
-/* Law 2: beside what is allocated at open, the answers that wait, which is what is told, and a message in pieces for each. */
+/* Law 2: beside what is allocated at open, the answers that wait, which is what is told, and a message in pieces for
+   each. */
 ORACLE static size_t memory_bound(const uds_echo_stats *stats)
 {
     size_t bound = furniture + (size_t)stats->pending;
     unsigned i;
     for (i = 0; i < server->conns_used; i++) {
         const uds_echo_conn *conn = &server->conns[i];
-        if (conn->state != UE_FREE && conn->out) bound += sizeof(ue_block);
-        if (conn->state != UE_FREE && conn->in) bound += sizeof(ue_block) + server->message_max;
+        if (conn->state != UE_FREE && conn->unsent) bound += sizeof(ue_buf);
+        if (conn->state != UE_FREE && conn->unhandled) bound += sizeof(ue_buf) + server->message_max;
     }
     return bound;
 }
@@ -580,8 +587,8 @@ ORACLE static void check_share(const uds_echo_stats *before, const uds_echo_stat
     CHECK(accepted <= ACCEPTS_MAX, "a step that does nothing but accept");
     CHECK(now->bytes_in - before->bytes_in <= (before->connections + accepted) * READS_MAX * server->message_max,
           "a step that does nothing but read");
-    CHECK(now->closed[UDS_ECHO_EVICTED] - before->closed[UDS_ECHO_EVICTED] <= accepted, "evicted for nobody");
-    CHECK(now->exhausted == before->exhausted || fuzz_fatal[FAKE_accept] || fuzz_fatal[FAKE_accept4] ||
+    CHECK(now->closed[UDS_ECHO_ERR_EVICTED] - before->closed[UDS_ECHO_ERR_EVICTED] <= accepted, "evicted for nobody");
+    CHECK(now->pauses_failed == before->pauses_failed || fuzz_fatal[FAKE_accept] || fuzz_fatal[FAKE_accept4] ||
               fuzz_fatal[FAKE_fcntl] || fuzz_fatal[FAKE_epoll_ctl] || fake.descriptors_max < 64,
           "it rests for nothing");
 }
@@ -603,8 +610,8 @@ ORACLE static void check_asked_for(const int *before)
 /* Law 8: what rang is heard by the next step whose wait and read are let through. */
 ORACLE static void check_bells(uds_echo_error error, int asked_before, int woken_before, int faulted)
 {
-    CHECK(error != UDS_ECHO_STOPPED || asked >= 0, "it stopped, and nobody asked");
-    CHECK(error == UDS_ECHO_STOPPED || asked_before != UDS_ECHO_NOW || faulted, "a stop that is lost");
+    CHECK(error != UDS_ECHO_ERR_STOPPED || asked >= 0, "it stopped, and nobody asked");
+    CHECK(error == UDS_ECHO_ERR_STOPPED || asked_before != UDS_ECHO_STOP_NOW || faulted, "a stop that is lost");
     if (!woken_before || woke) return;
     CHECK(faulted, "a wake that is lost");
     woken = 1;
@@ -622,7 +629,7 @@ ORACLE static void note_line(void)
     unsigned at = server->starved;
     int i;
     for (i = 0; i < PEERS; i++) peers[i].in_line = 0;
-    for (; at != UE_NIL; at = server->conns[at].next_listed) {
+    for (; at != UE_NIL; at = server->conns[at].todo_next) {
         peer *p = peer_of(&server->conns[at]);
         if (p && server->conns[at].state == UE_STARVED) p->in_line = 1;
     }
@@ -708,7 +715,7 @@ ORACLE static uds_echo_error step(int timeout_ms)
     note_peers(1, awake);
     uds_echo_server_stats(server, &now);
     faulted = fuzz_hits - faulted;
-    CHECK(error == UDS_ECHO_OK || error == UDS_ECHO_STOPPED || fuzz_fatal[FAKE_poll], "a step");
+    CHECK(error == UDS_ECHO_OK || error == UDS_ECHO_ERR_STOPPED || fuzz_fatal[FAKE_poll], "a step");
     CHECK(due < 0 || awake - began <= due || faulted, "it slept past what is due");
     CHECK(must < 0 || awake <= (must > began ? must : began) + 1 || fuzz_fatal[FAKE_clock_gettime] || faulted,
           "it slept past a deadline");
@@ -730,13 +737,14 @@ static void fill(peer *p)
     (void)step(0);
 }
 
-/* A slow reader that is told a little more as it reads; or for which there is no memory, where all of it has to be kept. */
+/* A slow reader that is told a little more as it reads; or for which there is no memory, where all of it has to be
+   kept. */
 static void trickle(peer *p, int in_want)
 {
     if (in_want) fill(p);
     (void)listen_to(p, 64);
     (void)step(0);
-    if (in_want) fuzz_fault(server->in_order ? 1 : 0, 0); /* behind a look at the clock */
+    if (in_want) fuzz_fault(server->track_idle ? 1 : 0, 0); /* behind a look at the clock */
     push(conn_of(p), 1);
 }
 
@@ -745,8 +753,8 @@ static void act_rarely(peer *p, unsigned what, unsigned how)
 {
     switch (what) {
     case 0: manner = (unsigned char)how; break;
-    case 1: ring_stop(UDS_ECHO_DRAIN); break;
-    case 2: ring_stop(UDS_ECHO_NOW); break;
+    case 1: ring_stop(UDS_ECHO_STOP_DRAIN); break;
+    case 2: ring_stop(UDS_ECHO_STOP_NOW); break;
     case 3:
         for (how %= 4; how + 1; how--) ring_wake();
         break;
@@ -791,8 +799,8 @@ static void act(unsigned char what, unsigned char with)
         if (with & 1) ring_wake();
         break;
     case 14:
-        if (with == 255) ring_stop(UDS_ECHO_DRAIN);
-        if (with == 254) ring_stop(UDS_ECHO_NOW);
+        if (with == 255) ring_stop(UDS_ECHO_STOP_DRAIN);
+        if (with == 254) ring_stop(UDS_ECHO_STOP_NOW);
         fake.descriptors_max = with & 1 ? 64 : fake_open_descriptors() + (with >> 6);
         break;
     default: fuzz_fault(with % 16, with >> 4);
@@ -807,13 +815,13 @@ static uds_echo_server_desc describe(const uint8_t *config)
     desc.path = PATH;
     desc.message_max = config[0] % 48 + 8;
     desc.connections_max = config[1] % 4 + 1;
-    desc.when_full = config[1] & 64 ? UDS_ECHO_EVICT : UDS_ECHO_REST;
+    desc.when_full = config[1] & 64 ? UDS_ECHO_FULL_EVICT : UDS_ECHO_FULL_QUEUE;
     desc.send_buffer = config[1] & 128 ? 1 : 0;
     desc.pending_max = config[2] & 1 ? (config[2] / 2 % 4 + 3) * desc.message_max : 0;
     desc.idle_ms = config[3] & 1 ? config[3] * 4 : 0;
     desc.frame = config[4] & 1 ? frame : NULL;
     desc.drain_ms = config[4] & 2 ? 500 : 0;
-    desc.spin_us = config[4] & 32 ? 25000 : 0;
+    desc.busy_poll_us = config[4] & 32 ? 25000 : 0;
     desc.on_message = on_message;
     desc.on_open = on_open;
     desc.on_close = on_close;
@@ -833,7 +841,7 @@ ORACLE static void everybody_is_known(void)
 ORACLE static void nobody_is_left_queued(void)
 {
     int i;
-    if (asked != UDS_ECHO_DRAIN || fake_now_ms() - drained_at >= server->desc.drain_ms) return;
+    if (asked != UDS_ECHO_STOP_DRAIN || fake_now_ms() - drained_at >= server->desc.drain_ms) return;
     if (fuzz_fatal[FAKE_setsockopt] || fuzz_fatal[FAKE_getsockopt] || fuzz_denied) return;
     for (i = 0; i < PEERS; i++) CHECK(!peers[i].queued || peers[i].known, "a drain forgets who is queued");
 }
@@ -875,18 +883,18 @@ static void finish(unsigned char how)
     if (how & ABORTED) fake.before = abort_one;
     prompt = asked < 0 && !unread;
     for (i = 0; i < PEERS && !(how & PATIENT); i++) half_close(&peers[i]);
-    if (how & HASTY) ring_stop(UDS_ECHO_DRAIN);
+    if (how & HASTY) ring_stop(UDS_ECHO_STOP_DRAIN);
     for (round = 0; round < 3000 && (quiet < QUIET || error == UDS_ECHO_OK); round++) {
         if (quiet == QUIET) {
             if (!(how & PATIENT) && asked < 0) nobody_is_forgotten();
             if (how & IN_CHILD) return;
-            ring_stop(UDS_ECHO_DRAIN);
+            ring_stop(UDS_ECHO_STOP_DRAIN);
         }
         while (debt_count) pay(0);
         for (i = 0; i < PEERS && fake.staged; i++)
             if (peers[i].id >= 0) (void)fake_peer_arrive(peers[i].id, 64);
         before = fuzz_calls_of_work();
-        if (!server->desc.spin_us && !fake.staged && quiet > 2 && quiet < QUIET && asked == UDS_ECHO_DRAIN)
+        if (!server->desc.busy_poll_us && !fake.staged && quiet > 2 && quiet < QUIET && asked == UDS_ECHO_STOP_DRAIN)
             error = (int)step(-1); /* nobody else has anything to do: it has to end by itself */
         else error = (int)step(0);
         moved = debt_count + (fuzz_calls_of_work() != before);
@@ -896,10 +904,10 @@ static void finish(unsigned char how)
         if (!moved) fake_sleep(quiet > QUIET ? 100 : 10);
         lawful();
     }
-    CHECK(error == UDS_ECHO_STOPPED, "a drain that does not end");
+    CHECK(error == UDS_ECHO_ERR_STOPPED, "a drain that does not end");
     for (i = 0; i < PEERS; i++)
         while (listen_to(&peers[i], 64)) continue;
-    if (asked == UDS_ECHO_DRAIN && prompt) everybody_is_known();
+    if (asked == UDS_ECHO_STOP_DRAIN && prompt) everybody_is_known();
     nobody_is_left_queued();
 }
 
@@ -931,7 +939,7 @@ static void age_server(int old)
     memset(generations, 0, sizeof generations);
     if (!old) return;
     for (i = 0; i < server->conns_max; i++) server->conns[i].generation = generations[i] = ages[i % 4];
-    server->stats.waits = server->again_at = 0xfffffffeull;
+    server->stats.waits = server->ready_again_at = 0xfffffffeull;
 }
 
 static void begin(const uint8_t *data)
@@ -943,7 +951,7 @@ static void begin(const uint8_t *data)
     fake.staged = (data[4] & STAGED) != 0;
     fake.queue_bytes = (data[5] % 128 + 1u) * (data[5] & 128 ? 16 : 1);
     fake.calls_max = 1000000;
-    if (desc.spin_us) fake.calls_per_ms = 4; /* who spins sees time go by */
+    if (desc.busy_poll_us) fake.calls_per_ms = 4; /* who spins sees time go by */
     memset(ids, 0, sizeof ids);
     memset(peers, 0, sizeof peers);
     for (i = 0; i < PEERS; i++) peers[i].id = peers[i].fd = -1;
@@ -978,7 +986,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_finish();
     /* only a retire that could not lock, look or unlink may leave the path; a drain tries again, if it has the time */
     excused = fuzz_hit[FAKE_flock] + fuzz_hit[FAKE_fstatat] + fuzz_hit[FAKE_unlinkat];
-    excused = in_child || fuzz_denied || excused > (asked == UDS_ECHO_DRAIN && !late);
+    excused = in_child || fuzz_denied || excused > (asked == UDS_ECHO_STOP_DRAIN && !late);
     CHECK(!fake_exists(PATH) || excused, "the path is left behind");
     return 0;
 }

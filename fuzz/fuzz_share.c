@@ -1,6 +1,6 @@
 /* fuzz_share.c - servers that accept from one listener, on a path or given by somebody else who holds it, too. They are
-   stepped in any order or not at all, fill up, come and go; calls fail. Whoever calls is let in by somebody who has a place,
-   the listener goes with the last, and not at all where it is another's.
+   stepped in any order or not at all, fill up, come and go; calls fail. Whoever calls is let in by somebody who has a
+   place, the listener goes with the last, and not at all where it is another's.
 
    Input: CONFIG bytes of sizes, then two bytes an action. In the end one server runs alone. */
 #include "fuzz.h"
@@ -48,14 +48,16 @@ static int is_full(int k)
     return stats_of(servers[k]).connections >= servers[k]->conns_max;
 }
 
-/* ---- laws ---------------------------------------------------------------------------------------------------------------- */
+/* ---- laws
+   ---------------------------------------------------------------------------------------------------------------- */
 
 /* What each tells the others adds up. */
 static void check_counts(void)
 {
     int k, held = 0;
-    for (k = 0; k < SERVERS; k++) held += serves(k) ? servers[k]->told : 0;
-    for (k = 0; k < SERVERS; k++) CHECK(!serves(k) || servers[k]->listener->held == held, "who left is still counted");
+    for (k = 0; k < SERVERS; k++) held += serves(k) ? servers[k]->reported : 0;
+    for (k = 0; k < SERVERS; k++)
+        CHECK(!serves(k) || servers[k]->listener->shared_total == held, "who left is still counted");
 }
 
 static void lawful(void)
@@ -65,17 +67,19 @@ static void lawful(void)
     CHECK(fake_exists(PATH) || is_given || !count_serving(), "the path is gone, and somebody serves it");
 }
 
-/* ---- actions ------------------------------------------------------------------------------------------------------------- */
+/* ---- actions
+   ------------------------------------------------------------------------------------------------------------- */
 
-/* An exclusive wake-up wakes one, so who has it takes somebody; and is no longer in line for the next when it is full. */
+/* An exclusive wake-up wakes one, so who has it takes somebody; and is no longer in line for the next when it is full.
+   */
 static uds_echo_error step(int k, int timeout_ms)
 {
-    const int ready = serves(k) && servers[k]->listening && !is_full(k) && queued() && !asked[k];
-    const int stood = servers[k] && servers[k]->listening;
+    const int ready = serves(k) && servers[k]->listener_registered && !is_full(k) && queued() && !asked[k];
+    const int stood = servers[k] && servers[k]->listener_registered;
     const unsigned long long before = stats_of(servers[k]).accepted;
     uds_echo_error error;
     int faults, took;
-    if (!servers[k]) return UDS_ECHO_STOPPED;
+    if (!servers[k]) return UDS_ECHO_ERR_STOPPED;
     fuzz_fault_note();
     faults = fuzz_hits;
     error = fuzz_step(servers[k], timeout_ms, &in_vain[k]);
@@ -83,7 +87,7 @@ static uds_echo_error step(int k, int timeout_ms)
     CHECK(error == UDS_ECHO_OK || fuzz_fatal[FAKE_poll] || asked[k], "it stopped, and nobody asked");
     CHECK(!ready || took || faults != fuzz_hits || fake.descriptors_max < 64, "who is woken takes nobody");
     if ((took || !stood) && serves(k) && is_full(k) && count_serving() > 1)
-        CHECK(!servers[k]->listening, "one that is full watches the listener");
+        CHECK(!servers[k]->listener_registered, "one that is full watches the listener");
     return error;
 }
 
@@ -104,12 +108,12 @@ static void start(int k)
     error = uds_echo_server_open(&servers[k], &desc, NULL);
     fuzz_fault_note();
     CHECK((error == UDS_ECHO_OK) == (servers[k] != NULL), "success without a server, or a server without success");
-    if (!UDS_ECHO_HAVE_ATOMIC && error == UDS_ECHO_UNSUPPORTED) return;
-    CHECK(!error || error == UDS_ECHO_STOPPED || fuzz_fatal_any || fake.descriptors_max < 64,
+    if (!UDS_ECHO_HAVE_ATOMIC && error == UDS_ECHO_ERR_UNSUPPORTED) return;
+    CHECK(!error || error == UDS_ECHO_ERR_STOPPED || fuzz_fatal_any || fake.descriptors_max < 64,
           "it cannot share, and nothing failed");
 }
 
-static void stop(int k, uds_echo_stop how)
+static void stop(int k, uds_echo_stop_mode how)
 {
     fuzz_fault_settle(); /* the kernel never refuses to ring */
     uds_echo_server_stop(servers[k], how);
@@ -168,7 +172,7 @@ static void act(unsigned char what, unsigned char with)
         break;
     case 5:
         if (with & 64 && servers[k] && with & 16) close_server(k);
-        else if (with & 64) stop(k, with & 128 ? UDS_ECHO_NOW : UDS_ECHO_DRAIN);
+        else if (with & 64) stop(k, with & 128 ? UDS_ECHO_STOP_NOW : UDS_ECHO_STOP_DRAIN);
         break;
     case 6: start(k); break;
     default: fuzz_fault(with & 15, with >> 4);
@@ -176,7 +180,8 @@ static void act(unsigned char what, unsigned char with)
     lawful();
 }
 
-/* ---- a run --------------------------------------------------------------------------------------------------------------- */
+/* ---- a run
+   --------------------------------------------------------------------------------------------------------------- */
 
 /* Nothing fails any more, the others do not come back, and this one lets in whom it can: a moment for each. */
 static void run_alone(int k)
@@ -202,21 +207,21 @@ static void end_all(void)
     const long long began = fake_now_ms();
     int k, round, stopped = 0;
     for (k = 0; k < SERVERS; k++)
-        if (servers[k]) stop(k, UDS_ECHO_DRAIN);
+        if (servers[k]) stop(k, UDS_ECHO_STOP_DRAIN);
     for (round = 0; round < 400 && stopped < SERVERS; round++) {
-        for (k = stopped = 0; k < SERVERS; k++) stopped += step(k, 0) == UDS_ECHO_STOPPED;
+        for (k = stopped = 0; k < SERVERS; k++) stopped += step(k, 0) == UDS_ECHO_ERR_STOPPED;
         fake_sleep(5);
         lawful();
     }
     CHECK(fake_now_ms() - began <= DRAIN_MS + 10, "a drain that does not keep its deadline");
     for (k = 0; k < SERVERS; k++) {
-        CHECK(!servers[k] || uds_echo_server_step(servers[k], 0) == UDS_ECHO_STOPPED, "a drain that does not end");
+        CHECK(!servers[k] || uds_echo_server_step(servers[k], 0) == UDS_ECHO_ERR_STOPPED, "a drain that does not end");
         if (servers[k]) close_server(k);
     }
 }
 
-/* As socket activation gives one: blocking, and not close-on-exec before now; somebody else has it, too. 0: it could not be
-   adopted, and still is the caller's. */
+/* As socket activation gives one: blocking, and not close-on-exec before now; somebody else has it, too. 0: it could
+   not be adopted, and still is the caller's. */
 static int begin(uds_echo_server_desc *desc, unsigned fault, int which)
 {
     if (!is_given) {

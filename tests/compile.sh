@@ -39,7 +39,7 @@ foreign_symbols() {
 # Every declared function is defined.
 missing_symbols() {
     $nm -g --defined-only "$1" | awk '{ print $3 }' | sort >"$1.defined"
-    sed -n 's/^UDS_ECHO_DEF .*[ *]\(uds_echo_[a-z_]*\)(.*/\1/p' uds_echo.h | sort -u >"$1.declared"
+    sed -n 's/^UDS_ECHO_API .*[ *]\(uds_echo_[a-z_]*\)(.*/\1/p' uds_echo.h | sort -u >"$1.declared"
     [ -s "$1.declared" ] || echo "no declaration was found"
     comm -13 "$1.defined" "$1.declared" | sed 's/^/declared, not defined: /'
 }

@@ -1,5 +1,5 @@
-/* chaos.c - one server and hundreds of clients that misbehave at random, some of which are killed and stopped, while the
-   server itself is killed and the next one takes over its path.
+/* chaos.c - one server and hundreds of clients that misbehave at random, some of which are killed and stopped, while
+   the server itself is killed and the next one takes over its path.
 
        CHAOS_SECONDS=n   how long it goes on (60); 0: until SIGINT
        SEED=n            where the random choices begin; printed at the start
@@ -39,7 +39,8 @@ enum { KEEPS_FREED_MEMORY = 1 };
 enum { KEEPS_FREED_MEMORY = 0 };
 #endif
 
-/* ---- the server ---------------------------------------------------------------------------------------------------- */
+/* ---- the server ----------------------------------------------------------------------------------------------------
+   */
 
 static uds_echo_server *serving;
 
@@ -70,7 +71,7 @@ static void on_close(uds_echo_conn *conn, uds_echo_error why, void *user)
 static void on_term(int number)
 {
     (void)number;
-    uds_echo_server_stop(serving, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(serving, UDS_ECHO_STOP_DRAIN);
 }
 
 static unsigned long long in_use(void)
@@ -158,7 +159,8 @@ static void serve(const char *path)
     _exit(0);
 }
 
-/* ---- the driver ---------------------------------------------------------------------------------------------------- */
+/* ---- the driver ----------------------------------------------------------------------------------------------------
+   */
 
 typedef struct worker {
     pid_t pid;
@@ -435,7 +437,8 @@ static void calm_down(void)
     set_flag(&common->calm, 0);
 }
 
-/* ---- the run ------------------------------------------------------------------------------------------------------- */
+/* ---- the run -------------------------------------------------------------------------------------------------------
+   */
 
 static void set_up(void)
 {

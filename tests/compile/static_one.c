@@ -9,7 +9,7 @@ const char *other_text(uds_echo_error error);
 int main(void)
 {
     /* Two copies: the same words at two places. */
-    const char *here = uds_echo_error_text(UDS_ECHO_TIMEOUT), *there = other_text(UDS_ECHO_TIMEOUT);
+    const char *here = uds_echo_strerror(UDS_ECHO_ERR_TIMEOUT), *there = other_text(UDS_ECHO_ERR_TIMEOUT);
     for (; *here && *here == *there; here++, there++) continue;
     return *here == *there ? 0 : 1;
 }

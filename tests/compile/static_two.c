@@ -8,5 +8,5 @@ const char *other_text(uds_echo_error error);
 
 const char *other_text(uds_echo_error error)
 {
-    return uds_echo_error_text(error);
+    return uds_echo_strerror(error);
 }

@@ -1,11 +1,11 @@
 /* Every call in turn fails, with each error it can give, once, for ever, and a lack of something until a descriptor is
    closed; and with a number as argument every pair of calls that are at most so far apart (0: however far).
 
-   A scenario is run once without a fault, which tells how many calls it makes and which. Then it is run again for each of
-   these calls, each error, once and for ever; each of these runs tells in turn which calls follow, among which the second
-   fault is chosen. Whatever fails, the laws hold: what a peer gets is a prefix of what it sent; a connection that did not
-   end in order says so; descriptors, memory and files are as they were; nothing spins; what is somebody else's is left
-   alone; and as soon as nothing fails any more, a new server starts on the same path. */
+   A scenario is run once without a fault, which tells how many calls it makes and which. Then it is run again for each
+   of these calls, each error, once and for ever; each of these runs tells in turn which calls follow, among which the
+   second fault is chosen. Whatever fails, the laws hold: what a peer gets is a prefix of what it sent; a connection
+   that did not end in order says so; descriptors, memory and files are as they were; nothing spins; what is somebody
+   else's is left alone; and as soon as nothing fails any more, a new server starts on the same path. */
 #include "harness.h"
 
 #include <stdlib.h>
@@ -32,7 +32,7 @@ typedef struct scenario {
     int stale, litter, direct, no_rename, far, adopt, shared; /* how the server starts */
     taken taken;
     int framed, later, refuse, evict, idle, tiny_pool, unlimited, spin; /* what it is like */
-    int silent, closes, hangs_up; /* how its handler ends what: no answers, CLOSE, uds_echo_conn_close() */
+    int silent, closes, hangs_up; /* how its handler ends what: no answers, REPLY_AND_CLOSE, uds_echo_conn_close() */
     int rude, stubborn, torn, too_long, urgent; /* what its peers are like */
     int drain_at, cut_at;                       /* in which round it is stopped; 0: when all is said */
     int leave_at;                               /* in which round the first of two is closed */
@@ -105,7 +105,8 @@ static unsigned long runs, unhappy, calls_made, distance;
 static unsigned long stale, theirs; /* inodes of a file that may be removed, of one that may not; 0: none */
 static unsigned long long asked, hits;
 
-/* ---- the world --------------------------------------------------------------------------------------------------------- */
+/* ---- the world
+   --------------------------------------------------------------------------------------------------------- */
 
 static long say_some(actor *a)
 {
@@ -172,7 +173,8 @@ static void stir(fake_call what)
     stirring = 0;
 }
 
-/* ---- the server's side --------------------------------------------------------------------------------------------------- */
+/* ---- the server's side
+   --------------------------------------------------------------------------------------------------- */
 
 static int on_open(uds_echo_conn *conn, void *user)
 {
@@ -193,14 +195,14 @@ static void on_close(uds_echo_conn *conn, uds_echo_error why, void *user)
     closed_count++;
     switch (why) {
     case UDS_ECHO_OK:
-    case UDS_ECHO_IDLE:
-    case UDS_ECHO_EVICTED:
-    case UDS_ECHO_STOPPED: break;
-    case UDS_ECHO_END:
-    case UDS_ECHO_TOO_LONG:
+    case UDS_ECHO_ERR_IDLE:
+    case UDS_ECHO_ERR_EVICTED:
+    case UDS_ECHO_ERR_STOPPED: break;
+    case UDS_ECHO_ERR_UNEXPECTED_EOF:
+    case UDS_ECHO_ERR_TOO_LONG:
         if (!now->framed) fake_complain("a message where there are none");
         break;
-    case UDS_ECHO_RESET:
+    case UDS_ECHO_ERR_RESET:
         if (!now->rude && !now->client && !struck) fake_complain("a reset of one who is there");
         break;
     default:
@@ -215,7 +217,7 @@ static void on_end(uds_echo_server *server, void *user)
     int i;
     (void)user;
     accepted += (int)stats.accepted;
-    hits += stats.spin_hits;
+    hits += stats.busy_wait_hits;
     for (i = 1; i < UDS_ECHO_ERROR_COUNT; i++) named += (int)stats.closed[i];
     if (stats.closed[0] + (unsigned)named != stats.accepted && !now->shared)
         fake_complain("connections are not all accounted for");
@@ -224,7 +226,8 @@ static void on_end(uds_echo_server *server, void *user)
         fake_complain("more was held than pending_max");
 }
 
-/* Every third message is answered later; its own bytes are the answer, so the output is a prefix of the input always. */
+/* Every third message is answered later; its own bytes are the answer, so the output is a prefix of the input always.
+   */
 static char late[16][OUT];
 static size_t late_size[16];
 
@@ -236,10 +239,10 @@ static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *messag
         memcpy(late[debt_count], message->data, message->size);
         late_size[debt_count++] = message->size;
         uds_echo_server_wake(uds_echo_conn_server(conn));
-        return UDS_ECHO_LATER;
+        return UDS_ECHO_DEFER;
     }
     if (now->hangs_up && ++hung_up % 4 == 0) uds_echo_conn_close(conn);
-    return now->silent ? UDS_ECHO_SILENT : now->closes ? UDS_ECHO_CLOSE : UDS_ECHO_REPLY;
+    return now->silent ? UDS_ECHO_NO_REPLY : now->closes ? UDS_ECHO_REPLY_AND_CLOSE : UDS_ECHO_REPLY;
 }
 
 static void pay_debts(void)
@@ -251,7 +254,7 @@ static void pay_debts(void)
         conn = uds_echo_server_find(servers[0], debts[debt_count]);
         if (!conn) continue;
         error = uds_echo_conn_send(conn, late[debt_count], late_size[debt_count]);
-        if (error == UDS_ECHO_WOULD_BLOCK) {
+        if (error == UDS_ECHO_ERR_WOULD_BLOCK) {
             debt_count++;
             return;
         }
@@ -265,10 +268,10 @@ static void on_wake(uds_echo_server *server, void *user)
     pay_debts();
 }
 
-static void on_log(uds_echo_level level, uds_echo_error cause, const char *text, void *user)
+static void on_log(uds_echo_log_level level, uds_echo_error cause, const char *text, void *user)
 {
     (void)user;
-    if (!text[0] || cause == UDS_ECHO_OK || level > UDS_ECHO_PROBLEM) fake_complain("a log line without a cause");
+    if (!text[0] || cause == UDS_ECHO_OK || level > UDS_ECHO_LOG_WARNING) fake_complain("a log line without a cause");
 }
 
 static uds_echo_server_desc describe(void)
@@ -277,15 +280,15 @@ static uds_echo_server_desc describe(void)
     desc.path = now->far ? LONG_PATH : PATH;
     desc.message_max = 16;
     desc.connections_max = now->unlimited ? -1 : now->client ? 2 : 3;
-    desc.on_existing = now->taken == BY_A_STALE_SOCKET ? UDS_ECHO_REFUSE : UDS_ECHO_RECOVER;
+    desc.if_exists = now->taken == BY_A_STALE_SOCKET ? UDS_ECHO_IF_EXISTS_REFUSE : UDS_ECHO_IF_EXISTS_REPLACE_STALE;
     desc.pending_max = now->tiny_pool ? 48 : 0;
     desc.frame = now->framed ? lines : NULL;
-    desc.publish = now->direct ? UDS_ECHO_DIRECT : UDS_ECHO_ATOMIC;
-    desc.when_full = now->evict ? UDS_ECHO_EVICT : UDS_ECHO_REST;
+    desc.publish = now->direct ? UDS_ECHO_PUBLISH_DIRECT : UDS_ECHO_PUBLISH_ATOMIC;
+    desc.when_full = now->evict ? UDS_ECHO_FULL_EVICT : UDS_ECHO_FULL_QUEUE;
     desc.idle_ms = now->idle ? 500 : 0;
     desc.send_buffer = now->tiny_pool ? 4096 : 0;
     desc.drain_ms = now->stubborn ? 100 : 2000;
-    desc.spin_us = now->spin ? 1000 : 0;
+    desc.busy_poll_us = now->spin ? 1000 : 0;
     desc.lock_ms = 50;
     desc.on_open = on_open;
     desc.on_close = on_close;
@@ -340,7 +343,8 @@ static void prepare(void)
     asked = hits = 0;
 }
 
-/* ---- a run ----------------------------------------------------------------------------------------------------------------- */
+/* ---- a run
+   ----------------------------------------------------------------------------------------------------------------- */
 
 static int adopted_fd;
 
@@ -387,7 +391,7 @@ static void ask_to_stop(int round)
     }
     for (i = 0; i < 2; i++)
         if (servers[i] && stopping && (stopping != before || round % 16 == 0))
-            uds_echo_server_stop(servers[i], stopping == 1 ? UDS_ECHO_DRAIN : UDS_ECHO_NOW);
+            uds_echo_server_stop(servers[i], stopping == 1 ? UDS_ECHO_STOP_DRAIN : UDS_ECHO_STOP_NOW);
 }
 
 /* Steps the servers until they have stopped. What the step itself cannot do (an error of the wait) is tried again. */
@@ -397,7 +401,7 @@ static void serve(void)
     for (round = 0; round < 400 && running; round++) {
         running = 0;
         for (i = 0; i < 2; i++)
-            if (servers[i] && uds_echo_server_step(servers[i], 20) != UDS_ECHO_STOPPED) running = 1;
+            if (servers[i] && uds_echo_server_step(servers[i], 20) != UDS_ECHO_ERR_STOPPED) running = 1;
         pay_debts();
         if (now->leave_at && round == now->leave_at) close_server(0);
         ask_to_stop(round);
@@ -441,12 +445,12 @@ static void be_client(void)
     desc.timeout_ms = 200;
     desc.trust = UDS_ECHO_TRUST_UID_OR_ROOT;
     desc.uid = fake.uid;
-    desc.spin_us = now->spin ? 1000 : 0;
+    desc.busy_poll_us = now->spin ? 1000 : 0;
     if (!uds_echo_client_open(&client, &desc, &why)) {
         error = uds_echo_client_exchange(&client, &io, 300);
         check_client(in, io.got);
         if (!error && (io.got != OUT || io.sent != OUT)) fake_complain("an exchange that is OK and short");
-        (void)uds_echo_client_finish(&client);
+        (void)uds_echo_client_shutdown(&client);
     }
     uds_echo_client_close(&client);
     fake.world = NULL;
@@ -481,15 +485,15 @@ static void check_actors(int may_stall)
     if (opened != closed_count) fake_complain("on_close is not once for each connection that was welcome");
 }
 
-/* What a fault may excuse: a file whose removal failed, or that could not be looked at, or whose folder could not be opened
-   for the lock, stays behind. */
+/* What a fault may excuse: a file whose removal failed, or that could not be looked at, or whose folder could not be
+   opened for the lock, stays behind. */
 static int excuses_a_file(fake_call what)
 {
     return what == FAKE_flock || what == FAKE_fstatat || what == FAKE_unlinkat || what == FAKE_open;
 }
 
-/* What the process leaves: a temporary name for each fault that excuses it, and not its path. One that lasts excuses more
-   where another makes the server try again and again. */
+/* What the process leaves: a temporary name for each fault that excuses it, and not its path. One that lasts excuses
+   more where another makes the server try again and again. */
 static void check_files(const fault *first, const fault *second)
 {
     const fault *faults[2] = {first, second};
@@ -512,9 +516,9 @@ static void listen_for_adoption(void)
 {
     struct sockaddr_un address;
     socklen_t size;
-    ue_place place;
+    ue_path place;
     if (!now->adopt) return;
-    (void)ue_place_split(&place, PATH, "", NULL);
+    (void)ue_path_split(&place, PATH, "", NULL);
     (void)ue_address(&address, &size, &place, "");
     adopted_fd = fake_socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fake_bind(adopted_fd, (struct sockaddr *)&address, size) || fake_listen(adopted_fd, 4)) abort();
@@ -533,7 +537,7 @@ static void check_next_start(void)
     fake.no_renameat2 = fake.foreign_lock = 0;
     fake.descriptors_max = 64;
     if (theirs) fake_remove(PATH);
-    desc.lock_ms = desc.spin_us = 0;
+    desc.lock_ms = desc.busy_poll_us = 0;
     named = accepted = 0;
     if (uds_echo_server_open(&server, &desc, NULL)) fake_complain("the next start fails");
     else (void)uds_echo_server_close(server);
@@ -544,7 +548,8 @@ static void check_next_start(void)
     }
 }
 
-/* Neighbours in the folder wait for its lock: it is given back before the server serves. Giving it back is tried twice. */
+/* Neighbours in the folder wait for its lock: it is given back before the server serves. Giving it back is tried twice.
+   */
 static void check_lock(const fault *first, const fault *second)
 {
     int failing = 0;

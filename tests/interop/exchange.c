@@ -1,10 +1,11 @@
 /* exchange.c - standard input through an echo server and back to standard output, over uds_echo_client_exchange().
 
-       exchange whole PATH     sends and receives at the same time, then half-closes and expects the end and no byte more
+       exchange whole PATH     sends and receives at the same time, then half-closes and expects EOF, no byte more
        exchange half PATH      sends all it can before it reads, half-closes, waits a moment, and reads what is left
        exchange call PATH      the same bytes in one uds_echo_call()
 
-   A number after the path is how many milliseconds it waits at most (100,000). Says on stderr what uds_echo_client_exchange() said last; exit status 0 only when that was as it should be. */
+   A number after the path is how many milliseconds it waits at most (100,000). Says on stderr what
+   uds_echo_client_exchange() said last; exit status 0 only when that was as it should be. */
 
 #define _GNU_SOURCE 1
 #define UDS_ECHO_IMPLEMENTATION
@@ -38,12 +39,12 @@ static uds_echo_error whole(uds_echo_client *client, uds_echo_io *io)
     char more;
     uds_echo_error error = uds_echo_client_exchange(client, io, patience_ms);
     if (error) return error;
-    if ((error = uds_echo_client_finish(client))) return error;
+    if ((error = uds_echo_client_shutdown(client))) return error;
     rest.in = &more;
     rest.in_size = 1;
     error = uds_echo_client_exchange(client, &rest, patience_ms);
-    if (error == UDS_ECHO_OK) return UDS_ECHO_TRUNCATED; /* a byte nobody sent */
-    return error == UDS_ECHO_END ? UDS_ECHO_OK : error;
+    if (error == UDS_ECHO_OK) return UDS_ECHO_ERR_TRUNCATED; /* a byte nobody sent */
+    return error == UDS_ECHO_ERR_UNEXPECTED_EOF ? UDS_ECHO_OK : error;
 }
 
 /* Reads only where the server would take no more otherwise, so that as much as can be is on its way at the half-close.
@@ -54,10 +55,11 @@ static uds_echo_error half(uds_echo_client *client, uds_echo_io *io)
     size_t room = io->in_size;
     uds_echo_error error;
     io->in_size = 0;
-    while ((error = uds_echo_client_exchange(client, io, patience_ms)) == UDS_ECHO_FULL && io->in_size < room)
+    while ((error = uds_echo_client_exchange(client, io, patience_ms)) == UDS_ECHO_ERR_BUFFER_FULL &&
+           io->in_size < room)
         io->in_size = room - io->in_size > PIECE ? io->in_size + PIECE : room;
     if (error) return error;
-    if ((error = uds_echo_client_finish(client))) return error;
+    if ((error = uds_echo_client_shutdown(client))) return error;
     (void)nanosleep(&moment, NULL);
     io->in_size = room;
     return whole(client, io);
@@ -96,7 +98,7 @@ int main(int argc, char **argv)
         got = io.got;
         uds_echo_client_close(&client);
     }
-    fprintf(stderr, "%s (%lu of %lu bytes)\n", uds_echo_error_text(error), (unsigned long)got, (unsigned long)size);
+    fprintf(stderr, "%s (%lu of %lu bytes)\n", uds_echo_strerror(error), (unsigned long)got, (unsigned long)size);
     if (fwrite(back, 1, got, stdout) != got || fflush(stdout)) return 3;
     free(bytes);
     free(back);

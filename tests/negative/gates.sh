@@ -28,7 +28,7 @@ put() { # FILE PATTERN LINES: behind the line that has the pattern, which must b
     [ "$(grep -c "$2" "$file")" -eq 1 ] && printf '%s\n' "$3" | sed -i "/$2/r /dev/stdin" "$file"
 }
 opens() { # TEXT: into the function of the header that opens a server
-    put uds_echo.h '^    error = ue_check(desc, 1, failure);' "$1"
+    put uds_echo.h '^    error = ue_validate_desc(desc, 1, failure);' "$1"
 }
 explains() { # TEXT: into the function that few tests call
     put uds_echo.h '^    t.size = text ? size : 0;' "$1"
@@ -37,7 +37,7 @@ sends() { # TEXT: behind each send
     put uds_echo.h '^    ssize_t n = .*(send)(' "$1"
 }
 # shellcheck disable=SC2034 # gates name it in what they evaluate
-unset_byte='    { volatile char *p = (char *)malloc(1); if (p && *p) error = UDS_ECHO_MEMORY; free((void *)p); }'
+unset_byte='    { volatile char *p = (char *)malloc(1); if (p && *p) error = UDS_ECHO_ERR_NO_MEMORY; free((void *)p); }'
 no_bug() { # a planted bug that is none
     file=tests/planted/no-bug-at-all.bug
     printf '%s\n' 'breaks: nothing' 'fuzz: conn' '--- old' 'UE_READS = 16, UE_ACCEPTS = 16' \

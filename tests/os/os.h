@@ -413,7 +413,7 @@ static inline void os_on_ready(uds_echo_server *server, void *user)
 static inline void os_on_term(int number)
 {
     (void)number;
-    uds_echo_server_stop(os_running, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(os_running, UDS_ECHO_STOP_DRAIN);
 }
 
 static inline void os_server_main(const os_plan *plan)
@@ -438,7 +438,7 @@ static inline void os_server_main(const os_plan *plan)
     } while (!error);
     os_running = NULL;
     (void)uds_echo_server_close(server);
-    _exit(error == UDS_ECHO_STOPPED ? 0 : (int)error);
+    _exit(error == UDS_ECHO_ERR_STOPPED ? 0 : (int)error);
 }
 
 /* Starts one and waits until it is ready or says why not. */
@@ -569,8 +569,8 @@ static inline void os_exactly(const char *what, double value, double wanted)
     if (value < wanted || value > wanted) fail_msg("%s: %g is not %g", what, value, wanted);
 }
 
-/* How many cases of a pitfall a test ran; the number is the one its name begins with. Called behind the assertions, with
-   a count that the test itself came to: one that ran too few has shown nothing. */
+/* How many cases of a pitfall a test ran; the number is the one its name begins with. Called behind the assertions,
+   with a count that the test itself came to: one that ran too few has shown nothing. */
 static inline void os_cases(const char *test, long count, long least)
 {
     print_message("# P%d: %ld cases (%s)\n", atoi(test + 1), count, test + 4);

@@ -113,11 +113,11 @@ static void sixteen_descriptors(void)
     if (setrlimit(RLIMIT_NOFILE, &few)) _exit(96);
 }
 
-static void count_problem(uds_echo_level level, uds_echo_error cause, const char *text, void *user)
+static void count_problem(uds_echo_log_level level, uds_echo_error cause, const char *text, void *user)
 {
     (void)text;
     (void)user;
-    if (level == UDS_ECHO_PROBLEM && cause == UDS_ECHO_DESCRIPTORS) os.shared->count[3]++;
+    if (level == UDS_ECHO_LOG_WARNING && cause == UDS_ECHO_ERR_TOO_MANY_FILES) os.shared->count[3]++;
 }
 
 static int pings_within(int fd, int ms)
@@ -149,7 +149,7 @@ static void p15_sixteen_descriptors_and_forty_clients(void **state)
     os_exactly("of two early clients served while full", early, 2);
     print_message("# %% of a core while full: %.1f\n", cpu * 100 / WATCHED_MS);
     os_at_most("% of a core while full", cpu * 100 / WATCHED_MS, 5);
-    os_at_least("times accepting rested", (double)os.shared->stats.exhausted, 1);
+    os_at_least("times accepting rested", (double)os.shared->stats.pauses_failed, 1);
     os_at_most("log lines", (double)os.shared->count[3], 1 + WATCHED_MS / 1000.0 + OS_SLOW);
     os_at_least("log lines", (double)os.shared->count[3], 1);
     os_at_most("connections at once", (double)os.shared->stats.connections, 12);
@@ -202,7 +202,7 @@ static void connections_max_evicts_the_idlest(void **state)
     (void)state;
     memset(&plan, 0, sizeof plan);
     plan.desc.connections_max = 4;
-    plan.desc.when_full = UDS_ECHO_EVICT;
+    plan.desc.when_full = UDS_ECHO_FULL_EVICT;
     server = os_serve(&plan);
     for (i = 0; i < 4; i++) {
         fds[i] = os_connect();
@@ -216,7 +216,7 @@ static void connections_max_evicts_the_idlest(void **state)
     assert_int_equal(os_read_end(fds[1]), 0);
     for (i = 0; i < 5; i++)
         if (i != 1) assert_true(os_ping(fds[i]));
-    os_exactly("evicted", (double)os.shared->stats.closed[UDS_ECHO_EVICTED], 1);
+    os_exactly("evicted", (double)os.shared->stats.closed[UDS_ECHO_ERR_EVICTED], 1);
     os_exactly("connections", (double)os.shared->stats.connections, 4);
     for (i = 0; i < 5; i++) (void)close(fds[i]);
     assert_int_equal(os_stop(server), 0);
@@ -249,7 +249,7 @@ static void idle_ms_cuts_the_idle_and_not_the_busy(void **state)
     os_at_most("ms until the idle one was cut", took, 3 * IDLE_MS);
     assert_true(os_ping(busy));
     os_at_least("round trips of the busy one", pings, 3);
-    os_exactly("cut as idle", (double)os.shared->stats.closed[UDS_ECHO_IDLE], 1);
+    os_exactly("cut as idle", (double)os.shared->stats.closed[UDS_ECHO_ERR_IDLE], 1);
     (void)close(idle);
     (void)close(busy);
     assert_int_equal(os_stop(server), 0);
@@ -282,11 +282,11 @@ static void idle_ms_cuts_a_slow_reader_that_holds_a_buffer(void **state)
     (void)stuff(slow);
     os_at_least("bytes held", (double)os.shared->stats.pending, 1);
     began = os_now();
-    while (!os.shared->stats.closed[UDS_ECHO_IDLE] && os_now() - began < 5 * IDLE_MS) os_sleep(2);
+    while (!os.shared->stats.closed[UDS_ECHO_ERR_IDLE] && os_now() - began < 5 * IDLE_MS) os_sleep(2);
     took = os_now() - began;
     os_at_most("ms until it was cut", took, 3 * IDLE_MS);
     os_exactly("bytes held then", (double)os.shared->stats.pending, 0);
-    os_exactly("cut as idle", (double)os.shared->stats.closed[UDS_ECHO_IDLE], 1);
+    os_exactly("cut as idle", (double)os.shared->stats.closed[UDS_ECHO_ERR_IDLE], 1);
     (void)close(slow);
     assert_int_equal(os_stop(server), 0);
 }
@@ -300,7 +300,7 @@ static uds_echo_verdict owe(uds_echo_conn *conn, uds_echo_message *message, void
     (void)user;
     owed_id = uds_echo_conn_id(conn);
     owed_since = os_now();
-    return UDS_ECHO_LATER;
+    return UDS_ECHO_DEFER;
 }
 
 static void pay_after_four_times_idle(uds_echo_server *server)
@@ -331,7 +331,7 @@ static void idle_ms_spares_whom_an_answer_is_owed(void **state)
     os_at_least("ms until it came", os_now() - began, 4 * IDLE_MS);
     (void)close(fd);
     assert_int_equal(os_stop(server), 0);
-    os_exactly("cut as idle", (double)os.shared->stats.closed[UDS_ECHO_IDLE], 0);
+    os_exactly("cut as idle", (double)os.shared->stats.closed[UDS_ECHO_ERR_IDLE], 0);
 }
 
 /* ---- drain_ms ---------------------------------------------------------------------------------------------------- */
@@ -354,7 +354,7 @@ static void drain_ms_bounds_a_drain(void **state)
     took = os_now() - began;
     os_at_least("ms of a drain beside one that does not read", took, DRAIN_MS - 5);
     os_at_most("ms of a drain beside one that does not read", took, DRAIN_MS + 500.0 * OS_SLOW);
-    os_exactly("cut as STOPPED", (double)os.shared->stats.closed[UDS_ECHO_STOPPED], 1);
+    os_exactly("cut as STOPPED", (double)os.shared->stats.closed[UDS_ECHO_ERR_STOPPED], 1);
     assert_false(os_exists(os.path));
     (void)close(fd);
 }
@@ -562,13 +562,13 @@ static void message_max_names_too_long(void **state)
     got = spoil(&desc, out, sizeof out, in, sizeof in);
     os_exactly("bytes answered before it", (double)got, 3);
     assert_memory_equal(in, "ok\n", 3);
-    assert_int_equal(first_why, UDS_ECHO_TOO_LONG);
+    assert_int_equal(first_why, UDS_ECHO_ERR_TOO_LONG);
 
     desc.frame = frame_by_announced_length;
     out[0] = 64; /* 65 with the byte that tells it */
     got = spoil(&desc, out, 10, in, sizeof in);
     os_exactly("bytes answered to a length over the limit", (double)got, 0);
-    assert_int_equal(first_why, UDS_ECHO_TOO_LONG);
+    assert_int_equal(first_why, UDS_ECHO_ERR_TOO_LONG);
 }
 
 static void a_message_of_exactly_message_max_passes(void **state)
@@ -616,9 +616,9 @@ static void a_handler_that_breaks_its_contract_is_named(void **state)
     desc.on_message = overstate;
     desc.on_close = note_why;
     os_exactly("bytes after a size over capacity", (double)spoil(&desc, "!", 1, in, sizeof in), 0);
-    assert_int_equal(first_why, UDS_ECHO_HANDLER);
+    assert_int_equal(first_why, UDS_ECHO_ERR_BAD_HANDLER);
     os_exactly("bytes after an unknown verdict", (double)spoil(&desc, "?", 1, in, sizeof in), 0);
-    assert_int_equal(first_why, UDS_ECHO_HANDLER);
+    assert_int_equal(first_why, UDS_ECHO_ERR_BAD_HANDLER);
 }
 
 /* ---- pending_max ------------------------------------------------------------------------------------------------- */
@@ -686,7 +686,7 @@ static uds_echo_verdict note_debt(uds_echo_conn *conn, uds_echo_message *message
     (void)message;
     (void)user;
     owed_ids[owed_count++] = uds_echo_conn_id(conn);
-    return UDS_ECHO_LATER;
+    return UDS_ECHO_DEFER;
 }
 
 /* Long answers, which nobody reads yet. */
@@ -707,7 +707,7 @@ static size_t read_what_is_there(int fd)
     return n > 0 ? (size_t)n : 0;
 }
 
-/* Whoever was told LATER must be able to answer: the room is kept from when the question was read. */
+/* Whoever was told DEFER must be able to answer: the room is kept from when the question was read. */
 static void an_owed_answer_never_would_block(void **state)
 {
     uds_echo_server_desc desc;

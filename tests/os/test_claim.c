@@ -23,7 +23,7 @@ static uds_echo_error open_failing(const uds_echo_server_desc *desc, uds_echo_fa
         assert_int_equal(why->error, error);
         assert_non_null(why->call);
         assert_true(size > 20);
-        assert_non_null(strstr(text, uds_echo_error_text(error)));
+        assert_non_null(strstr(text, uds_echo_strerror(error)));
     }
     return error;
 }
@@ -76,8 +76,8 @@ static outcome start_many(const os_plan *plan, pid_t *pids, int count)
         os_report r;
         if (!os_readable(reports[0], OS_REPLY_MS) || read(reports[0], &r, sizeof r) != (ssize_t)sizeof r) break;
         o.served += r.error == UDS_ECHO_OK;
-        o.in_use += r.error == UDS_ECHO_IN_USE;
-        o.busy += r.error == UDS_ECHO_BUSY;
+        o.in_use += r.error == UDS_ECHO_ERR_IN_USE;
+        o.busy += r.error == UDS_ECHO_ERR_BUSY;
     }
     o.other = count - o.served - o.in_use - o.busy;
     (void)close(reports[0]);
@@ -132,7 +132,7 @@ static void p07_fifty_starters_that_bind_in_place(void **state)
     os_plan plan;
     (void)state;
     plan_path(&plan);
-    plan.desc.publish = UDS_ECHO_DIRECT;
+    plan.desc.publish = UDS_ECHO_PUBLISH_DIRECT;
     OS_CASES(rounds_of_many_starters(&plan, 5, 1), 250);
 }
 
@@ -169,9 +169,9 @@ static int refuses_as_not_socket(const char *what)
     memset(&desc, 0, sizeof desc);
     desc.path = os.path;
     for (how = 0; how < 4; how++) {
-        desc.publish = how & 1 ? UDS_ECHO_DIRECT : UDS_ECHO_ATOMIC;
-        desc.on_existing = how & 2 ? UDS_ECHO_REFUSE : UDS_ECHO_RECOVER;
-        refused += open_failing(&desc, &why) == UDS_ECHO_NOT_SOCKET;
+        desc.publish = how & 1 ? UDS_ECHO_PUBLISH_DIRECT : UDS_ECHO_PUBLISH_ATOMIC;
+        desc.if_exists = how & 2 ? UDS_ECHO_IF_EXISTS_REFUSE : UDS_ECHO_IF_EXISTS_REPLACE_STALE;
+        refused += open_failing(&desc, &why) == UDS_ECHO_ERR_NOT_SOCKET;
     }
     os_exactly(what, refused, 4);
     assert_true(same_file(os.path, &before));
@@ -222,7 +222,7 @@ static int is_in_use(const char *what, long pid)
     struct stat before;
     double began = os_now();
     assert_int_equal(lstat(os.path, &before), 0);
-    assert_int_equal(open_failing_at(os.path, &why), UDS_ECHO_IN_USE);
+    assert_int_equal(open_failing_at(os.path, &why), UDS_ECHO_ERR_IN_USE);
     print_message("    %s: IN_USE, pid %ld uid %ld\n", what, why.pid, why.uid);
     os_exactly("pid", (double)why.pid, (double)pid);
     os_exactly("uid", (double)why.uid, pid < 0 ? -1 : (double)geteuid());
@@ -308,7 +308,7 @@ static int start_and_stop(int times)
         uds_echo_server *server = os_open(NULL);
         double until = os_now() + 1;
         while (os_now() < until) (void)uds_echo_server_step(server, 1);
-        uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+        uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
         (void)os_run_out(server);
         assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
     }
@@ -384,7 +384,7 @@ static void p09_mode_is_exact_whatever_the_umask(void **state)
         mode_t mask = masks[i % 3], before;
         memset(&desc, 0, sizeof desc);
         desc.mode = (int)modes[i / 3 % 3];
-        desc.publish = i / 9 % 2 ? UDS_ECHO_DIRECT : UDS_ECHO_ATOMIC;
+        desc.publish = i / 9 % 2 ? UDS_ECHO_PUBLISH_DIRECT : UDS_ECHO_PUBLISH_ATOMIC;
         if (i / 18) os_make_stale(os.path);
         before = umask(mask);
         server = os_open(&desc);
@@ -450,13 +450,13 @@ static int serves_or_refuses(const char *path, size_t length)
     (void)snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(path, '/') - path), path);
     error = uds_echo_server_open(&server, &desc, &why);
     if (error) {
-        if (error != UDS_ECHO_PATH) fail_msg("length %zu: error %d, not PATH", length, (int)error);
+        if (error != UDS_ECHO_ERR_BAD_PATH) fail_msg("length %zu: error %d, not PATH", length, (int)error);
         assert_false(os_exists(path));
         return 0;
     }
     thread = os_thread(os_run_thread, server);
     error = uds_echo_call(path, "hello", 5, reply, sizeof reply, &got, OS_REPLY_MS, &why);
-    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
     assert_int_equal(os_join(thread), UDS_ECHO_OK);
     assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
     if (error || got != 5) fail_msg("length %zu: the client got error %d", length, (int)error);
@@ -526,11 +526,11 @@ static int serves_relative(const char *path)
     memset(&desc, 0, sizeof desc);
     desc.path = path;
     error = uds_echo_server_open(&server, &desc, &why);
-    if (error == UDS_ECHO_PATH) return 0;
+    if (error == UDS_ECHO_ERR_BAD_PATH) return 0;
     if (error) fail_msg("length %zu: error %d", strlen(path), (int)error);
     thread = os_thread(os_run_thread, server);
     error = uds_echo_call(path, "hello", 5, reply, sizeof reply, &got, OS_REPLY_MS, &why);
-    uds_echo_server_stop(server, UDS_ECHO_NOW);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_NOW);
     assert_int_equal(os_join(thread), UDS_ECHO_OK);
     assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
     if (error || got != 5) fail_msg("length %zu: the client got error %d", strlen(path), (int)error);
@@ -628,7 +628,7 @@ static void p05_a_successor_is_left_alone(void **state)
     assert_int_equal(unlink(os.path), 0);
     successor = os_serve(NULL);
     assert_int_equal(lstat(os.path, &st), 0);
-    uds_echo_server_stop(first, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(first, UDS_ECHO_STOP_DRAIN);
     (void)os_run_out(first);
     assert_int_equal(uds_echo_server_close(first), UDS_ECHO_OK);
     assert_true(same_file(os.path, &st));
@@ -658,7 +658,7 @@ static void ours_goes_and_gone_is_fine(void **state)
     os_exactly("names after close", os_names(os.dir, NULL, 0), 0);
     server = os_open(NULL);
     assert_int_equal(unlink(os.path), 0);
-    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
     (void)os_run_out(server);
     assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
     os_exactly("names after close", os_names(os.dir, NULL, 0), 0);
@@ -675,7 +675,7 @@ static void p06_an_adopted_path_stays(void **state)
     assert_int_equal(lstat(os.path, &before), 0);
     memset(&desc, 0, sizeof desc);
     assert_int_equal(uds_echo_server_adopt(&server, listener, &desc, NULL), UDS_ECHO_OK);
-    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
     (void)os_run_out(server);
     assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
     assert_true(same_file(os.path, &before));
@@ -683,7 +683,7 @@ static void p06_an_adopted_path_stays(void **state)
     OS_CASES(1, 1);
 }
 
-/* ---- on_existing, publish ---------------------------------------------------------------------------------------- */
+/* ---- if_exists, publish ---------------------------------------------------------------------------------------- */
 
 static void refuse_refuses_whatever_exists(void **state)
 {
@@ -694,14 +694,14 @@ static void refuse_refuses_whatever_exists(void **state)
     (void)state;
     memset(&desc, 0, sizeof desc);
     desc.path = os.path;
-    desc.on_existing = UDS_ECHO_REFUSE;
+    desc.if_exists = UDS_ECHO_IF_EXISTS_REFUSE;
     os_make_stale(os.path);
     assert_int_equal(lstat(os.path, &before), 0);
-    os_exactly("error over a stale socket", open_failing(&desc, &why), UDS_ECHO_EXISTS);
+    os_exactly("error over a stale socket", open_failing(&desc, &why), UDS_ECHO_ERR_EXISTS);
     assert_true(same_file(os.path, &before));
     assert_int_equal(unlink(os.path), 0);
     server = os_open(&desc);
-    os_exactly("error over a live one", open_failing(&desc, &why), UDS_ECHO_IN_USE);
+    os_exactly("error over a live one", open_failing(&desc, &why), UDS_ECHO_ERR_IN_USE);
     assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
     assert_int_equal(os_names(os.dir, NULL, 0), 0);
 }
@@ -726,10 +726,10 @@ static void p43_direct_binds_in_place(void **state)
     (void)state;
     memset(&desc, 0, sizeof desc);
     desc.path = os.path;
-    desc.publish = UDS_ECHO_DIRECT;
+    desc.publish = UDS_ECHO_PUBLISH_DIRECT;
     server = os_open(&desc);
     assert_true(bound_name_ends_in("/s"));
-    os_exactly("error of a second one", open_failing(&desc, &why), UDS_ECHO_IN_USE);
+    os_exactly("error of a second one", open_failing(&desc, &why), UDS_ECHO_ERR_IN_USE);
     assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
     os_make_stale(os.path);
     server = os_open(&desc);
@@ -780,12 +780,12 @@ static void p07_without_the_lock_nothing_is_removed(void **state)
     desc.path = os.path;
     desc.lock_ms = 200;
     began = os_now();
-    os_exactly("error over a stale socket", open_failing(&desc, &why), UDS_ECHO_BUSY);
+    os_exactly("error over a stale socket", open_failing(&desc, &why), UDS_ECHO_ERR_BUSY);
     os_at_least("ms until then", os_now() - began, 195);
     os_at_most("ms until then", os_now() - began, 200 + 300 * OS_SLOW);
     desc.lock_ms = -1;
     began = os_now();
-    os_exactly("error with lock_ms -1", open_failing(&desc, &why), UDS_ECHO_BUSY);
+    os_exactly("error with lock_ms -1", open_failing(&desc, &why), UDS_ECHO_ERR_BUSY);
     os_at_most("ms until then", os_now() - began, 100 * OS_SLOW);
     assert_true(same_file(os.path, &before));
     os_exactly("names left", os_names(os.dir, NULL, 0), 1);
@@ -938,7 +938,7 @@ static const char *const bad_fields[] = {
     "desc.path",
     "desc.mode",
     "desc.mode",
-    "desc.on_existing",
+    "desc.if_exists",
     "desc.publish",
     "desc.lock_ms",
     "desc.backlog",
@@ -963,8 +963,8 @@ static void set_bad_field(uds_echo_server_desc *d, int which)
     case 0: d->path = NULL; break;
     case 1: d->mode = -1; break;
     case 2: d->mode = 01777; break;
-    case 3: d->on_existing = (uds_echo_existing)2; break;
-    case 4: d->publish = (uds_echo_publish)2; break;
+    case 3: d->if_exists = (uds_echo_if_exists)2; break;
+    case 4: d->publish = (uds_echo_publish_mode)2; break;
     case 5: d->lock_ms = -2; break;
     case 6: d->backlog = -1; break;
     case 7: d->message_max = -1; break;
@@ -974,10 +974,10 @@ static void set_bad_field(uds_echo_server_desc *d, int which)
     case 11: d->send_buffer = -1; break;
     case 12: d->idle_ms = -2; break;
     case 13: d->drain_ms = -2; break;
-    case 14: d->when_full = (uds_echo_full)9; break;
+    case 14: d->when_full = (uds_echo_when_full)9; break;
     case 15: d->connections_max = -2; break;
     case 16: d->backlog = INT_MIN; break;
-    case 17: d->publish = (uds_echo_publish)77; break;
+    case 17: d->publish = (uds_echo_publish_mode)77; break;
     case 18: d->connections_max = 1000001; break;
     default: d->mode = INT_MAX; break;
     }
@@ -994,7 +994,7 @@ static void bad_fields_are_named(void **state)
         memset(&desc, 0, sizeof desc);
         desc.path = os.path;
         set_bad_field(&desc, i);
-        if (open_failing(&desc, &why) != UDS_ECHO_INVALID || strcmp(why.call, bad_fields[i]))
+        if (open_failing(&desc, &why) != UDS_ECHO_ERR_INVALID || strcmp(why.call, bad_fields[i]))
             fail_msg("case %d: error %d, %s", i, (int)why.error, why.call);
         (void)uds_echo_explain(&why, os.path, text, sizeof text);
         named += strstr(text, bad_fields[i]) != NULL;
@@ -1013,15 +1013,15 @@ static void null_arguments_are_named(void **state)
     (void)state;
     memset(&desc, 0, sizeof desc);
     desc.path = os.path;
-    named += uds_echo_server_open(NULL, &desc, &why) == UDS_ECHO_INVALID && !strcmp(why.call, "server");
-    named += uds_echo_server_open(&server, NULL, &why) == UDS_ECHO_INVALID && !strcmp(why.call, "desc");
-    named += uds_echo_server_adopt(NULL, 0, &desc, &why) == UDS_ECHO_INVALID && !strcmp(why.call, "server");
-    named += uds_echo_server_adopt(&server, 0, NULL, &why) == UDS_ECHO_INVALID && !strcmp(why.call, "desc");
-    named += uds_echo_server_adopt(&server, 0, &desc, &why) == UDS_ECHO_INVALID && !strcmp(why.call, "desc.path");
-    named += uds_echo_server_run(NULL) == UDS_ECHO_INVALID && uds_echo_server_step(NULL, 0) == UDS_ECHO_INVALID;
+    named += uds_echo_server_open(NULL, &desc, &why) == UDS_ECHO_ERR_INVALID && !strcmp(why.call, "server");
+    named += uds_echo_server_open(&server, NULL, &why) == UDS_ECHO_ERR_INVALID && !strcmp(why.call, "desc");
+    named += uds_echo_server_adopt(NULL, 0, &desc, &why) == UDS_ECHO_ERR_INVALID && !strcmp(why.call, "server");
+    named += uds_echo_server_adopt(&server, 0, NULL, &why) == UDS_ECHO_ERR_INVALID && !strcmp(why.call, "desc");
+    named += uds_echo_server_adopt(&server, 0, &desc, &why) == UDS_ECHO_ERR_INVALID && !strcmp(why.call, "desc.path");
+    named += uds_echo_server_run(NULL) == UDS_ECHO_ERR_INVALID && uds_echo_server_step(NULL, 0) == UDS_ECHO_ERR_INVALID;
     named += uds_echo_server_close(NULL) == UDS_ECHO_OK && uds_echo_server_find(NULL, 1) == NULL;
     named += uds_echo_server_fd(NULL) == -1 && uds_echo_server_timeout(NULL) == -1;
-    uds_echo_server_stop(NULL, UDS_ECHO_NOW);
+    uds_echo_server_stop(NULL, UDS_ECHO_STOP_NOW);
     uds_echo_server_wake(NULL);
     uds_echo_conn_close(NULL);
     os_exactly("answers to NULL", named, 8);
@@ -1034,21 +1034,21 @@ static void bad_paths_are_explained(void **state)
     char path[400], huge[6000];
     int right = 0;
     (void)state;
-    right += open_failing_at("", &why) == UDS_ECHO_PATH;
+    right += open_failing_at("", &why) == UDS_ECHO_ERR_BAD_PATH;
     (void)snprintf(path, sizeof path, "%s/", os.dir);
-    right += open_failing_at(path, &why) == UDS_ECHO_PATH;
+    right += open_failing_at(path, &why) == UDS_ECHO_ERR_BAD_PATH;
     (void)snprintf(path, sizeof path, "%s/missing/s", os.dir);
-    right += open_failing_at(path, &why) == UDS_ECHO_NOT_FOUND;
+    right += open_failing_at(path, &why) == UDS_ECHO_ERR_NOT_FOUND;
     make_file(os.path);
     (void)snprintf(path, sizeof path, "%s/s", os.path); /* its folder is a file */
-    right += open_failing_at(path, &why) == UDS_ECHO_NOT_FOUND;
+    right += open_failing_at(path, &why) == UDS_ECHO_ERR_NOT_FOUND;
     memset(huge, 'h', sizeof huge - 1);
     huge[sizeof huge - 1] = '\0';
-    right += open_failing_at(huge, &why) == UDS_ECHO_PATH;
+    right += open_failing_at(huge, &why) == UDS_ECHO_ERR_BAD_PATH;
     memcpy(huge, os.dir, strlen(os.dir)); /* too long for the system, whatever its last component */
     huge[strlen(os.dir)] = '/';
     huge[sizeof huge - 3] = '/';
-    right += open_failing_at(huge, &why) == UDS_ECHO_PATH;
+    right += open_failing_at(huge, &why) == UDS_ECHO_ERR_BAD_PATH;
     os_exactly("bad paths with the right error", right, 6);
     os_exactly("names left", os_names(os.dir, NULL, 0), 1);
 }
@@ -1072,7 +1072,7 @@ static void an_unwritable_folder_is_denied(void **state)
         if (uds_echo_explain(&why, desc.path, text, sizeof text) < 20 || !strstr(text, "denied")) _exit(102);
         _exit((int)why.error);
     }
-    os_exactly("error", os_reap(child, OS_REPLY_MS), UDS_ECHO_DENIED);
+    os_exactly("error", os_reap(child, OS_REPLY_MS), UDS_ECHO_ERR_DENIED);
     assert_int_equal(chmod(os.dir, 0700), 0);
     os_exactly("names left", os_names(os.dir, NULL, 0), 0);
 }
@@ -1095,7 +1095,7 @@ static void an_unreadable_folder_serves_a_fresh_path(void **state)
         (void)uds_echo_server_close(server);
         if (!os_exists(os.path)) _exit(103); /* no lock, no removal: stale now, and it cannot be replaced either */
         desc.lock_ms = 100;
-        if (uds_echo_server_open(&server, &desc, NULL) != UDS_ECHO_DENIED) _exit(104);
+        if (uds_echo_server_open(&server, &desc, NULL) != UDS_ECHO_ERR_DENIED) _exit(104);
         _exit(0);
     }
     os_exactly("exit status", os_reap(child, OS_REPLY_MS), 0);

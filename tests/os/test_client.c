@@ -89,7 +89,7 @@ static void p35_passed_descriptors_are_refused(void **state)
         else if (kind) assert_int_equal(uds_echo_server_adopt(&server, listener, &desc, NULL), UDS_ECHO_OK);
         else server = os_open(NULL);
         fd = kind == 2 ? accept(listener, NULL, NULL) : os_connect();
-        can_refuse = !setsockopt(fd, SOL_SOCKET, UE_SO_PASSRIGHTS, &off, sizeof off);
+        can_refuse = !setsockopt(fd, SOL_SOCKET, 83 /* SO_PASSRIGHTS */, &off, sizeof off);
         cases +=
             pass(fd, fd) == (can_refuse ? -1 : 1) && (!can_refuse || errno == EPERM); /* queued, not yet accepted */
         if (server) {
@@ -126,7 +126,7 @@ static uds_echo_error refusal_of(const char *path)
     assert_int_equal(uds_echo_client_fd(&client), -1);
     uds_echo_client_close(&client);
     assert_true(uds_echo_explain(&why, path, text, sizeof text) > 20);
-    assert_non_null(strstr(text, uds_echo_error_text(error)));
+    assert_non_null(strstr(text, uds_echo_strerror(error)));
     return error;
 }
 
@@ -136,22 +136,22 @@ static void nobody_there_is_told_apart(void **state)
     int fd;
     FILE *f;
     (void)state;
-    os_exactly("missing", refusal_of(os.path), UDS_ECHO_NOT_FOUND);
+    os_exactly("missing", refusal_of(os.path), UDS_ECHO_ERR_NOT_FOUND);
     (void)snprintf(path, sizeof path, "%s/none/s", os.dir);
-    os_exactly("missing folder", refusal_of(path), UDS_ECHO_NOT_FOUND);
+    os_exactly("missing folder", refusal_of(path), UDS_ECHO_ERR_NOT_FOUND);
     os_make_stale(os.path);
-    os_exactly("stale", refusal_of(os.path), UDS_ECHO_REFUSED);
+    os_exactly("stale", refusal_of(os.path), UDS_ECHO_ERR_REFUSED);
     assert_int_equal(unlink(os.path), 0);
     f = fopen(os.path, "w");
     assert_non_null(f);
     assert_int_equal(fclose(f), 0);
-    os_exactly("regular file", refusal_of(os.path), UDS_ECHO_REFUSED);
+    os_exactly("regular file", refusal_of(os.path), UDS_ECHO_ERR_REFUSED);
     assert_int_equal(unlink(os.path), 0);
     fd = os_bind(os.path, SOCK_DGRAM);
-    os_exactly("datagrams", refusal_of(os.path), UDS_ECHO_WRONG_TYPE);
+    os_exactly("datagrams", refusal_of(os.path), UDS_ECHO_ERR_WRONG_TYPE);
     (void)close(fd);
-    os_exactly("empty path", refusal_of(""), UDS_ECHO_PATH);
-    os_exactly("folder", refusal_of(os.dir), UDS_ECHO_REFUSED);
+    os_exactly("empty path", refusal_of(""), UDS_ECHO_ERR_BAD_PATH);
+    os_exactly("folder", refusal_of(os.dir), UDS_ECHO_ERR_REFUSED);
 }
 
 /* Root may connect anywhere, so a child tries it as somebody else. */
@@ -168,7 +168,7 @@ static void an_unwritable_socket_is_denied(void **state)
         if (geteuid() == 0 && (setgid(65534) || setuid(65534))) _exit(100);
         _exit((int)connect_to(&client, os.path, 100, NULL));
     }
-    os_exactly("error", os_reap(child, OS_REPLY_MS), UDS_ECHO_DENIED);
+    os_exactly("error", os_reap(child, OS_REPLY_MS), UDS_ECHO_ERR_DENIED);
     (void)close(listener);
 }
 
@@ -182,22 +182,25 @@ static void bad_arguments_are_named(void **state)
     int right = 0;
     (void)state;
     memset(&desc, 0, sizeof desc);
-    right += uds_echo_client_open(NULL, &desc, &why) == UDS_ECHO_INVALID && !strcmp(why.call, "client");
-    right += uds_echo_client_open(&client, NULL, &why) == UDS_ECHO_INVALID && !strcmp(why.call, "desc");
-    right += uds_echo_client_open(&client, &desc, &why) == UDS_ECHO_INVALID && !strcmp(why.call, "desc.path");
+    right += uds_echo_client_open(NULL, &desc, &why) == UDS_ECHO_ERR_INVALID && !strcmp(why.call, "client");
+    right += uds_echo_client_open(&client, NULL, &why) == UDS_ECHO_ERR_INVALID && !strcmp(why.call, "desc");
+    right += uds_echo_client_open(&client, &desc, &why) == UDS_ECHO_ERR_INVALID && !strcmp(why.call, "desc.path");
     desc.path = os.path;
     desc.timeout_ms = -2;
-    right += uds_echo_client_open(&client, &desc, &why) == UDS_ECHO_INVALID && !strcmp(why.call, "desc.timeout_ms");
+    right += uds_echo_client_open(&client, &desc, &why) == UDS_ECHO_ERR_INVALID && !strcmp(why.call, "desc.timeout_ms");
     desc.timeout_ms = 0;
     desc.trust = (uds_echo_trust)3;
-    right += uds_echo_client_open(&client, &desc, &why) == UDS_ECHO_INVALID && !strcmp(why.call, "desc.trust");
-    right += uds_echo_call(os.path, NULL, 1, bytes, 4, NULL, 0, &why) == UDS_ECHO_INVALID && !strcmp(why.call, "msg");
-    right += uds_echo_call(os.path, "x", 1, NULL, 4, NULL, 0, &why) == UDS_ECHO_INVALID && !strcmp(why.call, "reply");
+    right += uds_echo_client_open(&client, &desc, &why) == UDS_ECHO_ERR_INVALID && !strcmp(why.call, "desc.trust");
     right +=
-        uds_echo_call(os.path, "x", 1, bytes, 4, NULL, -2, &why) == UDS_ECHO_INVALID && !strcmp(why.call, "timeout_ms");
+        uds_echo_call(os.path, NULL, 1, bytes, 4, NULL, 0, &why) == UDS_ECHO_ERR_INVALID && !strcmp(why.call, "msg");
+    right +=
+        uds_echo_call(os.path, "x", 1, NULL, 4, NULL, 0, &why) == UDS_ECHO_ERR_INVALID && !strcmp(why.call, "reply");
+    right += uds_echo_call(os.path, "x", 1, bytes, 4, NULL, -2, &why) == UDS_ECHO_ERR_INVALID &&
+             !strcmp(why.call, "timeout_ms");
     io = io_of("x", 1, bytes, 4);
-    right += uds_echo_client_exchange(&client, &io, 0) == UDS_ECHO_INVALID; /* it is not open */
-    right += uds_echo_client_finish(&client) == UDS_ECHO_INVALID && uds_echo_client_finish(NULL) == UDS_ECHO_INVALID;
+    right += uds_echo_client_exchange(&client, &io, 0) == UDS_ECHO_ERR_INVALID; /* it is not open */
+    right += uds_echo_client_shutdown(&client) == UDS_ECHO_ERR_INVALID &&
+             uds_echo_client_shutdown(NULL) == UDS_ECHO_ERR_INVALID;
     right += uds_echo_client_fd(NULL) == -1;
     uds_echo_client_close(NULL);
     uds_echo_client_close(&client);
@@ -213,24 +216,24 @@ static void impossible_exchanges_are_refused(void **state)
     int right = 0;
     (void)state;
     open_client(&client);
-    right += uds_echo_client_exchange(&client, NULL, 0) == UDS_ECHO_INVALID;
+    right += uds_echo_client_exchange(&client, NULL, 0) == UDS_ECHO_ERR_INVALID;
     io = io_of("x", 1, in, 4);
-    right += uds_echo_client_exchange(&client, &io, -2) == UDS_ECHO_INVALID;
+    right += uds_echo_client_exchange(&client, &io, -2) == UDS_ECHO_ERR_INVALID;
     io.sent = 2;
-    right += uds_echo_client_exchange(&client, &io, 0) == UDS_ECHO_INVALID;
+    right += uds_echo_client_exchange(&client, &io, 0) == UDS_ECHO_ERR_INVALID;
     io.sent = 0;
     io.got = 5;
-    right += uds_echo_client_exchange(&client, &io, 0) == UDS_ECHO_INVALID;
+    right += uds_echo_client_exchange(&client, &io, 0) == UDS_ECHO_ERR_INVALID;
     io = io_of(NULL, 1, NULL, 0);
-    right += uds_echo_client_exchange(&client, &io, 0) == UDS_ECHO_INVALID;
+    right += uds_echo_client_exchange(&client, &io, 0) == UDS_ECHO_ERR_INVALID;
     io = io_of(NULL, 0, NULL, 1);
-    right += uds_echo_client_exchange(&client, &io, 0) == UDS_ECHO_INVALID;
+    right += uds_echo_client_exchange(&client, &io, 0) == UDS_ECHO_ERR_INVALID;
     io = io_of(NULL, 0, NULL, 0);
     right += uds_echo_client_exchange(&client, &io, 0) == UDS_ECHO_OK;
-    assert_int_equal(uds_echo_client_finish(&client), UDS_ECHO_OK);
-    assert_int_equal(uds_echo_client_finish(&client), UDS_ECHO_OK);
+    assert_int_equal(uds_echo_client_shutdown(&client), UDS_ECHO_OK);
+    assert_int_equal(uds_echo_client_shutdown(&client), UDS_ECHO_OK);
     io = io_of("x", 1, NULL, 0); /* after the half-close */
-    right += uds_echo_client_exchange(&client, &io, 0) == UDS_ECHO_INVALID;
+    right += uds_echo_client_exchange(&client, &io, 0) == UDS_ECHO_ERR_INVALID;
     os_exactly("answers", right, 8);
     uds_echo_client_close(&client);
     assert_int_equal(os_stop(server), 0);
@@ -246,11 +249,11 @@ static void p14_a_full_queue_honours_the_deadline(void **state)
     double began = os_now();
     char reply[4];
     (void)state;
-    os_exactly("error", connect_to(&client, os.path, 200, &why), UDS_ECHO_TIMEOUT);
+    os_exactly("error", connect_to(&client, os.path, 200, &why), UDS_ECHO_ERR_TIMEOUT);
     os_at_least("ms", os_now() - began, 199);
     os_at_most("ms", os_now() - began, 200 + 300 * OS_SLOW);
     began = os_now();
-    os_exactly("error of a call", uds_echo_call(os.path, "x", 1, reply, 4, NULL, 100, &why), UDS_ECHO_TIMEOUT);
+    os_exactly("error of a call", uds_echo_call(os.path, "x", 1, reply, 4, NULL, 100, &why), UDS_ECHO_ERR_TIMEOUT);
     os_at_most("ms", os_now() - began, 100 + 300 * OS_SLOW);
     OS_CASES(2, 2);
     (void)close(first);
@@ -319,7 +322,7 @@ static void an_exchange_goes_on_after_timeouts(void **state)
     os_fill(out, sizeof out, 9);
     open_client(&client);
     io = io_of(out, sizeof out, in, sizeof in);
-    while ((error = uds_echo_client_exchange(&client, &io, timeouts % 3)) == UDS_ECHO_TIMEOUT && timeouts < 1000000)
+    while ((error = uds_echo_client_exchange(&client, &io, timeouts % 3)) == UDS_ECHO_ERR_TIMEOUT && timeouts < 1000000)
         timeouts++;
     os_at_least("times it was called again", timeouts, 5);
     os_exactly("error in the end", error, UDS_ECHO_OK);
@@ -339,11 +342,11 @@ static void a_timeout_is_kept(void **state)
     open_client(&client);
     io = io_of("x", 1, in, 1);
     began = os_now();
-    os_exactly("error", uds_echo_client_exchange(&client, &io, 150), UDS_ECHO_TIMEOUT);
+    os_exactly("error", uds_echo_client_exchange(&client, &io, 150), UDS_ECHO_ERR_TIMEOUT);
     os_at_least("ms", os_now() - began, 149);
     os_at_most("ms", os_now() - began, 150 + 300 * OS_SLOW);
     began = os_now();
-    os_exactly("error at once", uds_echo_client_exchange(&client, &io, 0), UDS_ECHO_TIMEOUT);
+    os_exactly("error at once", uds_echo_client_exchange(&client, &io, 0), UDS_ECHO_ERR_TIMEOUT);
     os_at_most("ms", os_now() - began, 50 * OS_SLOW);
     assert_int_equal(io.sent, 1);
     assert_int_equal(io.got, 0);
@@ -367,10 +370,10 @@ static void end_keeps_what_came(void **state)
     (void)state;
     open_client(&client);
     io = io_of("0123456789", 10, in, sizeof in);
-    os_exactly("error", uds_echo_client_exchange(&client, &io, OS_REPLY_MS), UDS_ECHO_END);
+    os_exactly("error", uds_echo_client_exchange(&client, &io, OS_REPLY_MS), UDS_ECHO_ERR_UNEXPECTED_EOF);
     os_exactly("bytes kept", (double)io.got, 5);
     assert_memory_equal(in, "only5", 5);
-    os_exactly("error again", uds_echo_client_exchange(&client, &io, OS_REPLY_MS), UDS_ECHO_END);
+    os_exactly("error again", uds_echo_client_exchange(&client, &io, OS_REPLY_MS), UDS_ECHO_ERR_UNEXPECTED_EOF);
     uds_echo_client_close(&client);
     os_kill(server);
 }
@@ -394,7 +397,7 @@ static void p25_reset_keeps_what_came(void **state)
     for (i = 0; i < 50; i++) {
         open_client(&client);
         io = io_of("0123456789", 10, in, sizeof in);
-        kept += uds_echo_client_exchange(&client, &io, OS_REPLY_MS) == UDS_ECHO_RESET && io.got == 5 &&
+        kept += uds_echo_client_exchange(&client, &io, OS_REPLY_MS) == UDS_ECHO_ERR_RESET && io.got == 5 &&
                 !memcmp(in, "only5", 5);
         uds_echo_client_close(&client);
     }
@@ -418,7 +421,7 @@ static void full_is_told_and_more_room_goes_on(void **state)
     os_fill(out, SIZE, 10);
     open_client(&client);
     io = io_of(out, SIZE, in, SMALL);
-    os_exactly("error", uds_echo_client_exchange(&client, &io, OS_REPLY_MS), UDS_ECHO_FULL);
+    os_exactly("error", uds_echo_client_exchange(&client, &io, OS_REPLY_MS), UDS_ECHO_ERR_BUFFER_FULL);
     os_at_most("ms until it was told", os_now() - began, OS_REPLY_MS / 2);
     os_exactly("bytes received", (double)io.got, SMALL);
     print_message("    bytes sent until then: %zu\n", io.sent);
@@ -446,7 +449,7 @@ static void sending_only_to_an_echo_server_is_full_in_the_end(void **state)
     os_fill(out, SIZE, 12);
     open_client(&client);
     io = io_of(out, SIZE, NULL, 0);
-    os_exactly("error without a limit of time", uds_echo_client_exchange(&client, &io, -1), UDS_ECHO_FULL);
+    os_exactly("error without a limit of time", uds_echo_client_exchange(&client, &io, -1), UDS_ECHO_ERR_BUFFER_FULL);
     os_at_most("ms until it was told", os_now() - began, OS_REPLY_MS / 2);
     io.in = in;
     io.in_size = SIZE;
@@ -468,12 +471,12 @@ static void send_only_and_receive_only(void **state)
     open_client(&client);
     io = io_of("hello world", 11, NULL, 0);
     os_exactly("sending", uds_echo_client_exchange(&client, &io, OS_REPLY_MS), UDS_ECHO_OK);
-    assert_int_equal(uds_echo_client_finish(&client), UDS_ECHO_OK);
+    assert_int_equal(uds_echo_client_shutdown(&client), UDS_ECHO_OK);
     io = io_of(NULL, 0, in, 11);
     os_exactly("receiving", uds_echo_client_exchange(&client, &io, OS_REPLY_MS), UDS_ECHO_OK);
     assert_memory_equal(in, "hello world", 11);
     io = io_of(NULL, 0, in, 1);
-    os_exactly("behind it", uds_echo_client_exchange(&client, &io, OS_REPLY_MS), UDS_ECHO_END);
+    os_exactly("behind it", uds_echo_client_exchange(&client, &io, OS_REPLY_MS), UDS_ECHO_ERR_UNEXPECTED_EOF);
     uds_echo_client_close(&client);
     assert_int_equal(os_stop(server), 0);
 }
@@ -491,11 +494,12 @@ static void a_call_and_its_buffer(void **state)
     assert_int_equal(got, 5);
     memset(reply, 0, sizeof reply);
     os_exactly("one too small", uds_echo_call(os.path, "hello", 5, reply, 4, &got, OS_REPLY_MS, &why),
-               UDS_ECHO_TRUNCATED);
+               UDS_ECHO_ERR_TRUNCATED);
     os_exactly("bytes kept", (double)got, 4);
     assert_memory_equal(reply, "hell\0", 5);
-    assert_int_equal(why.error, UDS_ECHO_TRUNCATED);
-    os_exactly("no buffer", uds_echo_call(os.path, "hello", 5, NULL, 0, &got, OS_REPLY_MS, &why), UDS_ECHO_TRUNCATED);
+    assert_int_equal(why.error, UDS_ECHO_ERR_TRUNCATED);
+    os_exactly("no buffer", uds_echo_call(os.path, "hello", 5, NULL, 0, &got, OS_REPLY_MS, &why),
+               UDS_ECHO_ERR_TRUNCATED);
     os_exactly("nothing said", uds_echo_call(os.path, NULL, 0, reply, 5, &got, OS_REPLY_MS, NULL), UDS_ECHO_OK);
     os_exactly("bytes of the answer to nothing", (double)got, 0);
     assert_int_equal(os_stop(server), 0);
@@ -550,15 +554,16 @@ static void calls_to_rude_servers(void **state)
     pid_t server = fork_raw_server(talk_not_at_all);
     uds_echo_error error = uds_echo_call(os.path, big, sizeof big, reply, sizeof reply, &got, OS_REPLY_MS, NULL);
     (void)state;
-    print_message("    closes early: %s\n", uds_echo_error_text(error));
-    assert_true(error == UDS_ECHO_END || error == UDS_ECHO_RESET);
+    print_message("    closes early: %s\n", uds_echo_strerror(error));
+    assert_true(error == UDS_ECHO_ERR_UNEXPECTED_EOF || error == UDS_ECHO_ERR_RESET);
     os_exactly("bytes of its answer", (double)got, 0);
     os_kill(server);
     assert_int_equal(unlink(os.path), 0);
 
     server = fork_raw_server(talk_never);
     began = os_now();
-    os_exactly("never answers", uds_echo_call(os.path, "x", 1, reply, sizeof reply, &got, 200, NULL), UDS_ECHO_TIMEOUT);
+    os_exactly("never answers", uds_echo_call(os.path, "x", 1, reply, sizeof reply, &got, 200, NULL),
+               UDS_ECHO_ERR_TIMEOUT);
     os_at_least("ms", os_now() - began, 199);
     os_at_most("ms", os_now() - began, 200 + 300 * OS_SLOW);
     os_kill(server);
@@ -566,7 +571,8 @@ static void calls_to_rude_servers(void **state)
 
     server = fork_raw_server(talk_before_listening);
     os_exactly("answers before it read all",
-               uds_echo_call(os.path, big, sizeof big, reply, sizeof reply, &got, OS_REPLY_MS, NULL), UDS_ECHO_END);
+               uds_echo_call(os.path, big, sizeof big, reply, sizeof reply, &got, OS_REPLY_MS, NULL),
+               UDS_ECHO_ERR_UNEXPECTED_EOF);
     os_exactly("bytes of its answer", (double)got, 6);
     assert_memory_equal(reply, "enough", 6);
     os_kill(server);
@@ -580,10 +586,10 @@ static void a_call_to_a_server_that_dies_keeps_what_came(void **state)
     uds_echo_failure why;
     (void)state;
     os_exactly("error", uds_echo_call(os.path, "0123456789", 10, reply, sizeof reply, &got, OS_REPLY_MS, &why),
-               UDS_ECHO_RESET);
+               UDS_ECHO_ERR_RESET);
     os_exactly("bytes kept", (double)got, 5);
     assert_memory_equal(reply, "only5", 5);
-    assert_int_equal(why.error, UDS_ECHO_RESET);
+    assert_int_equal(why.error, UDS_ECHO_ERR_RESET);
     os_kill(server);
 }
 
@@ -601,7 +607,7 @@ static void p10_an_untrusted_server_gets_no_byte(void **state)
     desc.path = os.path;
     desc.trust = UDS_ECHO_TRUST_UID;
     desc.uid = (long)geteuid() + 1;
-    os_exactly("error", uds_echo_client_open(&client, &desc, &why), UDS_ECHO_UNTRUSTED);
+    os_exactly("error", uds_echo_client_open(&client, &desc, &why), UDS_ECHO_ERR_UNTRUSTED);
     os_exactly("pid told", (double)why.pid, (double)getpid());
     os_exactly("uid told", (double)why.uid, (double)geteuid());
     assert_int_equal(client.fd, -1);
@@ -632,7 +638,7 @@ static void p10_the_right_uid_and_root_are_trusted(void **state)
     uds_echo_client_close(&client);
     desc.uid = (long)geteuid() + 1; /* trusted only where the listener is root's */
     os_exactly("error with another uid or root", uds_echo_client_open(&client, &desc, NULL),
-               geteuid() == 0 ? UDS_ECHO_OK : UDS_ECHO_UNTRUSTED);
+               geteuid() == 0 ? UDS_ECHO_OK : UDS_ECHO_ERR_UNTRUSTED);
     uds_echo_client_close(&client);
     (void)close(listener);
     OS_CASES(3, 3);
@@ -666,14 +672,14 @@ static void p13_a_long_path_is_reached_through_its_folder(void **state)
         right +=
             uds_echo_call(path, "through", 7, reply, sizeof reply, &got, OS_REPLY_MS, NULL) == UDS_ECHO_OK && got == 7;
     os_exactly("calls over a path of 202 bytes", right, 100);
-    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
     assert_int_equal(os_join(thread), UDS_ECHO_OK);
     assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
     os_at_most("descriptors after them", os_open_descriptors(), before);
-    os_exactly("after its end", refusal_of(path), UDS_ECHO_NOT_FOUND);
+    os_exactly("after its end", refusal_of(path), UDS_ECHO_ERR_NOT_FOUND);
     memset(path + 201, 'n', 54); /* whole 255: the last component alone still fits */
     path[255] = '\0';
-    os_exactly("a missing long name", refusal_of(path), UDS_ECHO_NOT_FOUND);
+    os_exactly("a missing long name", refusal_of(path), UDS_ECHO_ERR_NOT_FOUND);
     OS_CASES(right, 100);
 }
 
@@ -686,10 +692,10 @@ static void a_last_component_that_does_not_fit_is_a_path_error(void **state)
     path[used++] = '/';
     memset(path + used, 'n', 300);
     path[used + 120] = '\0';
-    os_exactly("120 bytes", refusal_of(path), UDS_ECHO_PATH);
+    os_exactly("120 bytes", refusal_of(path), UDS_ECHO_ERR_BAD_PATH);
     path[used + 120] = 'n';
     path[used + 300] = '\0';
-    os_exactly("300 bytes", refusal_of(path), UDS_ECHO_PATH);
+    os_exactly("300 bytes", refusal_of(path), UDS_ECHO_ERR_BAD_PATH);
 }
 
 int main(void)

@@ -197,7 +197,7 @@ static void p43_what_lists_sockets_by_path_sees_the_bound_name(void **state)
     (void)snprintf(staged, sizeof staged, "%s~0", os.path);
     for (how = 0; how < 4; how++) {
         memset(&desc, 0, sizeof desc);
-        desc.publish = how & 1 ? UDS_ECHO_DIRECT : UDS_ECHO_ATOMIC;
+        desc.publish = how & 1 ? UDS_ECHO_PUBLISH_DIRECT : UDS_ECHO_PUBLISH_ATOMIC;
         if (how & 2) os_make_stale(os.path);
         server = os_open(&desc);
         assert_int_equal(is_listed(os.path), how & 1);

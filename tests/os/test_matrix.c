@@ -100,7 +100,7 @@ static void clear_path(void)
 typedef struct at_path {
     const char *cell;
     void (*put)(void);
-    uds_echo_error recover, refuse; /* by on_existing */
+    uds_echo_error recover, refuse; /* by if_exists */
     const char *result;
 } at_path;
 
@@ -117,8 +117,8 @@ static void start_over(const at_path *row, int way)
     char in[2];
     memset(&desc, 0, sizeof desc);
     desc.path = os.path;
-    desc.on_existing = way & 1 ? UDS_ECHO_REFUSE : UDS_ECHO_RECOVER;
-    desc.publish = way & 2 ? UDS_ECHO_DIRECT : UDS_ECHO_ATOMIC;
+    desc.if_exists = way & 1 ? UDS_ECHO_IF_EXISTS_REFUSE : UDS_ECHO_IF_EXISTS_REPLACE_STALE;
+    desc.publish = way & 2 ? UDS_ECHO_PUBLISH_DIRECT : UDS_ECHO_PUBLISH_ATOMIC;
     error = uds_echo_server_open(&server, &desc, &why);
     if (error != wanted) fail_msg("%s, way %d: error %d, wanted %d", row->cell, way, (int)error, (int)wanted);
     if (!error) {
@@ -137,24 +137,27 @@ static void start_over(const at_path *row, int way)
     assert_true(before.st_ino == after.st_ino && before.st_mode == after.st_mode && before.st_size == after.st_size &&
                 before.st_mtim.tv_nsec == after.st_mtim.tv_nsec);
     assert_int_equal(os_names(os.dir, NULL, 0), names);
-    if (living && error == UDS_ECHO_IN_USE && held < 0) assert_int_equal(why.pid, living);
+    if (living && error == UDS_ECHO_ERR_IN_USE && held < 0) assert_int_equal(why.pid, living);
 }
 
 static void what_is_at_the_path(void **state)
 {
     static const at_path rows[] = {
         {"none", put_nothing, UDS_ECHO_OK, UDS_ECHO_OK, "served"},
-        {"stale", put_stale, UDS_ECHO_OK, UDS_ECHO_EXISTS, "replaced and served; with REFUSE: EXISTS, untouched"},
-        {"live idle", put_live, UDS_ECHO_IN_USE, UDS_ECHO_IN_USE, "IN_USE with its pid, untouched"},
-        {"live full", put_full, UDS_ECHO_IN_USE, UDS_ECHO_IN_USE, "IN_USE, untouched"},
-        {"live stopped by SIGSTOP", put_stopped, UDS_ECHO_IN_USE, UDS_ECHO_IN_USE, "IN_USE with its pid, untouched"},
-        {"file", put_file, UDS_ECHO_NOT_SOCKET, UDS_ECHO_NOT_SOCKET, "NOT_SOCKET, untouched"},
-        {"directory", put_folder, UDS_ECHO_NOT_SOCKET, UDS_ECHO_NOT_SOCKET, "NOT_SOCKET, untouched"},
-        {"fifo", put_fifo, UDS_ECHO_NOT_SOCKET, UDS_ECHO_NOT_SOCKET, "NOT_SOCKET, untouched"},
-        {"link to socket", put_link, UDS_ECHO_NOT_SOCKET, UDS_ECHO_NOT_SOCKET, "NOT_SOCKET, link and target untouched"},
-        {"dangling link", put_dangling, UDS_ECHO_NOT_SOCKET, UDS_ECHO_NOT_SOCKET, "NOT_SOCKET, untouched, no target"},
-        {"other type, datagrams", put_datagrams, UDS_ECHO_IN_USE, UDS_ECHO_IN_USE, "IN_USE, untouched"},
-        {"other type, packets", put_packets, UDS_ECHO_IN_USE, UDS_ECHO_IN_USE, "IN_USE, untouched"},
+        {"stale", put_stale, UDS_ECHO_OK, UDS_ECHO_ERR_EXISTS, "replaced and served; with REFUSE: EXISTS, untouched"},
+        {"live idle", put_live, UDS_ECHO_ERR_IN_USE, UDS_ECHO_ERR_IN_USE, "IN_USE with its pid, untouched"},
+        {"live full", put_full, UDS_ECHO_ERR_IN_USE, UDS_ECHO_ERR_IN_USE, "IN_USE, untouched"},
+        {"live stopped by SIGSTOP", put_stopped, UDS_ECHO_ERR_IN_USE, UDS_ECHO_ERR_IN_USE,
+         "IN_USE with its pid, untouched"},
+        {"file", put_file, UDS_ECHO_ERR_NOT_SOCKET, UDS_ECHO_ERR_NOT_SOCKET, "NOT_SOCKET, untouched"},
+        {"directory", put_folder, UDS_ECHO_ERR_NOT_SOCKET, UDS_ECHO_ERR_NOT_SOCKET, "NOT_SOCKET, untouched"},
+        {"fifo", put_fifo, UDS_ECHO_ERR_NOT_SOCKET, UDS_ECHO_ERR_NOT_SOCKET, "NOT_SOCKET, untouched"},
+        {"link to socket", put_link, UDS_ECHO_ERR_NOT_SOCKET, UDS_ECHO_ERR_NOT_SOCKET,
+         "NOT_SOCKET, link and target untouched"},
+        {"dangling link", put_dangling, UDS_ECHO_ERR_NOT_SOCKET, UDS_ECHO_ERR_NOT_SOCKET,
+         "NOT_SOCKET, untouched, no target"},
+        {"other type, datagrams", put_datagrams, UDS_ECHO_ERR_IN_USE, UDS_ECHO_ERR_IN_USE, "IN_USE, untouched"},
+        {"other type, packets", put_packets, UDS_ECHO_ERR_IN_USE, UDS_ECHO_ERR_IN_USE, "IN_USE, untouched"},
     };
     size_t i;
     int way;
@@ -180,7 +183,7 @@ enum { ENDS = 3 }; /* by close alone, by NOW, by DRAIN */
 static void end_it(uds_echo_server *server, int how)
 {
     if (how) {
-        uds_echo_server_stop(server, how == 1 ? UDS_ECHO_NOW : UDS_ECHO_DRAIN);
+        uds_echo_server_stop(server, how == 1 ? UDS_ECHO_STOP_NOW : UDS_ECHO_STOP_DRAIN);
         (void)os_run_out(server);
     }
     assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
@@ -533,7 +536,7 @@ static void a_backlog_of_0(void **state)
     assert_int_equal(uds_echo_server_adopt(&server, listener, &desc, NULL), UDS_ECHO_OK);
     thread = os_thread(os_run_thread, server);
     for (i = 0; i < CLIENTS; i++) well += os_reap(clients[i], OS_REPLY_MS) == 0;
-    uds_echo_server_stop(server, UDS_ECHO_NOW);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_NOW);
     assert_int_equal(os_join(thread), UDS_ECHO_OK);
     assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
     os_exactly("served", well, CLIENTS);

@@ -1,5 +1,5 @@
-/* test_pitfalls.c - pitfalls that no other program here is about: identity of files and peers, readiness, descriptors in
-   messages, as systems pass them that cannot refuse them. */
+/* test_pitfalls.c - pitfalls that no other program here is about: identity of files and peers, readiness, descriptors
+   in messages, as systems pass them that cannot refuse them. */
 #define UDS_ECHO_HAVE_PASSRIGHTS 0
 #include "os.h"
 
@@ -48,13 +48,13 @@ static void p04_the_socket_is_not_its_file(void **state)
         uds_echo_server *server;
         struct stat file, sock;
         memset(&desc, 0, sizeof desc);
-        desc.publish = i & 1 ? UDS_ECHO_DIRECT : UDS_ECHO_ATOMIC;
+        desc.publish = i & 1 ? UDS_ECHO_PUBLISH_DIRECT : UDS_ECHO_PUBLISH_ATOMIC;
         if (i & 2) os_make_stale(os.path);
         server = os_open(&desc);
         assert_int_equal(lstat(os.path, &file), 0);
         assert_int_equal(fstat(server->listener->fd, &sock), 0);
         assert_true(file.st_ino != sock.st_ino || file.st_dev != sock.st_dev);
-        assert_true(server->listener->file.ino == file.st_ino && server->listener->file.dev == file.st_dev);
+        assert_true(server->listener->inode.ino == file.st_ino && server->listener->inode.dev == file.st_dev);
         assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
         assert_int_equal(os_names(os.dir, NULL, 0), 0);
         cases++;
@@ -86,7 +86,7 @@ static void p14_all_succeed_once_a_stopped_server_resumes(void **state)
                 (int)uds_echo_call(os.path, "again", 5, reply, sizeof reply, &got, impatient ? 50 : OS_REPLY_MS, NULL));
         }
     }
-    for (i = 3; i < CLIENTS; i += 4) late += os_reap(clients[i], OS_REPLY_MS) == UDS_ECHO_TIMEOUT;
+    for (i = 3; i < CLIENTS; i += 4) late += os_reap(clients[i], OS_REPLY_MS) == UDS_ECHO_ERR_TIMEOUT;
     os_exactly("impatient ones told TIMEOUT", late, CLIENTS / 4);
     assert_int_equal(kill(server, SIGCONT), 0);
     for (i = 0; i < CLIENTS; i++)
@@ -156,7 +156,7 @@ static void p17_every_listener_is_nonblocking(void **state)
     (void)state;
     for (how = 0; how < 3; how++) {
         memset(&desc, 0, sizeof desc);
-        desc.publish = how == 1 ? UDS_ECHO_DIRECT : UDS_ECHO_ATOMIC;
+        desc.publish = how == 1 ? UDS_ECHO_PUBLISH_DIRECT : UDS_ECHO_PUBLISH_ATOMIC;
         if (how < 2) server = os_open(&desc);
         else assert_int_equal(uds_echo_server_adopt(&server, os_listen(os.path, SOCK_STREAM, 8), &desc, NULL), 0);
         cases += is_tame(server->listener->fd);
@@ -320,7 +320,7 @@ static uds_echo_verdict owe(uds_echo_conn *conn, uds_echo_message *message, void
     (void)message;
     (void)user;
     owed_id = uds_echo_conn_id(conn);
-    return UDS_ECHO_LATER;
+    return UDS_ECHO_DEFER;
 }
 
 static size_t stuff(uds_echo_server *server, int fd)
@@ -423,7 +423,7 @@ static uds_echo_verdict swallow(uds_echo_conn *conn, uds_echo_message *message, 
     (void)conn;
     (void)message;
     (void)user;
-    return UDS_ECHO_SILENT;
+    return UDS_ECHO_NO_REPLY;
 }
 
 /* The peer is gone before the first byte is read: all of them are handled first. */
@@ -652,7 +652,7 @@ static void p35_descriptors_in_flight_are_let_go(void **state)
         assert_true(send_descriptors(fd, "x", 1, ends[1], 1 + i));
         (void)close(ends[1]);
         assert_true(is_held(ends[0]));
-        if (i % 3 == 2) uds_echo_server_stop(server, UDS_ECHO_NOW);
+        if (i % 3 == 2) uds_echo_server_stop(server, UDS_ECHO_STOP_NOW);
         if (i % 3 == 2) (void)os_run_out(server);
         else os_settle(server);
         if (i % 3 == 1) {
@@ -692,7 +692,7 @@ static void p42_a_listener_shared_by_a_fork_outlives_us(void **state)
         memset(&desc, 0, sizeof desc);
         assert_int_equal(uds_echo_server_adopt(&server, listener, &desc, NULL), UDS_ECHO_OK);
         if (how) {
-            uds_echo_server_stop(server, how == 1 ? UDS_ECHO_DRAIN : UDS_ECHO_NOW);
+            uds_echo_server_stop(server, how == 1 ? UDS_ECHO_STOP_DRAIN : UDS_ECHO_STOP_NOW);
             (void)os_run_out(server);
         }
         assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);

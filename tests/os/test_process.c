@@ -6,29 +6,32 @@
 /* ---- stop -------------------------------------------------------------------------------------------------------- */
 
 static uds_echo_server *volatile signalled;
-static volatile int stop_how;
+static volatile uds_echo_stop_mode stop_how;
 
 static void stop_it(int number)
 {
     int before = errno;
     (void)number;
     errno = 4711;
-    uds_echo_server_stop(signalled, (uds_echo_stop)stop_how);
+    uds_echo_server_stop(signalled, stop_how);
     if (errno != 4711) _exit(93); /* stop keeps it */
     errno = before;
 }
 
 static void stop_from_a_handler_before_run(void **state)
 {
+    const uds_echo_stop_mode modes[] = {UDS_ECHO_STOP_DRAIN, UDS_ECHO_STOP_NOW};
     uds_echo_server *server;
+    size_t i;
     (void)state;
     (void)signal(SIGUSR1, stop_it);
-    for (stop_how = UDS_ECHO_DRAIN; stop_how <= UDS_ECHO_NOW; stop_how++) {
+    for (i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        stop_how = modes[i];
         server = os_open(NULL);
         signalled = server;
         assert_int_equal(raise(SIGUSR1), 0);
         os_at_most("ms of a run that was stopped before", os_run_out(server), 200 * OS_SLOW);
-        assert_int_equal(uds_echo_server_step(server, -1), UDS_ECHO_STOPPED);
+        assert_int_equal(uds_echo_server_step(server, -1), UDS_ECHO_ERR_STOPPED);
         assert_int_equal(uds_echo_server_run(server), UDS_ECHO_OK);
         assert_false(os_exists(os.path));
         assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
@@ -43,7 +46,7 @@ static void stop_from_a_handler_during_run(void **state)
     double took;
     (void)state;
     signalled = server;
-    stop_how = UDS_ECHO_DRAIN;
+    stop_how = UDS_ECHO_STOP_DRAIN;
     (void)signal(SIGUSR1, stop_it);
     child = os_fork();
     if (child == 0) {
@@ -61,7 +64,7 @@ static void stop_from_a_handler_during_run(void **state)
 static void *stop_after_50_ms(void *server)
 {
     os_sleep(50);
-    uds_echo_server_stop((uds_echo_server *)server, UDS_ECHO_DRAIN);
+    uds_echo_server_stop((uds_echo_server *)server, UDS_ECHO_STOP_DRAIN);
     return NULL;
 }
 
@@ -94,13 +97,13 @@ static void now_after_drain_is_now(void **state)
         (void)send(fd, block, sizeof block, MSG_DONTWAIT | MSG_NOSIGNAL);
         os_settle(server);
     }
-    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
     for (i = 0; i < 20; i++) assert_int_equal(uds_echo_server_step(server, 10), UDS_ECHO_OK);
-    uds_echo_server_stop(server, UDS_ECHO_NOW);
-    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_NOW);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
     os_at_most("ms from NOW to the end", os_run_out(server), 100 * OS_SLOW);
     uds_echo_server_stats(server, &stats);
-    os_exactly("cut as STOPPED", (double)stats.closed[UDS_ECHO_STOPPED], 1);
+    os_exactly("cut as STOPPED", (double)stats.closed[UDS_ECHO_ERR_STOPPED], 1);
     (void)close(fd);
     assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
 }
@@ -120,10 +123,10 @@ static void a_stop_before_run_or_step_is_never_lost(void **state)
         int k;
         server = os_open(&desc);
         for (k = i % 5; k > 0; k--) uds_echo_server_wake(server); /* a wake may not swallow it */
-        uds_echo_server_stop(server, i & 1 ? UDS_ECHO_NOW : UDS_ECHO_DRAIN);
+        uds_echo_server_stop(server, i & 1 ? UDS_ECHO_STOP_NOW : UDS_ECHO_STOP_DRAIN);
         for (k = i % 7; k > 0; k--) uds_echo_server_wake(server);
         if (i & 2) stopped += uds_echo_server_run(server) == UDS_ECHO_OK;
-        else stopped += uds_echo_server_step(server, 1000) == UDS_ECHO_STOPPED;
+        else stopped += uds_echo_server_step(server, 1000) == UDS_ECHO_ERR_STOPPED;
         assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
     }
     os_exactly("stops that were kept", stopped, TIMES);
@@ -143,7 +146,7 @@ static void *stop_in_a_race(void *argument)
     for (i = 0; i < r->times; i++) {
         while (sem_wait(&r->go)) {
         }
-        uds_echo_server_stop(r->server, i & 1 ? UDS_ECHO_NOW : UDS_ECHO_DRAIN);
+        uds_echo_server_stop(r->server, i & 1 ? UDS_ECHO_STOP_NOW : UDS_ECHO_STOP_DRAIN);
         (void)sem_post(&r->gone);
     }
     return NULL;
@@ -195,7 +198,7 @@ static void look_at_what_was_posted(uds_echo_server *server, void *user)
         seen[i] = __atomic_load_n(&posted[i], __ATOMIC_ACQUIRE);
         all = all && seen[i] == WAKES;
     }
-    if (all) uds_echo_server_stop(server, UDS_ECHO_NOW);
+    if (all) uds_echo_server_stop(server, UDS_ECHO_STOP_NOW);
 }
 
 static void *post_and_wake(void *argument)
@@ -232,10 +235,10 @@ static void wakes_from_other_threads_all_count(void **state)
 static void child_with_the_parents_server(uds_echo_server *server)
 {
     uds_echo_stats stats;
-    uds_echo_server_stop(server, UDS_ECHO_NOW);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_NOW);
     uds_echo_server_wake(server);
-    if (uds_echo_server_run(server) != UDS_ECHO_FORKED) _exit(1);
-    if (uds_echo_server_step(server, 0) != UDS_ECHO_FORKED) _exit(2);
+    if (uds_echo_server_run(server) != UDS_ECHO_ERR_FORKED) _exit(1);
+    if (uds_echo_server_step(server, 0) != UDS_ECHO_ERR_FORKED) _exit(2);
     uds_echo_server_stats(server, &stats);
     if (stats.connections != 1) _exit(3);
     if (uds_echo_server_close(server) != UDS_ECHO_OK) _exit(4);
@@ -299,13 +302,13 @@ static void a_thousand_opens_and_closes_leak_nothing(void **state)
         uds_echo_client client;
         memset(&desc, 0, sizeof desc);
         desc.path = os.path;
-        assert_int_equal(uds_echo_server_open(&second, &desc, &why), UDS_ECHO_IN_USE);
+        assert_int_equal(uds_echo_server_open(&second, &desc, &why), UDS_ECHO_ERR_IN_USE);
         assert_int_equal(uds_echo_client_open(&client, &to, &why), UDS_ECHO_OK);
         os_settle(server);
         if (i & 1) uds_echo_client_close(&client);
         assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
         uds_echo_client_close(&client);
-        assert_int_equal(uds_echo_client_open(&client, &to, &why), UDS_ECHO_NOT_FOUND);
+        assert_int_equal(uds_echo_client_open(&client, &to, &why), UDS_ECHO_ERR_NOT_FOUND);
     }
     os_exactly("descriptors", os_open_descriptors(), before);
 }
@@ -375,7 +378,7 @@ static double share_once(void)
     for (i = 0; i < SHARERS; i++) {
         uds_echo_stats stats;
         assert_true(os_serves(os.path)); /* as long as one is left */
-        uds_echo_server_stop(servers[i], UDS_ECHO_DRAIN);
+        uds_echo_server_stop(servers[i], UDS_ECHO_STOP_DRAIN);
         assert_int_equal(os_join(threads[i]), UDS_ECHO_OK);
         assert_int_equal(os_exists(os.path), i < SHARERS - 1);
         uds_echo_server_stats(servers[i], &stats);
@@ -410,11 +413,11 @@ static void sharing_needs_an_open_server(void **state)
     memset(&desc, 0, sizeof desc);
     desc.share_with = base;
     desc.path = os.path;
-    os_exactly("error with a path as well", uds_echo_server_open(&server, &desc, &why), UDS_ECHO_INVALID);
+    os_exactly("error with a path as well", uds_echo_server_open(&server, &desc, &why), UDS_ECHO_ERR_INVALID);
     desc.path = NULL;
-    uds_echo_server_stop(base, UDS_ECHO_NOW);
+    uds_echo_server_stop(base, UDS_ECHO_STOP_NOW);
     (void)os_run_out(base);
-    os_exactly("error over a stopped one", uds_echo_server_open(&server, &desc, &why), UDS_ECHO_STOPPED);
+    os_exactly("error over a stopped one", uds_echo_server_open(&server, &desc, &why), UDS_ECHO_ERR_STOPPED);
     assert_string_equal(why.call, "desc.share_with");
     assert_null(server);
     assert_int_equal(uds_echo_server_close(base), UDS_ECHO_OK);
@@ -440,7 +443,7 @@ static void p42_other_holders_of_a_listener_go_on(void **state)
     os_settle(server);
     assert_true(os_readable(client, 0));
     (void)close(client);
-    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
     os_at_most("ms of the drain", os_run_out(server), 500 * OS_SLOW);
     assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
     assert_true(os_exists(os.path));
@@ -477,13 +480,13 @@ static void p36_only_a_listening_stream_socket_is_adopted(void **state)
     (void)snprintf(path, sizeof path, "%s2", os.path);
     packets = os_listen(path, SOCK_SEQPACKET, 1);
     datagrams = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    right += adopt_fails_as(-1, UDS_ECHO_INVALID);
-    right += adopt_fails_as(file, UDS_ECHO_INVALID);
-    right += adopt_fails_as(pair[0], UDS_ECHO_INVALID);
-    right += adopt_fails_as(bound, UDS_ECHO_INVALID);
-    right += adopt_fails_as(inet, UDS_ECHO_WRONG_TYPE);
-    right += adopt_fails_as(packets, UDS_ECHO_WRONG_TYPE);
-    right += adopt_fails_as(datagrams, UDS_ECHO_WRONG_TYPE);
+    right += adopt_fails_as(-1, UDS_ECHO_ERR_INVALID);
+    right += adopt_fails_as(file, UDS_ECHO_ERR_INVALID);
+    right += adopt_fails_as(pair[0], UDS_ECHO_ERR_INVALID);
+    right += adopt_fails_as(bound, UDS_ECHO_ERR_INVALID);
+    right += adopt_fails_as(inet, UDS_ECHO_ERR_WRONG_TYPE);
+    right += adopt_fails_as(packets, UDS_ECHO_ERR_WRONG_TYPE);
+    right += adopt_fails_as(datagrams, UDS_ECHO_ERR_WRONG_TYPE);
     os_exactly("refusals, the descriptor still the caller's", right, 7);
     OS_CASES(right, 7);
     (void)close(file);
@@ -538,7 +541,7 @@ static void own_loop_by_descriptor_and_timeout(void **state)
     os_exactly("exit status of the client", status, 0);
     os_at_least("steps", steps, 200);
     os_at_most("rounds of the loop", rounds, 3000); /* more would be a spin */
-    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
     assert_true(os_readable(uds_echo_server_fd(server), OS_REPLY_MS)); /* a stop shows there too */
     (void)os_run_out(server);
     assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
@@ -572,9 +575,9 @@ static int forbidden, callbacks;
 static void try_what_is_forbidden(uds_echo_server *server)
 {
     callbacks++;
-    forbidden += uds_echo_server_run(server) == UDS_ECHO_REENTRANT;
-    forbidden += uds_echo_server_step(server, 0) == UDS_ECHO_REENTRANT;
-    forbidden += uds_echo_server_close(server) == UDS_ECHO_REENTRANT;
+    forbidden += uds_echo_server_run(server) == UDS_ECHO_ERR_REENTRANT;
+    forbidden += uds_echo_server_step(server, 0) == UDS_ECHO_ERR_REENTRANT;
+    forbidden += uds_echo_server_close(server) == UDS_ECHO_ERR_REENTRANT;
 }
 
 static void try_on_server(uds_echo_server *server, void *user)
@@ -655,7 +658,7 @@ static uds_echo_verdict tell_and_end_the_others(uds_echo_conn *conn, uds_echo_me
         (void)uds_echo_conn_send(other, message->data, message->size);
         uds_echo_conn_close(other);
     }
-    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
     return UDS_ECHO_REPLY;
 }
 
@@ -697,7 +700,7 @@ static void server_and_client_in_one_process(void **state)
         right += uds_echo_call(os.path, "both here", 9, reply, sizeof reply, &got, OS_REPLY_MS, NULL) == UDS_ECHO_OK &&
                  got == 9 && !memcmp(reply, "both here", 9);
     os_exactly("calls", right, 500);
-    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
     assert_int_equal(os_join(thread), UDS_ECHO_OK);
     assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
 }
@@ -725,7 +728,7 @@ static void serve_returns_when_it_was_stopped(void **state)
     thread = os_thread(serve_thread, &desc);
     while ((server = __atomic_load_n(&running, __ATOMIC_ACQUIRE)) == NULL) os_sleep(1);
     assert_true(os_serves(os.path));
-    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
     os_exactly("what serve returned", os_join(thread), UDS_ECHO_OK);
     assert_false(os_exists(os.path));
 }
@@ -733,14 +736,14 @@ static void serve_returns_when_it_was_stopped(void **state)
 static void stop_when_ready(uds_echo_server *server, void *user)
 {
     (void)user;
-    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
 }
 
 static void count_end(uds_echo_server *server, void *user)
 {
     int *ends = (int *)user;
-    uds_echo_server_stop(server, UDS_ECHO_NOW);
-    *ends += uds_echo_server_close(server) == UDS_ECHO_REENTRANT ? 1 : 100;
+    uds_echo_server_stop(server, UDS_ECHO_STOP_NOW);
+    *ends += uds_echo_server_close(server) == UDS_ECHO_ERR_REENTRANT ? 1 : 100;
 }
 
 static void stop_from_on_ready_and_one_on_end(void **state)
@@ -756,7 +759,7 @@ static void stop_from_on_ready_and_one_on_end(void **state)
     for (i = 0; i < 20; i++) assert_int_equal(uds_echo_serve(&desc, NULL), UDS_ECHO_OK);
     os_exactly("ends of as many servers", ends, 20);
     desc.mode = -1;
-    assert_int_equal(uds_echo_serve(&desc, NULL), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_serve(&desc, NULL), UDS_ECHO_ERR_INVALID);
     os_exactly("ends after one that could not start", ends, 20);
     assert_false(os_exists(os.path));
 }

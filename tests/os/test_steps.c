@@ -164,10 +164,10 @@ static void live(int how)
     uds_echo_server *server;
     memset(&desc, 0, sizeof desc);
     desc.path = os.path;
-    if (how == END_IN_PLACE) desc.publish = UDS_ECHO_DIRECT;
+    if (how == END_IN_PLACE) desc.publish = UDS_ECHO_PUBLISH_DIRECT;
     if (uds_echo_server_open(&server, &desc, NULL)) _exit(1);
     if (how == END_BY_DRAIN) {
-        uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+        uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
         if (uds_echo_server_run(server)) _exit(2);
     }
     if (uds_echo_server_close(server)) _exit(3);
@@ -261,14 +261,14 @@ static void p03_the_path_goes_while_the_listener_is_open(void **state)
         uds_echo_server_desc desc;
         uds_echo_server *server;
         memset(&desc, 0, sizeof desc);
-        desc.publish = i & 1 ? UDS_ECHO_DIRECT : UDS_ECHO_ATOMIC;
+        desc.publish = i & 1 ? UDS_ECHO_PUBLISH_DIRECT : UDS_ECHO_PUBLISH_ATOMIC;
         if (i & 2) os_make_stale(os.path);
         server = os_open(&desc);
         memset(&seen, 0, sizeof seen);
         seen.listener = server->listener->fd;
         seam.look = look_at_the_end;
         if (i / 4) {
-            uds_echo_server_stop(server, i / 4 == 1 ? UDS_ECHO_DRAIN : UDS_ECHO_NOW);
+            uds_echo_server_stop(server, i / 4 == 1 ? UDS_ECHO_STOP_DRAIN : UDS_ECHO_STOP_NOW);
             (void)os_run_out(server);
         }
         assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
@@ -292,7 +292,7 @@ static void p03_a_file_that_took_the_number_over_is_left_alone(void **state)
         uds_echo_server *server = os_open(NULL);
         struct stat ours, theirs;
         assert_int_equal(lstat(os.path, &ours), 0);
-        uds_echo_server_stop(server, UDS_ECHO_NOW);
+        uds_echo_server_stop(server, UDS_ECHO_STOP_NOW);
         (void)os_run_out(server);
         os_make_stale(os.path); /* somebody else's, before this server is closed */
         assert_int_equal(lstat(os.path, &theirs), 0);
@@ -332,7 +332,7 @@ static void p06_an_inherited_listener_is_only_accepted_from_and_closed(void **st
         fd = os_connect();
         assert_true(talks(server, fd));
         if (how) {
-            uds_echo_server_stop(server, how == 1 ? UDS_ECHO_DRAIN : UDS_ECHO_NOW);
+            uds_echo_server_stop(server, how == 1 ? UDS_ECHO_STOP_DRAIN : UDS_ECHO_STOP_NOW);
             (void)os_run_out(server);
         }
         assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
@@ -396,7 +396,7 @@ static void p09_no_moment_is_wider_than_asked(void **state)
         modes.wanted = wanted[i / 3 % 3];
         modes.stale = 0;
         desc.mode = (int)modes.wanted;
-        desc.publish = i / 9 % 2 ? UDS_ECHO_DIRECT : UDS_ECHO_ATOMIC;
+        desc.publish = i / 9 % 2 ? UDS_ECHO_PUBLISH_DIRECT : UDS_ECHO_PUBLISH_ATOMIC;
         if (i / 18) {
             os_make_stale(os.path);
             assert_int_equal(lstat(os.path, &st), 0);
@@ -439,7 +439,7 @@ static void p16_passing_errors_of_accept_end_nothing(void **state)
         assert_int_equal(seam.accept_errors, 0);
         cases += talks(server, second) && talks(server, first);
         uds_echo_server_stats(server, &stats);
-        assert_int_equal(stats.exhausted, errors[i % 4] == EPERM ? rests[i / 4] : 0); /* 0: it went on at once */
+        assert_int_equal(stats.pauses_failed, errors[i % 4] == EPERM ? rests[i / 4] : 0); /* 0: it went on at once */
         (void)close(first);
         (void)close(second);
         assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
@@ -447,11 +447,11 @@ static void p16_passing_errors_of_accept_end_nothing(void **state)
     OS_CASES(cases, 16);
 }
 
-static void count_line(uds_echo_level level, uds_echo_error cause, const char *text, void *user)
+static void count_line(uds_echo_log_level level, uds_echo_error cause, const char *text, void *user)
 {
     (void)cause;
     (void)text;
-    *(int *)user += level == UDS_ECHO_PROBLEM;
+    *(int *)user += level == UDS_ECHO_LOG_WARNING;
 }
 
 /* While accept fails the established go on, it is tried only now and then, and one line tells of it. */
@@ -533,7 +533,7 @@ static void a_start_without_memory_leaves_nothing(void **state)
     uds_echo_server_desc desc;
     uds_echo_server *server;
     uds_echo_failure why;
-    uds_echo_error error = UDS_ECHO_MEMORY;
+    uds_echo_error error = UDS_ECHO_ERR_NO_MEMORY;
     int before = os_open_descriptors();
     long n;
     (void)state;
@@ -544,7 +544,7 @@ static void a_start_without_memory_leaves_nothing(void **state)
         seam.fail_allocation = n;
         error = uds_echo_server_open(&server, &desc, &why);
         if (!error) break;
-        if (error != UDS_ECHO_MEMORY) fail_msg("allocation %ld: error %d", n, (int)error);
+        if (error != UDS_ECHO_ERR_NO_MEMORY) fail_msg("allocation %ld: error %d", n, (int)error);
         assert_int_equal(os_names(os.dir, NULL, 0), 0);
         assert_int_equal(os_open_descriptors(), before);
     }
@@ -584,7 +584,7 @@ static void want_of_memory_costs_only_who_needs_it(void **state)
         }
         os_settle(server);
         uds_echo_server_stats(server, &stats);
-        named += stats.closed[UDS_ECHO_MEMORY] == 1;
+        named += stats.closed[UDS_ECHO_ERR_NO_MEMORY] == 1;
         served += os_write(good, "hi\n", 3) == 3;
         os_settle(server);
         served += os_readable(good, 0) && os_read(good, block, 3) == 3 && !memcmp(block, "hi\n", 3);
@@ -594,9 +594,9 @@ static void want_of_memory_costs_only_who_needs_it(void **state)
         (void)close(good);
         assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
     }
-    os_exactly("connections closed as MEMORY", named, 20);
+    os_exactly("connections closed as NO_MEMORY", named, 20);
     os_exactly("round trips of others, counted twice", served, 40);
-    os_cell("limits", "failing malloc", "that connection closes as MEMORY, the others are served");
+    os_cell("limits", "failing malloc", "that connection closes as NO_MEMORY, the others are served");
 }
 
 int main(void)

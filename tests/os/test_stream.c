@@ -74,7 +74,7 @@ static void p22_a_million_one_byte_writes(void **state)
         io.sent = 0;
         while (!io.sent) {
             uds_echo_error error = uds_echo_client_exchange(&client, &io, 0);
-            if (error != UDS_ECHO_TIMEOUT && error != UDS_ECHO_OK) fail_msg("byte %zu: error %d", i, (int)error);
+            if (error != UDS_ECHO_ERR_TIMEOUT && error != UDS_ECHO_OK) fail_msg("byte %zu: error %d", i, (int)error);
             p.events = (short)uds_echo_client_events(&client, &io);
             if (!io.sent && poll(&p, 1, OS_REPLY_MS) != 1) fail_msg("byte %zu: stuck", i);
         }
@@ -225,8 +225,10 @@ static void p25_resets_within_a_message_leave_others_served(void **state)
     os_exactly("round trips of the other client", served, 200);
     (void)close(good);
     assert_int_equal(os_stop(server), 0);
-    os_exactly("connections closed as RESET or END",
-               (double)(os.shared->stats.closed[UDS_ECHO_RESET] + os.shared->stats.closed[UDS_ECHO_END]), 200);
+    os_exactly(
+        "connections closed as RESET or UNEXPECTED_EOF",
+        (double)(os.shared->stats.closed[UDS_ECHO_ERR_RESET] + os.shared->stats.closed[UDS_ECHO_ERR_UNEXPECTED_EOF]),
+        200);
     assert_int_equal(os.shared->stats.closed[UDS_ECHO_OK], 1);
     OS_CASES(served, 200);
 }
@@ -394,10 +396,10 @@ static void mingle(unsigned seed)
             (void)uds_echo_client_exchange(&client, &io, 0);
         } else if (half_close) {
             io.in_size = 0;
-            while (uds_echo_client_exchange(&client, &io, 0) == UDS_ECHO_TIMEOUT && io.in_size < size)
+            while (uds_echo_client_exchange(&client, &io, 0) == UDS_ECHO_ERR_TIMEOUT && io.in_size < size)
                 io.in_size = size;
             io.in_size = size;
-            if (io.sent == size && uds_echo_client_finish(&client)) _exit(2);
+            if (io.sent == size && uds_echo_client_shutdown(&client)) _exit(2);
             if (uds_echo_client_exchange(&client, &io, OS_REPLY_MS) || memcmp(in, out, size)) _exit(3);
         } else if (uds_echo_client_exchange(&client, &io, OS_REPLY_MS) || memcmp(in, out, size)) {
             _exit(4);
@@ -450,7 +452,7 @@ static uds_echo_verdict answer_and_close(uds_echo_conn *conn, uds_echo_message *
     (void)user;
     memcpy(message->data, "go away\n", 8);
     message->size = 8;
-    return UDS_ECHO_CLOSE;
+    return UDS_ECHO_REPLY_AND_CLOSE;
 }
 
 static int last_word_is_readable(const os_plan *plan)
@@ -506,10 +508,10 @@ static uds_echo_verdict answer_later(uds_echo_conn *conn, uds_echo_message *mess
 {
     (void)message;
     (void)user;
-    if (later_count == LATER_MAX) return UDS_ECHO_CLOSE;
+    if (later_count == LATER_MAX) return UDS_ECHO_REPLY_AND_CLOSE;
     later_ids[later_count] = uds_echo_conn_id(conn);
     later_due[later_count++] = os_now() + 50;
-    return UDS_ECHO_LATER;
+    return UDS_ECHO_DEFER;
 }
 
 static void answer_what_is_due(uds_echo_server *server)
@@ -662,7 +664,7 @@ static void pushes_to_a_non_reader_would_block(void **state)
     }
     uds_echo_server_stats(server, &stats);
     print_message("    pushes taken before WOULD_BLOCK: %u\n", pushed);
-    assert_int_equal(error, UDS_ECHO_WOULD_BLOCK);
+    assert_int_equal(error, UDS_ECHO_ERR_WOULD_BLOCK);
     os_at_most("bytes held then", (double)stats.pending, 65536);
     os_at_least("bytes held then", (double)stats.pending, 60000);
     for (; read_back < pushed; read_back++) {
@@ -673,7 +675,7 @@ static void pushes_to_a_non_reader_would_block(void **state)
     }
     os_exactly("pushes read back", read_back, pushed);
     assert_int_equal(uds_echo_conn_send(uds_echo_server_find(server, newest_id), "x", 1), UDS_ECHO_OK);
-    assert_int_equal(uds_echo_conn_send(NULL, "x", 1), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_conn_send(NULL, "x", 1), UDS_ECHO_ERR_INVALID);
     (void)close(fd);
     assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
 }

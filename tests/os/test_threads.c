@@ -84,7 +84,7 @@ static void servers_that_share_serve_all(void **state)
     open_shared(servers, &desc);
     for (i = 0; i < SERVERS; i++) threads[i] = os_thread(os_run_thread, servers[i]);
     right = trips_of_all_clients();
-    for (i = 0; i < SERVERS; i++) uds_echo_server_stop(servers[i], UDS_ECHO_DRAIN);
+    for (i = 0; i < SERVERS; i++) uds_echo_server_stop(servers[i], UDS_ECHO_STOP_DRAIN);
     for (i = 0; i < SERVERS; i++) {
         assert_int_equal(os_join(threads[i]), UDS_ECHO_OK);
         uds_echo_server_stats(servers[i], &stats);
@@ -102,7 +102,8 @@ static void servers_that_share_serve_all(void **state)
 
 enum { CROWD = 128, TRIES = 5 };
 
-/* A crowd is queued when the first server begins to run; returns what the one that took most of it has, over the mean. */
+/* A crowd is queued when the first server begins to run; returns what the one that took most of it has, over the mean.
+   */
 static double largest_share(void)
 {
     uds_echo_server *servers[SERVERS];
@@ -128,7 +129,7 @@ static double largest_share(void)
         io.out_size = io.in_size = sizeof reply;
         assert_int_equal(uds_echo_client_exchange(&clients[i], &io, OS_REPLY_MS), UDS_ECHO_OK);
     }
-    for (i = 0; i < SERVERS; i++) uds_echo_server_stop(servers[i], UDS_ECHO_NOW);
+    for (i = 0; i < SERVERS; i++) uds_echo_server_stop(servers[i], UDS_ECHO_STOP_NOW);
     for (i = 0; i < SERVERS; i++) {
         assert_int_equal(os_join(threads[i]), UDS_ECHO_OK);
         uds_echo_server_stats(servers[i], &stats);
@@ -141,7 +142,8 @@ static double largest_share(void)
     return most * SERVERS / all;
 }
 
-/* On a busy machine a thread may be kept from running for longer than the others leave a connection to it: then again. */
+/* On a busy machine a thread may be kept from running for longer than the others leave a connection to it: then again.
+   */
 static void servers_that_share_share_evenly(void **state)
 {
     double share = SERVERS;
@@ -171,7 +173,7 @@ static void a_sharer_that_is_full_holds_up_nobody(void **state)
         fds[i] = os_connect();
         served += os_ping(fds[i]);
     }
-    for (i = 0; i < 2; i++) uds_echo_server_stop(servers[i], UDS_ECHO_NOW);
+    for (i = 0; i < 2; i++) uds_echo_server_stop(servers[i], UDS_ECHO_STOP_NOW);
     for (i = 0; i < 2; i++) assert_int_equal(os_join(threads[i]), UDS_ECHO_OK);
     uds_echo_server_stats(servers[1], &stats);
     for (i = 0; i < 2; i++) assert_int_equal(uds_echo_server_close(servers[i]), UDS_ECHO_OK);
@@ -203,7 +205,7 @@ static void one_that_was_full_before_holds_up_nobody(void **state)
         fds[i] = os_connect();
         served += os_ping(fds[i]);
     }
-    for (i = 0; i < 2; i++) uds_echo_server_stop(servers[i], UDS_ECHO_NOW);
+    for (i = 0; i < 2; i++) uds_echo_server_stop(servers[i], UDS_ECHO_STOP_NOW);
     for (i = 0; i < 2; i++) assert_int_equal(os_join(threads[i]), UDS_ECHO_OK);
     for (i = 0; i < 2; i++) assert_int_equal(uds_echo_server_close(servers[i]), UDS_ECHO_OK);
     for (i = 0; i < 3; i++) (void)close(fds[i]);
@@ -232,7 +234,7 @@ static void sharers_close_at_the_same_time(void **state)
     for (round = 0; round < ROUNDS; round++) {
         open_shared(servers, &desc);
         /* one is stopped before it runs: a server that closes itself is not to be stopped after */
-        for (i = 0; i < SERVERS; i++) uds_echo_server_stop(servers[i], i & 1 ? UDS_ECHO_NOW : UDS_ECHO_DRAIN);
+        for (i = 0; i < SERVERS; i++) uds_echo_server_stop(servers[i], i & 1 ? UDS_ECHO_STOP_NOW : UDS_ECHO_STOP_DRAIN);
         for (i = 0; i < SERVERS; i++) threads[i] = os_thread(run_and_close, servers[i]);
         for (i = 0; i < SERVERS; i++) well += os_join(threads[i]) == UDS_ECHO_OK;
         gone += !os_exists(os.path);
@@ -254,7 +256,7 @@ static void *wake_and_stop(void *argument)
     const pestering *p = (const pestering *)argument;
     int i;
     for (i = 0; i < 50; i++) uds_echo_server_wake(p->server);
-    uds_echo_server_stop(p->server, p->number & 1 ? UDS_ECHO_NOW : UDS_ECHO_DRAIN);
+    uds_echo_server_stop(p->server, p->number & 1 ? UDS_ECHO_STOP_NOW : UDS_ECHO_STOP_DRAIN);
     for (i = 0; i < 50; i++) uds_echo_server_wake(p->server);
     return NULL;
 }
@@ -357,7 +359,7 @@ static void pushes_of_other_threads_all_arrive(void **state)
     os_exactly("bytes pushed", (double)got, sizeof in);
     for (i = 0; i < SERVERS * TRIPS; i++) assert_memory_equal(in + 7 * i, "pushed\n", 7);
     (void)close(fd);
-    uds_echo_server_stop(box.server, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(box.server, UDS_ECHO_STOP_DRAIN);
     assert_int_equal(os_join(server), UDS_ECHO_OK);
     assert_int_equal(uds_echo_server_close(box.server), UDS_ECHO_OK);
     (void)pthread_mutex_destroy(&box.lock);
@@ -376,7 +378,7 @@ static void wake_on_signal(int number)
 static void stop_on_signal(int number)
 {
     (void)number;
-    uds_echo_server_stop(signalled, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(signalled, UDS_ECHO_STOP_DRAIN);
 }
 
 static void handle(int number, void (*handler)(int))

@@ -54,7 +54,7 @@ static void p09_a_second_user_is_refused_by_mode(void **state)
         server = os_serve(&plan);
         assert_int_equal(lchown(os.path, (uid_t)-1, rows[i].group), 0);
         print_message("    mode %03o, group %u\n", (unsigned)rows[i].mode, (unsigned)rows[i].group);
-        os_exactly("what it met", meets(OS_STRANGER), rows[i].served ? UDS_ECHO_OK : UDS_ECHO_DENIED);
+        os_exactly("what it met", meets(OS_STRANGER), rows[i].served ? UDS_ECHO_OK : UDS_ECHO_ERR_DENIED);
         assert_int_equal(meets(0), UDS_ECHO_OK);
         assert_int_equal(os_stop(server), 0);
         assert_int_equal(os.shared->stats.accepted, rows[i].served ? 2 : 1);
@@ -151,10 +151,10 @@ static void p10_a_squatter_gets_no_byte(void **state)
         uds_echo_trust trust;
         long uid;
         uds_echo_error error;
-    } rows[] = {{UDS_ECHO_TRUST_UID, 0, UDS_ECHO_UNTRUSTED},
-                {UDS_ECHO_TRUST_UID, OS_NEIGHBOUR, UDS_ECHO_UNTRUSTED},
-                {UDS_ECHO_TRUST_UID_OR_ROOT, 0, UDS_ECHO_UNTRUSTED},
-                {UDS_ECHO_TRUST_UID_OR_ROOT, OS_NEIGHBOUR, UDS_ECHO_UNTRUSTED},
+    } rows[] = {{UDS_ECHO_TRUST_UID, 0, UDS_ECHO_ERR_UNTRUSTED},
+                {UDS_ECHO_TRUST_UID, OS_NEIGHBOUR, UDS_ECHO_ERR_UNTRUSTED},
+                {UDS_ECHO_TRUST_UID_OR_ROOT, 0, UDS_ECHO_ERR_UNTRUSTED},
+                {UDS_ECHO_TRUST_UID_OR_ROOT, OS_NEIGHBOUR, UDS_ECHO_ERR_UNTRUSTED},
                 {UDS_ECHO_TRUST_UID, OS_STRANGER, UDS_ECHO_OK},
                 {UDS_ECHO_TRUST_UID_OR_ROOT, OS_STRANGER, UDS_ECHO_OK}};
     int i, cases = 0;
@@ -202,8 +202,8 @@ static void p02_a_second_users_live_server_is_named(void **state)
     memset(&desc, 0, sizeof desc);
     desc.path = os.path;
     for (how = 0; how < 2; how++) {
-        desc.publish = how ? UDS_ECHO_DIRECT : UDS_ECHO_ATOMIC;
-        os_exactly("error", uds_echo_server_open(&server, &desc, &why), UDS_ECHO_IN_USE);
+        desc.publish = how ? UDS_ECHO_PUBLISH_DIRECT : UDS_ECHO_PUBLISH_ATOMIC;
+        os_exactly("error", uds_echo_server_open(&server, &desc, &why), UDS_ECHO_ERR_IN_USE);
         os_exactly("uid", (double)why.uid, OS_STRANGER);
         os_exactly("pid", (double)why.pid, (double)squatter);
     }
@@ -257,8 +257,8 @@ static void p07_a_stranger_who_holds_the_lock_makes_us_busy_and_remove_nothing(v
         memset(&desc, 0, sizeof desc);
         desc.path = os.path;
         desc.lock_ms = waits[i % 3];
-        desc.publish = i / 3 ? UDS_ECHO_DIRECT : UDS_ECHO_ATOMIC;
-        os_exactly("error", uds_echo_server_open(&server, &desc, &why), UDS_ECHO_BUSY);
+        desc.publish = i / 3 ? UDS_ECHO_PUBLISH_DIRECT : UDS_ECHO_PUBLISH_ATOMIC;
+        os_exactly("error", uds_echo_server_open(&server, &desc, &why), UDS_ECHO_ERR_BUSY);
         os_at_least("ms", os_now() - began, bound - 5);
         os_at_most("ms", os_now() - began, bound + 200 * OS_SLOW);
         assert_true(is_file(os.path, &before));
@@ -284,7 +284,7 @@ static void p07_a_stranger_who_holds_the_lock_cannot_hold_up_a_stop(void **state
         struct stat before;
         assert_int_equal(lstat(os.path, &before), 0);
         if (how) {
-            uds_echo_server_stop(server, how == 1 ? UDS_ECHO_NOW : UDS_ECHO_DRAIN);
+            uds_echo_server_stop(server, how == 1 ? UDS_ECHO_STOP_NOW : UDS_ECHO_STOP_DRAIN);
             (void)os_run_out(server);
         }
         assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
@@ -320,11 +320,11 @@ static void p05_a_strangers_stale_file_in_a_sticky_folder_stays(void **state)
             memset(&desc, 0, sizeof desc);
             desc.path = os.path;
             desc.lock_ms = 100;
-            desc.publish = how ? UDS_ECHO_DIRECT : UDS_ECHO_ATOMIC;
+            desc.publish = how ? UDS_ECHO_PUBLISH_DIRECT : UDS_ECHO_PUBLISH_ATOMIC;
             os_become(OS_STRANGER);
             _exit((int)uds_echo_server_open(&server, &desc, NULL));
         }
-        os_exactly("error", os_reap(child, OS_REPLY_MS), UDS_ECHO_DENIED);
+        os_exactly("error", os_reap(child, OS_REPLY_MS), UDS_ECHO_ERR_DENIED);
         assert_true(is_file(os.path, &before));
         os_exactly("names", os_names(os.dir, NULL, 0), 1);
         cases++;
@@ -372,7 +372,7 @@ static void p44_an_unmapped_user_is_nobody_that_is_trusted(void **state)
             desc.path = os.path;
             desc.trust = rows[i].trust;
             desc.uid = rows[i].uid;
-            if (uds_echo_client_open(&client, &desc, &why) != UDS_ECHO_UNTRUSTED) _exit(1);
+            if (uds_echo_client_open(&client, &desc, &why) != UDS_ECHO_ERR_UNTRUSTED) _exit(1);
             if (why.uid != 65534) _exit(2);
             os.shared->count[4]++;
         }
@@ -420,7 +420,7 @@ static void p44_an_unmapped_client_reads_as_the_overflow_uid(void **state)
     (void)close(ends[0]);
     assert_int_equal(meets(0), UDS_ECHO_OK);
     /* the line that refuses it is longer than the answer it hoped for */
-    os_exactly("what the stranger met", meets(OS_STRANGER), UDS_ECHO_TRUNCATED);
+    os_exactly("what the stranger met", meets(OS_STRANGER), UDS_ECHO_ERR_TRUNCATED);
     os_exactly("refused", (double)os.shared->stats.refused, 1);
     assert_int_equal(os_stop(server), 0);
     OS_CASES(2, 2);

@@ -1,5 +1,5 @@
-/* orderly_uv.c - a libuv server of bench/peers (PEER is its file) that ends in order on SIGTERM: it closes its listener,
-   serves those who are connected, and ends when they have left. */
+/* orderly_uv.c - a libuv server of bench/peers (PEER is its file) that ends in order on SIGTERM: it closes its
+   listener, serves those who are connected, and ends when they have left. */
 
 #define main peer_main
 #include PEER

@@ -1,6 +1,6 @@
-/* transcript.c FOLDER INPUT ... - a server and its peers, driven by inputs of the fuzzers' corpus, one line an input: what
-   each peer's calls returned, what came back, why each connection ended, and the counters. Built once over the fake
-   kernel and, with REAL, once over real sockets in FOLDER: both must print the same, or the fake is wrong.
+/* transcript.c FOLDER INPUT ... - a server and its peers, driven by inputs of the fuzzers' corpus, one line an input:
+   what each peer's calls returned, what came back, why each connection ended, and the counters. Built once over the
+   fake kernel and, with REAL, once over real sockets in FOLDER: both must print the same, or the fake is wrong.
 
    No faults, no times, and less unread than any socket holds: how much that is differs between kernels. Of an input the
    first four bytes are sizes and kinds, then two bytes are an action. An odd first byte: the peers are clients of
@@ -86,11 +86,11 @@ static void answer(peer *p, const unsigned char *bytes, size_t size)
 static void push(peer *p, const char *bytes, size_t size)
 {
     uds_echo_conn *conn = uds_echo_server_find(server, p->conn);
-    const uds_echo_error error = conn ? uds_echo_conn_send(conn, bytes, size) : UDS_ECHO_GONE;
+    const uds_echo_error error = conn ? uds_echo_conn_send(conn, bytes, size) : UDS_ECHO_ERR_CLOSING;
     printf(" %d!%d", (int)(p - peers), (int)error);
     if (!error) answer(p, (const unsigned char *)bytes, size);
-    if (p->owed && p->open && error == UDS_ECHO_GONE) complain("an answer that is owed is not waited for");
-    if (!error || error == UDS_ECHO_GONE) p->owed = 0;
+    if (p->owed && p->open && error == UDS_ECHO_ERR_CLOSING) complain("an answer that is owed is not waited for");
+    if (!error || error == UDS_ECHO_ERR_CLOSING) p->owed = 0;
 }
 
 static int on_open(uds_echo_conn *conn, void *user)
@@ -124,15 +124,15 @@ static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *m, voi
     peer *p = (peer *)uds_echo_conn_user(conn);
     const unsigned what = m->size ? m->data[0] % 16 : 0;
     (void)user;
-    if (kind & TERSE && what == 3) return UDS_ECHO_SILENT;
+    if (kind & TERSE && what == 3) return UDS_ECHO_NO_REPLY;
     if (kind & TERSE && what == 5) {
         p->owed = 1;
-        return UDS_ECHO_LATER;
+        return UDS_ECHO_DEFER;
     }
     if (kind & TERSE && what == 9) push(p, "!", 1);
     if (kind & CLOSING && what == 11) m->size = 0;
     answer(p, m->data, m->size);
-    return kind & CLOSING && (what == 7 || what == 11) ? UDS_ECHO_CLOSE : UDS_ECHO_REPLY;
+    return kind & CLOSING && (what == 7 || what == 11) ? UDS_ECHO_REPLY_AND_CLOSE : UDS_ECHO_REPLY;
 }
 
 /* ---- the peers' calls: the kernel's, or those of uds_echo.h ------------------------------------------------------ */
@@ -145,7 +145,8 @@ static int arrive(peer *p)
     return !uds_echo_client_open(&p->client, &desc, NULL);
 }
 
-/* Bytes that went, or -errno as the kernel would say it. FULL: nothing can be sent any more, and there is more to read. */
+/* Bytes that went, or -errno as the kernel would say it. BUFFER_FULL: nothing can be sent any more, and there is more
+   to read. */
 static long swap(peer *p, const void *out, size_t out_size, void *in, size_t in_size)
 {
     uds_echo_io io;
@@ -156,10 +157,10 @@ static long swap(peer *p, const void *out, size_t out_size, void *in, size_t in_
     io.in = in;
     io.in_size = in_size;
     error = uds_echo_client_exchange(&p->client, &io, 0);
-    if (io.sent + io.got || error == UDS_ECHO_END) return (long)(io.sent + io.got);
-    if (error == UDS_ECHO_TIMEOUT) return -EAGAIN;
-    if (out_size && (error == UDS_ECHO_RESET || error == UDS_ECHO_FULL || p->half_closed)) return -EPIPE;
-    if (error != UDS_ECHO_RESET) complain(uds_echo_error_text(error));
+    if (io.sent + io.got || error == UDS_ECHO_ERR_UNEXPECTED_EOF) return (long)(io.sent + io.got);
+    if (error == UDS_ECHO_ERR_TIMEOUT) return -EAGAIN;
+    if (out_size && (error == UDS_ECHO_ERR_RESET || error == UDS_ECHO_ERR_BUFFER_FULL || p->half_closed)) return -EPIPE;
+    if (error != UDS_ECHO_ERR_RESET) complain(uds_echo_strerror(error));
     return -ECONNRESET;
 }
 
@@ -177,7 +178,7 @@ static long take(peer *p, unsigned char *bytes, size_t size)
 
 static int half_close(peer *p)
 {
-    return ours ? (int)uds_echo_client_finish(&p->client) : peer_shutdown(p->id, SHUT_WR);
+    return ours ? (int)uds_echo_client_shutdown(&p->client) : peer_shutdown(p->id, SHUT_WR);
 }
 
 static void leave(peer *p)
@@ -244,8 +245,8 @@ static void act(unsigned what, unsigned with)
     }
 }
 
-/* No fault, no deadline, and everybody reads: whoever stayed must be able to read all that it was answered, and then an end
-   that is no reset, whatever it had left unread by the server. */
+/* No fault, no deadline, and everybody reads: whoever stayed must be able to read all that it was answered, and then an
+   end that is no reset, whatever it had left unread by the server. */
 static void finish(void)
 {
     uds_echo_stats stats;
@@ -270,7 +271,8 @@ static void finish(void)
         printf(" [%d%d %d %d %lu %06lx]", p->opened, p->closed, (int)p->why, p->ended, (unsigned long)p->got, p->hash);
         if (p->opened != 1 || p->closed != !p->refused) complain("on_open and on_close once each");
         if (p->open && p->ended != 1) complain("the peer sees no end, or a reset");
-        if (p->open && p->why && !(kind & FRAMED && (p->why == UDS_ECHO_END || p->why == UDS_ECHO_TOO_LONG)))
+        if (p->open && p->why &&
+            !(kind & FRAMED && (p->why == UDS_ECHO_ERR_UNEXPECTED_EOF || p->why == UDS_ECHO_ERR_TOO_LONG)))
             complain("an end that nothing explains");
         if (p->open && p->got != p->answered) complain("bytes are missing");
         if (p->open && !(kind & ~FRAMED) && !p->why && p->got != p->sent) complain("not all was echoed");

@@ -3,10 +3,10 @@
    A life is a few epochs. In each, up to four servers live in one process: one on a path, one that shares its listener,
    one on a path of its own, one over a listener that somebody else made. Dozens of peers and a client of ours talk to
    them; handlers answer at once, later, not at all, close, push to connections of any server, and step other servers.
-   Calls fail, descriptors run out, weeks pass, clocks and counters cross the ends of 31 and of 32 bits. An epoch ends in a
-   drain, a stop, a close or a crash; the next one starts on the same paths. The laws are checked after every action, and
-   before a drain all that is owed must arrive. Every end of a connection must be explained, and a fault excuses no more
-   than the one connection that it struck.
+   Calls fail, descriptors run out, weeks pass, clocks and counters cross the ends of 31 and of 32 bits. An epoch ends
+   in a drain, a stop, a close or a crash; the next one starts on the same paths. The laws are checked after every
+   action, and before a drain all that is owed must arrive. Every end of a connection must be explained, and a fault
+   excuses no more than the one connection that it struck.
 
    simulate [-v] [-t] [-n SEEDS] [-f FIRST] [-s SEED]: -n 0 never ends, -v tells of every seed, -t of every action. */
 #include "fake_kernel.h"
@@ -95,7 +95,8 @@ static peer *served; /* whose handler ran last, in the step that is running */
 static int tracing, verbose;
 static unsigned long steps, epochs, fault_total, exchanges;
 
-/* ---- chance and laws -------------------------------------------------------------------------------------------------- */
+/* ---- chance and laws
+   -------------------------------------------------------------------------------------------------- */
 
 static unsigned rnd(unsigned below) /* splitmix64 */
 {
@@ -124,18 +125,18 @@ static uds_echo_error name_of(int os_error)
     case EAGAIN:
     case EINTR: return UDS_ECHO_OK;
     case ENOMEM:
-    case ENOBUFS: return UDS_ECHO_MEMORY;
+    case ENOBUFS: return UDS_ECHO_ERR_NO_MEMORY;
     case EPIPE:
     case ENOTCONN:
-    case ECONNRESET: return UDS_ECHO_RESET;
+    case ECONNRESET: return UDS_ECHO_ERR_RESET;
     case EMFILE:
-    case ENFILE: return UDS_ECHO_DESCRIPTORS;
-    default: return UDS_ECHO_SYSTEM;
+    case ENFILE: return UDS_ECHO_ERR_TOO_MANY_FILES;
+    default: return UDS_ECHO_ERR_SYSTEM;
     }
 }
 
-/* What a call that failed excuses. A path that is left behind only where it met what retiring needs, and what a crash left
-   under a temporary name only where it also met the probe that tells whether somebody is bound to that. */
+/* What a call that failed excuses. A path that is left behind only where it met what retiring needs, and what a crash
+   left under a temporary name only where it also met the probe that tells whether somebody is bound to that. */
 static void struck(fake_call what, int os_error)
 {
     const uds_echo_error name = name_of(os_error);
@@ -146,7 +147,7 @@ static void struck(fake_call what, int os_error)
     case FAKE_clock_gettime: faults.clocks[faults.clock_count++ % CLOCKS] = fake_now_ms(); break;
     case FAKE_poll:
     case FAKE_epoll_wait:
-        if (faults.waits == 1) faults.wait_told = name ? UDS_ECHO_SYSTEM : UDS_ECHO_OK;
+        if (faults.waits == 1) faults.wait_told = name ? UDS_ECHO_ERR_SYSTEM : UDS_ECHO_OK;
         break;
     case FAKE_socket:
     case FAKE_connect: faults.unprobed = 1; break;
@@ -186,7 +187,8 @@ static void before(fake_call what)
     faults.waits += what == FAKE_poll || what == FAKE_epoll_wait;
     if (fake_calls() == faults.number) {
         const int os_error = error_of(what, faults.which);
-        const int lack = name_of(os_error) == UDS_ECHO_MEMORY || name_of(os_error) == UDS_ECHO_DESCRIPTORS;
+        const int lack =
+            name_of(os_error) == UDS_ECHO_ERR_NO_MEMORY || name_of(os_error) == UDS_ECHO_ERR_TOO_MANY_FILES;
         faults.lack = os_error;
         if (faults.lasts && lack) faults.lacking = what;
         if (os_error) struck(what, os_error);
@@ -291,7 +293,8 @@ static void lawful(void)
     ids_are_for_ever();
 }
 
-/* ---- handlers ----------------------------------------------------------------------------------------------------------- */
+/* ---- handlers
+   ----------------------------------------------------------------------------------------------------------- */
 
 static peer *peer_of(const uds_echo_conn *conn)
 {
@@ -315,9 +318,9 @@ static void push(uds_echo_conn *conn, size_t size)
     if (!p) return;
     memset(bytes, (int)rnd(256), sizeof bytes);
     switch (uds_echo_conn_send(conn, bytes, size)) {
-    case UDS_ECHO_WOULD_BLOCK: check(!p->owed, "no room for an answer that is owed"); break;
-    case UDS_ECHO_TOO_LONG: check(size > (size_t)descs[p->server].message_max, "too long, and it is not"); break;
-    case UDS_ECHO_GONE: check(0, "a connection that is at hand takes nothing"); break;
+    case UDS_ECHO_ERR_WOULD_BLOCK: check(!p->owed, "no room for an answer that is owed"); break;
+    case UDS_ECHO_ERR_TOO_LONG: check(size > (size_t)descs[p->server].message_max, "too long, and it is not"); break;
+    case UDS_ECHO_ERR_CLOSING: check(0, "a connection that is at hand takes nothing"); break;
     case UDS_ECHO_OK:
         answered(p, bytes, size);
         p->owed = 0;
@@ -337,7 +340,7 @@ static void end(uds_echo_conn *conn)
     if (!p) return;
     uds_echo_conn_close(conn);
     p->ending = 1;
-    check(uds_echo_conn_send(conn, "x", 1) == UDS_ECHO_GONE, "a send on a connection that is to end");
+    check(uds_echo_conn_send(conn, "x", 1) == UDS_ECHO_ERR_CLOSING, "a send on a connection that is to end");
 }
 
 /* A connection of any server, or none. */
@@ -367,7 +370,8 @@ static void pay(unsigned which)
     push(conn, rnd(4) ? rnd((unsigned)descs[d.server].message_max) % CHUNK : 0);
 }
 
-/* ---- steps ---------------------------------------------------------------------------------------------------------------- */
+/* ---- steps
+   ---------------------------------------------------------------------------------------------------------------- */
 
 /* What a step is judged by: how things stood before it. */
 typedef struct glance {
@@ -388,7 +392,7 @@ static glance look_at(int s)
     g.due = uds_echo_server_timeout(servers[s]);
     g.work = work_done();
     g.waits = servers[s]->stats.waits;
-    g.exhausted = servers[s]->stats.exhausted;
+    g.exhausted = servers[s]->stats.pauses_failed;
     g.ended = servers[s]->stats.accepted - servers[s]->stats.connections;
     g.scarce = fake.descriptors_max < 1024;
     return g;
@@ -405,14 +409,15 @@ static long long moved_at(const uds_echo_conn *conn)
 static void idle_are_cut(int s)
 {
     const uds_echo_server *server = servers[s];
-    const long long woken = server->woken;
+    const long long woken = server->wait_end;
     unsigned i;
     check(woken <= fake_now_ms(), "a wait that ends in the future");
     for (i = 0; i < server->conns_used && descs[s].idle_ms > 0; i++) {
         const uds_echo_conn *c = &server->conns[i];
-        if (c->state == UE_FREE || c->state == UE_STARVED || c->owed) continue;
-        check(c->moved <= fake_now_ms(), "a byte moved in the future");
-        check(woken - c->moved < descs[s].idle_ms || woken - moved_at(c) < descs[s].idle_ms, "idle, and it is not cut");
+        if (c->state == UE_FREE || c->state == UE_STARVED || c->deferred) continue;
+        check(c->last_io_ms <= fake_now_ms(), "a byte moved in the future");
+        check(woken - c->last_io_ms < descs[s].idle_ms || woken - moved_at(c) < descs[s].idle_ms,
+              "idle, and it is not cut");
     }
 }
 
@@ -430,9 +435,10 @@ static void judge_rest(int s, const glance *g)
 {
     const uds_echo_stats *stats = &servers[s]->stats;
     const long long since = fake_now_ms() - rested_at[s] + rested_slow[s];
-    if (stats->exhausted == g->exhausted) return;
+    if (stats->pauses_failed == g->exhausted) return;
     check(faults.strikes != g->strikes || g->scarce, "it rests for nothing");
-    check(since >= UE_REST_MS || stats->accepted - stats->connections != ended_then[s] || clock_failed_at(rested_at[s]),
+    check(since >= UE_PAUSE_MS || stats->accepted - stats->connections != ended_then[s] ||
+              clock_failed_at(rested_at[s]),
           "it does not rest");
     rested_at[s] = fake_now_ms();
     rested_slow[s] = slow;
@@ -467,8 +473,8 @@ static int is_past_limit(const uds_echo_server *server)
 /* Inside: only that is said. Else it fails only where the wait itself did, and then it says so. */
 static void judge_error(int s, int is_inside, uds_echo_error error)
 {
-    if (is_inside) check(error == UDS_ECHO_REENTRANT, "a step within a step");
-    else if (error == UDS_ECHO_STOPPED) check(stopped_at[s] >= 0, "it stopped, and nobody asked");
+    if (is_inside) check(error == UDS_ECHO_ERR_REENTRANT, "a step within a step");
+    else if (error == UDS_ECHO_ERR_STOPPED) check(stopped_at[s] >= 0, "it stopped, and nobody asked");
     else check(error == faults.wait_told, "a step fails, or does not say so");
 }
 
@@ -485,7 +491,7 @@ static uds_echo_error step(int s)
     served = NULL;
     slow = 0;
     faults.waits = 0;
-    faults.wait_told = is_past_limit(servers[s]) ? UDS_ECHO_SYSTEM : UDS_ECHO_OK;
+    faults.wait_told = is_past_limit(servers[s]) ? UDS_ECHO_ERR_SYSTEM : UDS_ECHO_OK;
     inside[s]++;
     error = uds_echo_server_step(servers[s], 0);
     inside[s]--;
@@ -499,7 +505,8 @@ static uds_echo_error step(int s)
     return error;
 }
 
-/* ---- why connections end -------------------------------------------------------------------------------------------------- */
+/* ---- why connections end
+   -------------------------------------------------------------------------------------------------- */
 
 /* No byte moved so long before the events were taken, for what came while handlers ran has not been looked at; what is
    thrown away at the end does not count as moving. */
@@ -553,32 +560,33 @@ static void judge_end(int s, const peer *p, const uds_echo_conn *conn, uds_echo_
         check(p->ending || p->handed == p->sent, "an orderly end, and not all was handled");
         check(!p->owed || p->ending, "an orderly end, and an answer is owed");
         break;
-    case UDS_ECHO_END: check(d->frame && over && is_cut_short(p), "no message is cut short"); break;
-    case UDS_ECHO_RESET: check(p->left || fault_explains(p, conn, why), "a reset of one who is there"); break;
-    case UDS_ECHO_HANDLER: check(p->faithless, "the handler kept its contract"); break;
-    case UDS_ECHO_IDLE:
+    case UDS_ECHO_ERR_UNEXPECTED_EOF: check(d->frame && over && is_cut_short(p), "no message is cut short"); break;
+    case UDS_ECHO_ERR_RESET: check(p->left || fault_explains(p, conn, why), "a reset of one who is there"); break;
+    case UDS_ECHO_ERR_BAD_HANDLER: check(p->faithless, "the handler kept its contract"); break;
+    case UDS_ECHO_ERR_IDLE:
         check(d->idle_ms > 0 && !p->owed, "cut as idle, and an answer is owed");
         check(is_idle(s, conn), "cut as idle too soon");
-        check(!conn->out || !fake_room(conn->fd) || fault_explains(p, conn, why),
+        check(!conn->unsent || !fake_room(conn->fd) || fault_explains(p, conn, why),
               "cut as idle, and its socket takes more");
         break;
-    case UDS_ECHO_EVICTED: /* with idle_ms whom we keep waiting is no longer among the idle */
-        check(d->when_full == UDS_ECHO_EVICT, "evicted, and it was to rest");
+    case UDS_ECHO_ERR_EVICTED: /* with idle_ms whom we keep waiting is no longer among the idle */
+        check(d->when_full == UDS_ECHO_FULL_EVICT, "evicted, and it was to rest");
         check(conn->server->stats.connections >= (unsigned)d->connections_max, "evicted, and there is a place");
         check(d->idle_ms > 0 || is_idlest(conn), "evicted, and another was idler");
         break;
-    case UDS_ECHO_STOPPED:
-        check(closing_one == s || (stopped_at[s] >= 0 && asked[s] == UDS_ECHO_NOW) || late,
+    case UDS_ECHO_ERR_STOPPED:
+        check(closing_one == s || (stopped_at[s] >= 0 && asked[s] == UDS_ECHO_STOP_NOW) || late,
               "cut, and nobody asked for it");
         break;
     default: check(fault_explains(p, conn, why), "an end that nothing explains");
     }
 }
 
-/* ---- callbacks ------------------------------------------------------------------------------------------------------------- */
+/* ---- callbacks
+   ------------------------------------------------------------------------------------------------------------- */
 
-/* A handler that takes its time: longer than any idle_ms or drain_ms, sometimes. Not while one drains, for it is judged by the
-   end of the step in which that began. */
+/* A handler that takes its time: longer than any idle_ms or drain_ms, sometimes. Not while one drains, for it is judged
+   by the end of the step in which that began. */
 static void be_slow(void)
 {
     const long long began = fake_now_ms();
@@ -603,8 +611,8 @@ static void meddle(int s)
     case 5:
         if (debt_count) pay(rnd(DEBTS));
         break;
-    case 6: check(uds_echo_server_step(servers[s], 0) == UDS_ECHO_REENTRANT, "a step inside a callback"); break;
-    case 7: check(uds_echo_server_close(servers[s]) == UDS_ECHO_REENTRANT, "a close inside a callback"); break;
+    case 6: check(uds_echo_server_step(servers[s], 0) == UDS_ECHO_ERR_REENTRANT, "a step inside a callback"); break;
+    case 7: check(uds_echo_server_close(servers[s]) == UDS_ECHO_ERR_REENTRANT, "a close inside a callback"); break;
     case 8: be_slow(); break;
     case 9: /* another server is not within a callback */
         if (depth > 1 || other == s || !servers[other]) break;
@@ -654,7 +662,7 @@ static void on_close(uds_echo_conn *conn, uds_echo_error why, void *user)
     p->why = why;
     tell("on_close", p->serial, (long)why);
     judge_end(s, p, conn, why);
-    check(uds_echo_conn_send(conn, "x", 1) == UDS_ECHO_GONE, "a send on a connection that is closed");
+    check(uds_echo_conn_send(conn, "x", 1) == UDS_ECHO_ERR_CLOSING, "a send on a connection that is closed");
     meddle(s);
 }
 
@@ -687,28 +695,28 @@ static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *m, voi
     }
     switch (rnd(24)) {
     case 0:
-    case 1: verdict = UDS_ECHO_SILENT; break;
+    case 1: verdict = UDS_ECHO_NO_REPLY; break;
     case 2:
     case 3:
         if (debt_count == DEBTS || settling) break;
-        verdict = UDS_ECHO_LATER;
+        verdict = UDS_ECHO_DEFER;
         p->owed = 1;
         debts[debt_count].server = s;
         debts[debt_count++].conn = p->conn;
         return verdict;
     case 4:
-        if (!rnd(4)) verdict = UDS_ECHO_CLOSE;
-        p->ending |= verdict == UDS_ECHO_CLOSE;
+        if (!rnd(4)) verdict = UDS_ECHO_REPLY_AND_CLOSE;
+        p->ending |= verdict == UDS_ECHO_REPLY_AND_CLOSE;
         break;
     case 5:
         if (rnd(10)) break;
         p->faithless = p->ending = 1;
         if (rnd(2)) m->size = m->capacity + 1;
-        else verdict = (uds_echo_verdict)(UDS_ECHO_CLOSE + 1);
+        else verdict = (uds_echo_verdict)UDS_ECHO_ERR_TIMEOUT; /* an error is no verdict */
         return verdict;
     default: break;
     }
-    if (verdict != UDS_ECHO_SILENT) answered(p, m->data, m->size);
+    if (verdict != UDS_ECHO_NO_REPLY) answered(p, m->data, m->size);
     return verdict;
 }
 
@@ -726,7 +734,8 @@ static size_t frame(const unsigned char *bytes, size_t size, void *user)
     return (bytes[0] & 31u) + 1;
 }
 
-/* ---- peers -------------------------------------------------------------------------------------------------------------- */
+/* ---- peers
+   -------------------------------------------------------------------------------------------------------------- */
 
 static void birth(peer *p, int at)
 {
@@ -798,7 +807,8 @@ static void leave(peer *p)
     p->id = -1;
 }
 
-/* ---- a client of ours ------------------------------------------------------------------------------------------------ */
+/* ---- a client of ours
+   ------------------------------------------------------------------------------------------------ */
 
 static int turns;
 
@@ -841,7 +851,7 @@ static int client_opens(uds_echo_client *client, peer *p)
     fake.pid = pid;
     check(error == why.error, "a failure that says something else");
     if (!error) return 1;
-    check(faults.strikes != strikes || (error == UDS_ECHO_DESCRIPTORS && fake.descriptors_max < 1024),
+    check(faults.strikes != strikes || (error == UDS_ECHO_ERR_TOO_MANY_FILES && fake.descriptors_max < 1024),
           "a client cannot connect though nothing fails");
     p->refused = p->left = 1;
     strays[p->serial % STRAYS] = p->serial;
@@ -866,9 +876,9 @@ static void client_talks(uds_echo_client *client, peer *p)
         check(p->handed <= io.sent, "handled more than was sent");
         p->sent = io.sent;
         received(p, in + had, io.got - had);
-        if (error != UDS_ECHO_TIMEOUT) break;
+        if (error != UDS_ECHO_ERR_TIMEOUT) break;
     }
-    p->half_closed = rnd(2) && uds_echo_client_finish(client) == UDS_ECHO_OK;
+    p->half_closed = rnd(2) && uds_echo_client_shutdown(client) == UDS_ECHO_OK;
     fake.world = NULL;
 }
 
@@ -889,7 +899,8 @@ static void be_client(void)
     check(client.fd == -1, "a client that is closed, and is not");
 }
 
-/* ---- servers --------------------------------------------------------------------------------------------------------- */
+/* ---- servers
+   --------------------------------------------------------------------------------------------------------- */
 
 static int running(int s)
 {
@@ -904,8 +915,8 @@ static uds_echo_server_desc describe(int s)
     desc.share_with = s == SHARING ? servers[ON_PATH] : NULL;
     desc.message_max = 32 + (long)rnd(224);
     desc.connections_max = 1 + (int)rnd(rnd(2) ? 4 : 64);
-    desc.when_full = rnd(2) ? UDS_ECHO_REST : UDS_ECHO_EVICT;
-    desc.publish = rnd(4) ? UDS_ECHO_ATOMIC : UDS_ECHO_DIRECT;
+    desc.when_full = rnd(2) ? UDS_ECHO_FULL_QUEUE : UDS_ECHO_FULL_EVICT;
+    desc.publish = rnd(4) ? UDS_ECHO_PUBLISH_ATOMIC : UDS_ECHO_PUBLISH_DIRECT;
     desc.idle_ms = rnd(2) ? 1 + (int)rnd(rnd(2) ? 200 : 60000) : 0;
     desc.pending_max = desc.idle_ms && rnd(2) ? desc.message_max * (3 + (long)rnd(3)) : 0;
     desc.send_buffer = rnd(3) ? 0 : 4096;
@@ -959,7 +970,7 @@ static void age(uds_echo_server *server)
     for (i = 0; i < server->conns_max; i++) server->conns[i].generation = ends - 1 - rnd(count + 1);
     server->stats.waits = rnd(2) ? 1ull << 31 : 1ull << 32;
     server->stats.waits -= rnd(200);
-    server->again_at = server->stats.waits;
+    server->ready_again_at = server->stats.waits;
 }
 
 static void nothing_is_left_of_the_start(int s)
@@ -984,7 +995,7 @@ static void start(int s)
     stopped_at[s] = drained_at[s] = -1;
     in_vain[s] = 0;
     past_count[s] = 0;
-    rested_at[s] = fake_now_ms() - UE_REST_MS;
+    rested_at[s] = fake_now_ms() - UE_PAUSE_MS;
     rested_slow[s] = 0;
     starts[s]++;
     error = s == ADOPTED ? adopt(&why) : uds_echo_server_open(&servers[s], &descs[s], &why);
@@ -1012,7 +1023,7 @@ static void start_twice(void)
     if (!running(ON_PATH) || fault_is_armed() || stopped_at[ON_PATH] >= 0 || !inode || faults.excused ||
         fake.descriptors_max < 1024)
         return;
-    check(uds_echo_server_open(&second, &desc, NULL) == UDS_ECHO_IN_USE && !second, "two servers on one path");
+    check(uds_echo_server_open(&second, &desc, NULL) == UDS_ECHO_ERR_IN_USE && !second, "two servers on one path");
     check(fake_inode(PATH) == inode, "a start that was refused replaced the path");
 }
 
@@ -1036,10 +1047,11 @@ static void step_one(int s)
     if (!servers[s]) return;
     (void)step(s);
     if (drained_at[s] >= 0 && !fault_is_armed() && fake_now_ms() - drained_at[s] > descs[s].drain_ms + 400)
-        check(step(s) == UDS_ECHO_STOPPED, "a drain that outlives its deadline");
+        check(step(s) == UDS_ECHO_ERR_STOPPED, "a drain that outlives its deadline");
 }
 
-/* ---- a life ------------------------------------------------------------------------------------------------------------ */
+/* ---- a life
+   ------------------------------------------------------------------------------------------------------------ */
 
 /* Mostly a moment, seldom hours, now and then weeks. */
 static void time_passes(void)
@@ -1116,8 +1128,8 @@ static void drain_all(void)
     no_faults();
     for (s = 0; s < SERVERS; s++) {
         if (!servers[s]) continue;
-        asked[s] = rnd(4) ? UDS_ECHO_DRAIN : UDS_ECHO_NOW;
-        uds_echo_server_stop(servers[s], (uds_echo_stop)asked[s]);
+        asked[s] = rnd(4) ? UDS_ECHO_STOP_DRAIN : UDS_ECHO_STOP_NOW;
+        uds_echo_server_stop(servers[s], (uds_echo_stop_mode)asked[s]);
         stopped_at[s] = fake_now_ms();
     }
     for (round = 0; round < 600; round++) {
@@ -1133,7 +1145,7 @@ static void drain_all(void)
         fake_sleep(10);
         lawful();
     }
-    for (s = 0; s < SERVERS; s++) check(!servers[s] || step(s) == UDS_ECHO_STOPPED, "a drain that does not end");
+    for (s = 0; s < SERVERS; s++) check(!servers[s] || step(s) == UDS_ECHO_ERR_STOPPED, "a drain that does not end");
 }
 
 /* A start that a fault made fail is tried again without. */

@@ -1,5 +1,6 @@
-/* trace.c - what a fuzz target makes of a fixed set of inputs, as one number: the hash of every call that the fake kernel
-   saw. It is the same with every compiler and on every machine, or the header depends on something that it should not.
+/* trace.c - what a fuzz target makes of a fixed set of inputs, as one number: the hash of every call that the fake
+   kernel saw. It is the same with every compiler and on every machine, or the header depends on something that it
+   should not.
 
        trace             inputs of a fixed generator
        trace FILE ...    these

@@ -1,5 +1,5 @@
-/* served.h - what the tests of servers have in common, on top of harness.h: calls that fail once it matters, how connections
-   ended, and peers that are accepted already. */
+/* served.h - what the tests of servers have in common, on top of harness.h: calls that fail once it matters, how
+   connections ended, and peers that are accepted already. */
 #ifndef SERVED_H
 #define SERVED_H
 
@@ -30,7 +30,7 @@ static int ended;
 MAY_BE_UNUSED static void on_close(uds_echo_conn *conn, uds_echo_error why, void *user)
 {
     (void)user;
-    assert_int_equal(uds_echo_conn_send(conn, "x", 1), UDS_ECHO_GONE);
+    assert_int_equal(uds_echo_conn_send(conn, "x", 1), UDS_ECHO_ERR_CLOSING);
     assert_null(uds_echo_server_find(uds_echo_conn_server(conn), uds_echo_conn_id(conn)));
     if (ended < 64) ends[ended++] = why;
 }
@@ -71,7 +71,7 @@ MAY_BE_UNUSED static void until_stopped(uds_echo_server *server)
 MAY_BE_UNUSED static uds_echo_verdict later_if_asked(uds_echo_conn *conn, uds_echo_message *m, void *user)
 {
     (void)conn, (void)user;
-    return m->data[0] == '?' ? UDS_ECHO_LATER : UDS_ECHO_REPLY;
+    return m->data[0] == '?' ? UDS_ECHO_DEFER : UDS_ECHO_REPLY;
 }
 
 #endif

@@ -3,7 +3,7 @@
 
 static uds_echo_failure why;
 
-static uds_echo_error start_by(uds_echo_server **server, const char *path, uds_echo_publish publish)
+static uds_echo_error start_by(uds_echo_server **server, const char *path, uds_echo_publish_mode publish)
 {
     uds_echo_server_desc desc = plain_desc();
     desc.path = path;
@@ -13,7 +13,7 @@ static uds_echo_error start_by(uds_echo_server **server, const char *path, uds_e
 
 static uds_echo_error start(uds_echo_server **server, const char *path)
 {
-    return start_by(server, path, UDS_ECHO_ATOMIC);
+    return start_by(server, path, UDS_ECHO_PUBLISH_ATOMIC);
 }
 
 /* Opens, says hello, closes; nothing may be left but what was there. */
@@ -123,7 +123,7 @@ static void direct(void **state)
         uds_echo_server *server;
         int peer;
         fake.no_renameat2 = i == 2;
-        desc.publish = UDS_ECHO_DIRECT;
+        desc.publish = UDS_ECHO_PUBLISH_DIRECT;
         if (i) fake_put_stale(PATH);
         server = open_server(&desc);
         if (!i) assert_int_equal(fake_calls_of(FAKE_renameat2) + fake_calls_of(FAKE_linkat), 0);
@@ -153,7 +153,7 @@ static void foreign_files_refuse(void **state)
     fake_put_link("/w/tolive", "/w/live");
     for (i = 0; i < sizeof paths / sizeof paths[0]; i++) {
         inode = fake_inode(paths[i]);
-        assert_int_equal(start(&server, paths[i]), UDS_ECHO_NOT_SOCKET);
+        assert_int_equal(start(&server, paths[i]), UDS_ECHO_ERR_NOT_SOCKET);
         assert_int_equal(fake_inode(paths[i]), inode);
         assert_null(server);
     }
@@ -174,7 +174,7 @@ static void live_refuses(void **state)
         for (full = 0; full < 2; full++) {
             int live = fake_put_live(PATH, kinds[i].type, kinds[i].listening), k;
             for (k = 0; full && k < 5; k++) (void)fake_peer_connect(PATH);
-            assert_int_equal(start(&server, PATH), UDS_ECHO_IN_USE);
+            assert_int_equal(start(&server, PATH), UDS_ECHO_ERR_IN_USE);
             assert_int_equal(why.pid, i == 0 && !full ? 4711 : -1);
             assert_true(fake_exists(PATH));
             fake_remove(PATH);
@@ -190,8 +190,8 @@ static void refuse_what_exists(void **state)
     uds_echo_server *server;
     (void)state;
     fake_put_stale(PATH);
-    desc.on_existing = UDS_ECHO_REFUSE;
-    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_EXISTS);
+    desc.if_exists = UDS_ECHO_IF_EXISTS_REFUSE;
+    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_ERR_EXISTS);
     assert_true(fake_exists(PATH));
     fake_remove(PATH);
     assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_OK); /* nothing is there to refuse */
@@ -204,7 +204,7 @@ static void unknown_refuses(void **state)
     (void)state;
     fake_put_stale(PATH);
     fake_set_mode(PATH, 0);
-    assert_int_equal(start(&server, PATH), UDS_ECHO_DENIED);
+    assert_int_equal(start(&server, PATH), UDS_ECHO_ERR_DENIED);
     assert_true(fake_exists(PATH));
 }
 
@@ -213,7 +213,7 @@ static uds_echo_error start_in_one_way(int way, const char *path, uds_echo_serve
 {
     uds_echo_server_desc desc = plain_desc();
     fake.no_renameat2 = way % 2;
-    desc.publish = way / 2 ? UDS_ECHO_DIRECT : UDS_ECHO_ATOMIC;
+    desc.publish = way / 2 ? UDS_ECHO_PUBLISH_DIRECT : UDS_ECHO_PUBLISH_ATOMIC;
     desc.path = path;
     return uds_echo_server_open(server, &desc, &why);
 }
@@ -246,7 +246,7 @@ static void stale_of_another_in_a_sticky_folder(void **state)
         put_sticky_folder();
         put_stale_of_another("/w/tmp/sock");
         inode = fake_inode("/w/tmp/sock");
-        assert_int_equal(start_in_one_way(way, "/w/tmp/sock", &server), UDS_ECHO_DENIED);
+        assert_int_equal(start_in_one_way(way, "/w/tmp/sock", &server), UDS_ECHO_ERR_DENIED);
         assert_null(server);
         assert_int_equal(why.os_error, EPERM);
         assert_string_equal(why.call, "rename");
@@ -344,7 +344,7 @@ static void who_has_the_number_only(void **state)
     swap = by_a_server_of_its_number;
     fake_put_stale(PATH);
     fake.before = swap_after_two_looks;
-    assert_int_equal(start_in_one_way(3, PATH, &server), UDS_ECHO_IN_USE);
+    assert_int_equal(start_in_one_way(3, PATH, &server), UDS_ECHO_ERR_IN_USE);
     assert_null(swap);
     assert_int_equal(fake_calls_of(FAKE_unlinkat), 0);
     fake.before = NULL;
@@ -367,7 +367,7 @@ static void what_has_the_number_only(void **state)
     swap = by_a_file_of_its_number;
     fake_put_stale(PATH);
     fake.before = swap_after_two_looks;
-    assert_int_equal(start_in_one_way(3, PATH, &server), UDS_ECHO_NOT_SOCKET);
+    assert_int_equal(start_in_one_way(3, PATH, &server), UDS_ECHO_ERR_NOT_SOCKET);
     assert_null(swap);
     assert_true(fake_exists(PATH));
     fake_reset();
@@ -395,7 +395,7 @@ static void a_folder_of_a_group(void **state)
     fake_set_owner("/w/group", 0);
     fake_set_group("/w/group", 7);
     fake_set_mode("/w/group", 02770);
-    assert_int_equal(start(&server, "/w/group/sock"), UDS_ECHO_DENIED);
+    assert_int_equal(start(&server, "/w/group/sock"), UDS_ECHO_ERR_DENIED);
     fake.gid = 7;
     desc.path = "/w/group/sock";
     desc.mode = 0660;
@@ -421,7 +421,7 @@ static void held_lock(void **state)
     (void)state;
     fake.foreign_lock = 1;
     fake_put_stale(PATH);
-    assert_int_equal(start(&server, PATH), UDS_ECHO_BUSY);
+    assert_int_equal(start(&server, PATH), UDS_ECHO_ERR_BUSY);
     assert_in_range(fake_now_ms() - before, 1000, 1010);
     assert_true(fake_exists(PATH));
     fake_remove(PATH);
@@ -442,7 +442,7 @@ static void held_lock_and_no_time(void **state)
     desc.lock_ms = -1;
     fake.foreign_lock = 1;
     fake_put_stale(PATH);
-    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_BUSY);
+    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_ERR_BUSY);
     assert_int_equal(fake_now_ms(), before);
     fake_remove(PATH);
     fake_put_stale(PATH "~0");
@@ -493,7 +493,7 @@ static void stolen_between_looks(void **state)
         fake.user = &at;
         moves = 0;
         (void)start(&server, PATH);
-        if (at == 1) assert_int_equal(why.error, UDS_ECHO_IN_USE);
+        if (at == 1) assert_int_equal(why.error, UDS_ECHO_ERR_IN_USE);
         if (server) (void)uds_echo_server_close(server);
         fake_finish();
         assert_lawful();
@@ -526,9 +526,9 @@ static void stolen_between_look_and_act(void **state)
             stolen = 0;
             steal_before = i ? FAKE_bind : FAKE_renameat2;
             fake.before = UDS_ECHO_HAVE_RENAMEAT2 || i ? steal_now : NULL;
-            desc.publish = direct ? UDS_ECHO_DIRECT : UDS_ECHO_ATOMIC;
+            desc.publish = direct ? UDS_ECHO_PUBLISH_DIRECT : UDS_ECHO_PUBLISH_ATOMIC;
             if (fake.before) {
-                assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_IN_USE);
+                assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_ERR_IN_USE);
                 assert_int_equal(fake_inode(PATH), stolen);
                 assert_int_equal(fake_calls_of(FAKE_bind), 1); /* and then it looked again */
             }
@@ -558,8 +558,8 @@ static void put_back_at_the_second_try(void **state)
         stolen = 0;
         steal_before = FAKE_renameat2;
         fake.before = steal_and_fail_to_give_back;
-        desc.publish = direct ? UDS_ECHO_DIRECT : UDS_ECHO_ATOMIC;
-        assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_IN_USE);
+        desc.publish = direct ? UDS_ECHO_PUBLISH_DIRECT : UDS_ECHO_PUBLISH_ATOMIC;
+        assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_ERR_IN_USE);
         assert_int_equal(fake_fault_happened(), 1);
         assert_int_equal(fake_inode(PATH), stolen);
         no_litter();
@@ -576,7 +576,7 @@ static void taken_before_it_is_renamed_over(void **state)
     fake.no_renameat2 = 1;
     fake_put_stale(PATH);
     meanwhile(FAKE_bind, take_path);
-    assert_int_equal(start(&server, PATH), UDS_ECHO_IN_USE);
+    assert_int_equal(start(&server, PATH), UDS_ECHO_ERR_IN_USE);
     assert_int_equal(fake_calls_of(FAKE_renameat), 0);
     no_litter();
 }
@@ -606,7 +606,7 @@ static void what_a_rename_frees_is_anothers(void **state)
 static char told[128];
 static uds_echo_error told_cause;
 
-static void note(uds_echo_level level, uds_echo_error cause, const char *text, void *user)
+static void note(uds_echo_log_level level, uds_echo_error cause, const char *text, void *user)
 {
     (void)level, (void)user;
     (void)snprintf(told, sizeof told, "%s", text);
@@ -642,14 +642,14 @@ static void a_file_that_may_not_be_removed(void **state)
         fake.before = NULL;
         assert_int_equal(fake_exists(PATH), !gone);
         assert_int_equal(strstr(told, "stays behind") != NULL, !gone);
-        assert_true(gone || told_cause == UDS_ECHO_DENIED);
+        assert_true(gone || told_cause == UDS_ECHO_ERR_DENIED);
         fake_remove(PATH);
     }
 }
 
 static uds_echo_error shared;
 
-static void share_what_goes(uds_echo_level level, uds_echo_error cause, const char *text, void *user)
+static void share_what_goes(uds_echo_log_level level, uds_echo_error cause, const char *text, void *user)
 {
     uds_echo_server_desc desc = plain_desc();
     uds_echo_server *second;
@@ -659,7 +659,8 @@ static void share_what_goes(uds_echo_level level, uds_echo_error cause, const ch
     shared = uds_echo_server_open(&second, &desc, NULL);
 }
 
-/* Closed without a stop before, and on_log is told of the file that stays: by then the listener is nobody's to share. */
+/* Closed without a stop before, and on_log is told of the file that stays: by then the listener is nobody's to share.
+   */
 static void what_goes_is_not_shared(void **state)
 {
     uds_echo_server_desc desc = plain_desc();
@@ -674,7 +675,7 @@ static void what_goes_is_not_shared(void **state)
     fake.before = deny_removal;
     assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
     fake.before = NULL;
-    assert_int_equal(shared, UDS_ECHO_HAVE_ATOMIC ? UDS_ECHO_STOPPED : UDS_ECHO_UNSUPPORTED);
+    assert_int_equal(shared, UDS_ECHO_HAVE_ATOMIC ? UDS_ECHO_ERR_STOPPED : UDS_ECHO_ERR_UNSUPPORTED);
     fake_remove(PATH);
 }
 
@@ -684,8 +685,8 @@ static void lead_elsewhere(void)
     fake_put_link("/w/now", "/w/new");
 }
 
-/* The path leads to another folder all at once. What is removed is in the one that was opened, so it is that one's socket
-   that is asked whether it lives. */
+/* The path leads to another folder all at once. What is removed is in the one that was opened, so it is that one's
+   socket that is asked whether it lives. */
 static void a_folder_is_switched(void **state)
 {
     uds_echo_server_desc desc = plain_desc();
@@ -697,14 +698,15 @@ static void a_folder_is_switched(void **state)
     (void)fake_put_live("/w/old/sock", SOCK_STREAM, 1);
     fake_put_stale("/w/new/sock");
     desc.path = "/w/now/sock";
-    desc.publish = UDS_ECHO_DIRECT;
+    desc.publish = UDS_ECHO_PUBLISH_DIRECT;
     meanwhile(FAKE_connect, lead_elsewhere);
-    assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_IN_USE);
+    assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_ERR_IN_USE);
     assert_null(act);
     assert_true(fake_exists("/w/old/sock"));
 }
 
-/* The same, but for its live socket nobody but its owner may ask. What the path leads to by now says nothing about it. */
+/* The same, but for its live socket nobody but its owner may ask. What the path leads to by now says nothing about it.
+   */
 static void a_folder_is_switched_and_may_not_be_asked(void **state)
 {
     uds_echo_server_desc desc = plain_desc();
@@ -719,9 +721,9 @@ static void a_folder_is_switched_and_may_not_be_asked(void **state)
     fake.uid = 1000;
     fake_put_stale("/w/new/sock");
     desc.path = "/w/now/sock";
-    desc.publish = UDS_ECHO_DIRECT;
+    desc.publish = UDS_ECHO_PUBLISH_DIRECT;
     meanwhile(FAKE_connect, lead_elsewhere);
-    assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_DENIED);
+    assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_ERR_DENIED);
     assert_null(act);
     assert_true(fake_exists("/w/old/sock"));
 }
@@ -748,7 +750,7 @@ static void a_folder_is_switched_while_binding(void **state)
         if (far) fake_set_identity("/w/old/sock~0", 0, fake_inode("/w/new/sock~0"));
         fake_remove("/w/new/sock~0"); /* the next file there has its number */
         meanwhile(FAKE_bind, lead_elsewhere);
-        assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_BUSY);
+        assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_ERR_BUSY);
         assert_null(act);
         assert_true(fake_exists("/w/old/sock~0"));
         assert_false(fake_exists("/w/old/sock"));
@@ -774,17 +776,17 @@ static void a_folder_that_cannot_be_asked(void **state)
     (void)state;
     (void)fake_put_live(PATH, SOCK_STREAM, 1);
     desc.path = PATH;
-    assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_IN_USE);
+    assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_ERR_IN_USE);
     while (fake_call_at(call) != FAKE_connect) call++;
     fake_fault(fake_calls() + call, EACCES, 0);
-    assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_IN_USE);
+    assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_ERR_IN_USE);
     assert_int_equal(fake_fault_happened(), 1);
     fake_set_owner(PATH, 1);
     fake_set_mode(PATH, 0700);
     fake.uid = 1000;
     fake_fault(fake_calls() + call, ENOENT, 0); /* and the path may not be asked */
     connects = fake_calls_of(FAKE_connect);
-    assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_DENIED);
+    assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_ERR_DENIED);
     assert_int_equal(fake_calls_of(FAKE_connect) - connects, 2);
 }
 
@@ -797,7 +799,7 @@ static void overtaken_while_publishing(void **state)
     for (old = 0; old < 2; old++) {
         fake.no_renameat2 = old;
         meanwhile(publishing(), take_path);
-        assert_int_equal(start(&server, PATH), UDS_ECHO_IN_USE);
+        assert_int_equal(start(&server, PATH), UDS_ECHO_ERR_IN_USE);
         no_litter();
         fake_remove(PATH);
         meanwhile(publishing(), clear_staged);
@@ -816,7 +818,7 @@ static void a_stale_file_that_goes_by_itself(void **state)
     int kind;
     (void)state;
     for (kind = 0; kind < (UDS_ECHO_HAVE_RENAMEAT2 ? 4 : 2); kind++) {
-        desc.publish = kind % 2 ? UDS_ECHO_DIRECT : UDS_ECHO_ATOMIC;
+        desc.publish = kind % 2 ? UDS_ECHO_PUBLISH_DIRECT : UDS_ECHO_PUBLISH_ATOMIC;
         fake_put_stale(PATH);
         meanwhile(calls[kind / 2], clear_path);
         server = open_server(&desc);
@@ -858,12 +860,12 @@ static void a_number_that_comes_back(void **state)
     pauses = 0;
     fake.world = go_and_live;
     meanwhile(publishing(), come_back);
-    assert_int_equal(start(&server, PATH), UDS_ECHO_IN_USE);
+    assert_int_equal(start(&server, PATH), UDS_ECHO_ERR_IN_USE);
     assert_null(act);
     assert_int_equal(fake_inode(PATH), number);
 }
 
-/* DIRECT moves a stale file aside to the first name that is free; with none it is left where it is. */
+/* PUBLISH_DIRECT moves a stale file aside to the first name that is free; with none it is left where it is. */
 static void moved_aside_to_a_free_name(void **state)
 {
     uds_echo_server_desc desc = plain_desc();
@@ -872,7 +874,7 @@ static void moved_aside_to_a_free_name(void **state)
     int i;
     (void)state;
     if (!UDS_ECHO_HAVE_RENAMEAT2) return;
-    desc.publish = UDS_ECHO_DIRECT;
+    desc.publish = UDS_ECHO_PUBLISH_DIRECT;
     desc.lock_ms = -1;
     for (i = 0; i < 10; i++) {
         (void)snprintf(name, sizeof name, PATH "~%d", i);
@@ -882,7 +884,7 @@ static void moved_aside_to_a_free_name(void **state)
         server = open_server(&desc);
         (void)uds_echo_server_close(server);
     }
-    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_BUSY);
+    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_ERR_BUSY);
     assert_string_equal(why.call, "bind"); /* not the lock, which it has */
     assert_true(fake_exists(PATH));
 }
@@ -908,7 +910,8 @@ static void take_the_place(fake_call what)
 /* Law 6: what stands where bind(2) made our file, and is not it, gets neither our mode nor our end. */
 static void what_took_our_place_is_left_alone(void **state)
 {
-    static const uds_echo_error in_place[] = {UDS_ECHO_NOT_SOCKET, UDS_ECHO_NOT_SOCKET, UDS_ECHO_OK, UDS_ECHO_IN_USE};
+    static const uds_echo_error in_place[] = {UDS_ECHO_ERR_NOT_SOCKET, UDS_ECHO_ERR_NOT_SOCKET, UDS_ECHO_OK,
+                                              UDS_ECHO_ERR_IN_USE};
     int direct;
     (void)state;
     for (direct = 0; direct < 2; direct++) {
@@ -921,7 +924,7 @@ static void what_took_our_place_is_left_alone(void **state)
             taker = 0;
             taken_name = direct ? PATH : PATH "~0";
             fake.before = take_the_place;
-            desc.publish = direct ? UDS_ECHO_DIRECT : UDS_ECHO_ATOMIC;
+            desc.publish = direct ? UDS_ECHO_PUBLISH_DIRECT : UDS_ECHO_PUBLISH_ATOMIC;
             assert_int_equal(uds_echo_server_open(&server, &desc, &why), direct ? in_place[taken_by] : UDS_ECHO_OK);
             mode = taken_by == A_FILE ? 0644 : taken_by == A_PRIVATE_FILE ? 0600 : 0755;
             assert_true(taker);
@@ -964,9 +967,9 @@ static void where_no_mode_is_kept(void **state)
         long long began;
         fake_reset();
         fake.before = know_no_modes;
-        desc.publish = direct ? UDS_ECHO_DIRECT : UDS_ECHO_ATOMIC;
+        desc.publish = direct ? UDS_ECHO_PUBLISH_DIRECT : UDS_ECHO_PUBLISH_ATOMIC;
         began = fake_now_ms();
-        assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_UNSUPPORTED);
+        assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_ERR_UNSUPPORTED);
         assert_string_equal(why.call, "fstatat");
         assert_in_range(fake_now_ms() - began, 0, 50);
         assert_in_range(files_left(0), 1, 2);
@@ -988,7 +991,7 @@ static void what_was_bound_cannot_be_looked_at(void **state)
     (void)state;
     bound = 0;
     fake.before = break_the_look;
-    assert_int_equal(start(&server, PATH), UDS_ECHO_SYSTEM);
+    assert_int_equal(start(&server, PATH), UDS_ECHO_ERR_SYSTEM);
     assert_string_equal(why.call, "fstatat");
     assert_int_equal(why.os_error, EIO);
     assert_false(fake_exists(PATH));
@@ -1022,7 +1025,7 @@ static void all_names_taken(void **state)
         (void)snprintf(name, sizeof name, PATH "~%d", i);
         fake_put_file(name);
     }
-    assert_int_equal(start(&server, PATH), UDS_ECHO_BUSY);
+    assert_int_equal(start(&server, PATH), UDS_ECHO_ERR_BUSY);
 }
 
 /* P9: the mode is exact, whatever the umask, and never wider on the way. */
@@ -1075,7 +1078,7 @@ static void retire_leaves_what_is_not_ours(void **state)
 }
 
 /* P13: every length works, over what a crash left too, or is refused with a name, and nothing else is made. */
-static void lengths_by(uds_echo_publish publish)
+static void lengths_by(uds_echo_publish_mode publish)
 {
     static const size_t folders[] = {0, 97, 200}; /* 97: the path is too long before its name is */
     static char path[500] = "/w/";
@@ -1096,7 +1099,7 @@ static void lengths_by(uds_echo_publish publish)
             memset(path + at, 'n', name);
             path[at + name] = '\0';
             error = start_by(&server, path, publish);
-            if (!just) assert_int_equal(error, fits ? UDS_ECHO_OK : UDS_ECHO_PATH);
+            if (!just) assert_int_equal(error, fits ? UDS_ECHO_OK : UDS_ECHO_ERR_BAD_PATH);
             if (error) {
                 refused++;
                 if (name > 253) assert_string_equal(why.call, "desc.path"); /* no file system has such names */
@@ -1118,8 +1121,8 @@ static void lengths_by(uds_echo_publish publish)
 static void lengths(void **state)
 {
     (void)state;
-    lengths_by(UDS_ECHO_ATOMIC);
-    lengths_by(UDS_ECHO_DIRECT);
+    lengths_by(UDS_ECHO_PUBLISH_ATOMIC);
+    lengths_by(UDS_ECHO_PUBLISH_DIRECT);
 }
 
 static void bad_paths(void **state)
@@ -1127,23 +1130,23 @@ static void bad_paths(void **state)
     char distant[200] = "/";
     uds_echo_server *server;
     (void)state;
-    assert_int_equal(start(&server, NULL), UDS_ECHO_INVALID);
+    assert_int_equal(start(&server, NULL), UDS_ECHO_ERR_INVALID);
     assert_string_equal(why.call, "desc.path");
-    assert_int_equal(start(&server, ""), UDS_ECHO_PATH);
-    assert_int_equal(start(&server, "/w/"), UDS_ECHO_PATH);
-    assert_int_equal(start(&server, "/missing/sock"), UDS_ECHO_NOT_FOUND);
+    assert_int_equal(start(&server, ""), UDS_ECHO_ERR_BAD_PATH);
+    assert_int_equal(start(&server, "/w/"), UDS_ECHO_ERR_BAD_PATH);
+    assert_int_equal(start(&server, "/missing/sock"), UDS_ECHO_ERR_NOT_FOUND);
     memset(distant + 1, 'f',
            sizeof distant - 2); /* its last component would fit nowhere, but it is the folder that is wrong */
     memcpy(distant + 1, "missing/", 8);
-    assert_int_equal(start(&server, distant), UDS_ECHO_NOT_FOUND);
+    assert_int_equal(start(&server, distant), UDS_ECHO_ERR_NOT_FOUND);
     fake_put_file("/w/file");
-    assert_int_equal(start(&server, "/w/file/sock"), UDS_ECHO_NOT_FOUND);
+    assert_int_equal(start(&server, "/w/file/sock"), UDS_ECHO_ERR_NOT_FOUND);
     fake_put_dir("/w/closed");
     fake_set_mode("/w/closed", 0555);
-    assert_int_equal(start(&server, "/w/closed/sock"), UDS_ECHO_DENIED);
-    assert_int_equal(start(&server, "/w/."), UDS_ECHO_NOT_SOCKET);
+    assert_int_equal(start(&server, "/w/closed/sock"), UDS_ECHO_ERR_DENIED);
+    assert_int_equal(start(&server, "/w/."), UDS_ECHO_ERR_NOT_SOCKET);
     fake_put_link("/w/round", "round");
-    assert_int_equal(start(&server, "/w/round/sock"), UDS_ECHO_SYSTEM);
+    assert_int_equal(start(&server, "/w/round/sock"), UDS_ECHO_ERR_SYSTEM);
     assert_int_equal(why.os_error, ELOOP);
 }
 
@@ -1162,7 +1165,7 @@ static void as_long_as_a_path_may_be(void **state)
     assert_false(fake_exists("/w/sock"));
     memset(path + 4091, '/', 5);
     memcpy(path + 4140, "sock", 5);
-    assert_int_equal(start(&server, path), UDS_ECHO_PATH);
+    assert_int_equal(start(&server, path), UDS_ECHO_ERR_BAD_PATH);
 }
 
 static void clear_blind(void)
@@ -1202,9 +1205,9 @@ static void unreadable_folder(void **state)
     assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_OK);
     (void)uds_echo_server_close(server);
     assert_non_null(strstr(told, "stays behind"));
-    assert_int_equal(told_cause, UDS_ECHO_DENIED);
+    assert_int_equal(told_cause, UDS_ECHO_ERR_DENIED);
     began = fake_now_ms();
-    assert_int_equal(start(&server, "/w/blind/sock"), UDS_ECHO_DENIED);
+    assert_int_equal(start(&server, "/w/blind/sock"), UDS_ECHO_ERR_DENIED);
     assert_string_equal(why.call, "flock");
     assert_int_equal(fake_now_ms() - began,
                      1);                /* stale is what was seen so twice; what cannot come is not waited for */
@@ -1213,7 +1216,7 @@ static void unreadable_folder(void **state)
     assert_null(act);
     (void)uds_echo_server_close(server);
     meanwhile(FAKE_poll, find_blind);
-    assert_int_equal(start(&server, "/w/blind/sock"), UDS_ECHO_IN_USE);
+    assert_int_equal(start(&server, "/w/blind/sock"), UDS_ECHO_ERR_IN_USE);
     assert_null(act);
 }
 
@@ -1224,21 +1227,21 @@ static void shared_listener(void **state)
     int peer;
     (void)state;
     desc.share_with = first;
-    assert_int_equal(uds_echo_server_open(&second, &desc, &why), UDS_ECHO_INVALID); /* a path as well */
+    assert_int_equal(uds_echo_server_open(&second, &desc, &why), UDS_ECHO_ERR_INVALID); /* a path as well */
     desc.path = NULL;
     if (!UDS_ECHO_HAVE_ATOMIC) { /* nothing to count with who shares */
-        assert_int_equal(uds_echo_server_open(&second, &desc, &why), UDS_ECHO_UNSUPPORTED);
+        assert_int_equal(uds_echo_server_open(&second, &desc, &why), UDS_ECHO_ERR_UNSUPPORTED);
         assert_string_equal(why.call, "desc.share_with");
         (void)uds_echo_server_close(first);
         return;
     }
     second = open_server(&desc);
-    uds_echo_server_stop(first, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(first, UDS_ECHO_STOP_DRAIN);
     settle(first);
-    assert_int_equal(uds_echo_server_step(first, 0), UDS_ECHO_STOPPED);
+    assert_int_equal(uds_echo_server_step(first, 0), UDS_ECHO_ERR_STOPPED);
     assert_true(fake_exists(PATH));
     assert_int_equal(fake_calls_of(FAKE_shutdown), 0); /* P42 */
-    assert_int_equal(uds_echo_server_open(&third, &desc, &why), UDS_ECHO_STOPPED);
+    assert_int_equal(uds_echo_server_open(&third, &desc, &why), UDS_ECHO_ERR_STOPPED);
     (void)uds_echo_server_close(first);
     peer = fake_peer_connect(PATH);
     say(peer, "still here");
@@ -1255,14 +1258,14 @@ static void a_drain_shares_no_more(void **state)
     uds_echo_server_desc desc = plain_desc();
     uds_echo_server *first = open_server(&desc), *second;
     (void)state;
-    uds_echo_server_stop(first, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(first, UDS_ECHO_STOP_DRAIN);
     assert_int_equal(uds_echo_server_step(first, 0), UDS_ECHO_OK);
     desc.path = NULL;
     desc.share_with = first;
     assert_int_equal(uds_echo_server_open(&second, &desc, &why),
-                     UDS_ECHO_HAVE_ATOMIC ? UDS_ECHO_STOPPED : UDS_ECHO_UNSUPPORTED);
+                     UDS_ECHO_HAVE_ATOMIC ? UDS_ECHO_ERR_STOPPED : UDS_ECHO_ERR_UNSUPPORTED);
     desc.mode = -1;
-    assert_int_equal(uds_echo_server_open(&second, &desc, &why), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_server_open(&second, &desc, &why), UDS_ECHO_ERR_INVALID);
     assert_string_equal(why.call, "desc.mode");
     (void)uds_echo_server_close(first);
 }
@@ -1349,12 +1352,12 @@ static void a_sharer_that_is_full(void **state)
         two[1]->conns_max = 1;
         assert_int_equal(uds_echo_server_step(two[1], 0), UDS_ECHO_OK);
         assert_int_equal(stats_of(two[1]).connections, 1);
-        assert_false(two[1]->listening);
+        assert_false(two[1]->listener_registered);
         assert_int_equal(uds_echo_server_timeout(two[1]), -1);
         while (stats_of(two[0]).connections < CROWD - 1) (void)uds_echo_server_step(two[0], 1);
         uds_echo_conn_close(&two[1]->conns[0]); /* and is again, once it has a place */
         settle(two[1]);
-        assert_true(two[1]->listening);
+        assert_true(two[1]->listener_registered);
     }
     part_from_the_crowd();
 }
@@ -1368,8 +1371,8 @@ static void a_sharer_that_is_full_and_holds_too_much(void **state)
         two[1]->conns_max = CROWD / 4;
         for (i = 0; i < CROWD && stats_of(two[1]).connections < CROWD / 4; i++) (void)uds_echo_server_step(two[1], 2);
         assert_int_equal(stats_of(two[1]).connections, CROWD / 4);
-        assert_true(ue_over_share(two[1]));
-        assert_false(two[1]->listening);
+        assert_true(ue_update_share(two[1]));
+        assert_false(two[1]->listener_registered);
         assert_int_equal(uds_echo_server_timeout(two[1]), -1);
     }
     part_from_the_crowd();
@@ -1383,7 +1386,7 @@ static void who_is_woken_takes_one(void **state)
     (void)state;
     if (share_a_crowd()) {
         for (turn = 0; turn < 3 * CROWD / 4; turn++) {
-            int woken = two[0]->listening;
+            int woken = two[0]->listener_registered;
             had = stats_of(two[0]).accepted;
             (void)uds_echo_server_step(two[0], 1);
             if (woken) assert_int_equal(stats_of(two[0]).accepted, had + 1);
@@ -1393,7 +1396,8 @@ static void who_is_woken_takes_one(void **state)
     part_from_the_crowd();
 }
 
-/* Both sleep: each peer wakes one of them, and that one takes it; so nobody is left in the queue, and they take turns. */
+/* Both sleep: each peer wakes one of them, and that one takes it; so nobody is left in the queue, and they take turns.
+   */
 static void sleepers_take_turns(void **state)
 {
     uds_echo_server_desc desc = plain_desc();
@@ -1430,7 +1434,7 @@ static void a_sharer_that_leaves(void **state)
         settle(two[1]);
         assert_int_equal(uds_echo_server_close(two[1]), UDS_ECHO_OK);
         two[1] = NULL;
-        assert_int_equal(two[0]->listener->held, 0);
+        assert_int_equal(two[0]->listener->shared_total, 0);
         settle(two[0]);
         peer = fake_peer_connect(PATH);
         say(peer, "alone");
@@ -1448,18 +1452,18 @@ static void adopted_listener(void **state)
     socklen_t size;
     uds_echo_server_desc desc = plain_desc();
     uds_echo_server *server;
-    ue_place place;
+    ue_path place;
     unsigned long polls;
     int fd = fake_socket(AF_UNIX, SOCK_STREAM, 0), passes = -1, peer;
     (void)state;
     desc.path = NULL;
-    assert_int_equal(uds_echo_server_adopt(&server, fd, &desc, &why), UDS_ECHO_INVALID); /* does not listen */
-    assert_int_equal(ue_place_split(&place, PATH, "", NULL), UDS_ECHO_OK);
+    assert_int_equal(uds_echo_server_adopt(&server, fd, &desc, &why), UDS_ECHO_ERR_INVALID); /* does not listen */
+    assert_int_equal(ue_path_split(&place, PATH, "", NULL), UDS_ECHO_OK);
     assert_true(ue_address(&address, &size, &place, ""));
     assert_int_equal(fake_bind(fd, (struct sockaddr *)&address, size), 0);
     assert_int_equal(fake_listen(fd, 5), 0);
     desc.path = PATH;
-    assert_int_equal(uds_echo_server_adopt(&server, fd, &desc, &why), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_server_adopt(&server, fd, &desc, &why), UDS_ECHO_ERR_INVALID);
     assert_string_equal(why.call, "desc.path");
     desc.path = NULL;
     assert_int_equal(uds_echo_server_adopt(&server, fd, &desc, &why), UDS_ECHO_OK);
@@ -1474,7 +1478,7 @@ static void adopted_listener(void **state)
     say(peer, "adopted");
     settle(server);
     assert_string_equal(heard(peer), "adopted");
-    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
     settle(server);
     assert_string_equal(heard(peer), "");
     assert_int_equal(fake_calls_of(FAKE_unlinkat), 0);
@@ -1482,7 +1486,7 @@ static void adopted_listener(void **state)
     fake_peer_close(peer);
     (void)uds_echo_server_close(server);
     fd = fake_socket(AF_UNIX, SOCK_DGRAM, 0);
-    assert_int_equal(uds_echo_server_adopt(&server, fd, &desc, &why), UDS_ECHO_WRONG_TYPE);
+    assert_int_equal(uds_echo_server_adopt(&server, fd, &desc, &why), UDS_ECHO_ERR_WRONG_TYPE);
     (void)fake_close(fd);
 }
 
@@ -1492,8 +1496,8 @@ static void stop_at_once(uds_echo_server *server, void *user)
 {
     (void)user;
     ready++;
-    assert_int_equal(uds_echo_server_run(server), UDS_ECHO_REENTRANT);
-    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    assert_int_equal(uds_echo_server_run(server), UDS_ECHO_ERR_REENTRANT);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
 }
 
 static void gone(uds_echo_server *server, void *user)
@@ -1515,7 +1519,7 @@ static void serve_and_stop_at_once(void **state)
     assert_int_equal(ready, 11);
     assert_false(fake_exists(PATH));
     fake_put_file(PATH);
-    assert_int_equal(uds_echo_serve(&desc, &why), UDS_ECHO_NOT_SOCKET);
+    assert_int_equal(uds_echo_serve(&desc, &why), UDS_ECHO_ERR_NOT_SOCKET);
     assert_int_equal(ready, 11);
 }
 
@@ -1527,7 +1531,7 @@ static void failures_explain_themselves(void **state)
     int i;
     (void)state;
     (void)fake_put_live(PATH, SOCK_STREAM, 1);
-    assert_int_equal(start(&server, PATH), UDS_ECHO_IN_USE);
+    assert_int_equal(start(&server, PATH), UDS_ECHO_ERR_IN_USE);
     length = uds_echo_explain(&why, "/w/so\nck", text, sizeof text);
     assert_int_equal(length, strlen(text));
     assert_string_equal(text, "\"/w/so\\nck\": a live server is there (pid 4711, uid 1000) [connect]; "
@@ -1536,9 +1540,9 @@ static void failures_explain_themselves(void **state)
     assert_string_equal(cut, "\"/w/so\\nc");
     assert_int_equal(uds_echo_explain(&why, "/w/so\nck", NULL, 0), length);
     assert_true(uds_echo_explain(NULL, NULL, text, sizeof text) > 0);
-    for (i = 0; i < UDS_ECHO_ERROR_COUNT; i++) assert_true(strlen(uds_echo_error_text((uds_echo_error)i)) > 5);
-    assert_true(strlen(uds_echo_error_text((uds_echo_error)-1)) > 0);
-    assert_true(strlen(uds_echo_error_text(UDS_ECHO_ERROR_COUNT)) > 0);
+    for (i = 0; i < UDS_ECHO_ERROR_COUNT; i++) assert_true(strlen(uds_echo_strerror((uds_echo_error)i)) > 5);
+    assert_true(strlen(uds_echo_strerror((uds_echo_error)-1)) > 0);
+    assert_true(strlen(uds_echo_strerror(UDS_ECHO_ERROR_COUNT)) > 0);
 }
 
 static void escapes(void **state)

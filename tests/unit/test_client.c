@@ -44,7 +44,7 @@ static void truncated(void **state)
 {
     size_t n;
     (void)state;
-    assert_int_equal(ask("asec", 5, 9, &n, 1000), UDS_ECHO_TRUNCATED);
+    assert_int_equal(ask("asec", 5, 9, &n, 1000), UDS_ECHO_ERR_TRUNCATED);
     assert_int_equal(n, 9);
     fake_peer_close(peer);
     assert_int_equal(ask("asec", 5, 10, &n, 1000), UDS_ECHO_OK);
@@ -67,12 +67,12 @@ static void timeout_is_kept(void **state)
     long long before = fake_now_ms();
     size_t n;
     (void)state;
-    assert_int_equal(ask("as", 5, 100, &n, 250), UDS_ECHO_TIMEOUT);
+    assert_int_equal(ask("as", 5, 100, &n, 250), UDS_ECHO_ERR_TIMEOUT);
     assert_int_equal(n, 10); /* what came is kept */
     assert_in_range(fake_now_ms() - before, 250, 255);
     fake_peer_close(peer);
     before = fake_now_ms();
-    assert_int_equal(ask("", 5, 100, &n, 0), UDS_ECHO_TIMEOUT);
+    assert_int_equal(ask("", 5, 100, &n, 0), UDS_ECHO_ERR_TIMEOUT);
     assert_in_range(fake_now_ms() - before, 0, 5);
 }
 
@@ -88,7 +88,7 @@ static void full_queue(void **state)
     for (i = 0; i < 5; i++) waiting[i] = fake_peer_connect(PATH);
     for (i = 0; i < 300; i += 37) { /* to the millisecond, 0 included */
         before = fake_now_ms();
-        assert_int_equal(ask("", 5, 100, &n, i), UDS_ECHO_TIMEOUT);
+        assert_int_equal(ask("", 5, 100, &n, i), UDS_ECHO_ERR_TIMEOUT);
         assert_int_equal(fake_now_ms() - before, i);
     }
     assert_int_equal(ask("...aaaaaarsec", 5, 100, &n, 1000), UDS_ECHO_OK);
@@ -107,7 +107,7 @@ static void one_deadline_for_all(void **state)
     listener = fake_put_live(PATH, SOCK_STREAM, 1);
     fake_set_mode(PATH, 0777);
     for (i = 0; i < 5; i++) waiting[i] = fake_peer_connect(PATH);
-    assert_int_equal(ask("...aaaaaar", 5, 100, NULL, 300), UDS_ECHO_TIMEOUT);
+    assert_int_equal(ask("...aaaaaar", 5, 100, NULL, 300), UDS_ECHO_ERR_TIMEOUT);
     assert_int_equal(got_size, 5);
     assert_int_equal(fake_now_ms() - before, 300);
     for (i = 0; i < 5; i++) fake_peer_close(waiting[i]);
@@ -127,14 +127,14 @@ static void full_queue_and_no_time(void **state)
     fake_set_mode(PATH, 0777);
     for (i = 0; i < 5; i++) waiting[i] = fake_peer_connect(PATH);
     before = fake_now_ms();
-    assert_int_equal(ask("", 5, 100, NULL, 0), UDS_ECHO_TIMEOUT);
+    assert_int_equal(ask("", 5, 100, NULL, 0), UDS_ECHO_ERR_TIMEOUT);
     assert_int_equal(fake_now_ms() - before, 0);
     before = fake_now_ms();
-    assert_int_equal(uds_echo_client_open(&client, &desc, NULL), UDS_ECHO_TIMEOUT);
+    assert_int_equal(uds_echo_client_open(&client, &desc, NULL), UDS_ECHO_ERR_TIMEOUT);
     assert_int_equal(fake_now_ms() - before, 5000);
     desc.timeout_ms = 18;
     before = fake_now_ms();
-    assert_int_equal(uds_echo_client_open(&client, &desc, NULL), UDS_ECHO_TIMEOUT);
+    assert_int_equal(uds_echo_client_open(&client, &desc, NULL), UDS_ECHO_ERR_TIMEOUT);
     assert_int_equal(fake_now_ms() - before, 18);
     for (i = 0; i < 5; i++) fake_peer_close(waiting[i]);
 }
@@ -144,14 +144,14 @@ static void the_server_leaves(void **state)
     size_t n;
     (void)state;
     /* It read nothing and closed: what it said is kept, and the reset is told. */
-    assert_int_equal(ask("asc", 5, 100, &n, 1000), UDS_ECHO_RESET);
+    assert_int_equal(ask("asc", 5, 100, &n, 1000), UDS_ECHO_ERR_RESET);
     assert_int_equal(n, 10);
     /* It closes in mid-send, with a last answer: that is kept too. */
     fake.queue_bytes = 16;
-    assert_int_equal(ask("arsc", 150, 100, &n, 1000), UDS_ECHO_RESET);
+    assert_int_equal(ask("arsc", 150, 100, &n, 1000), UDS_ECHO_ERR_RESET);
     assert_int_equal(n, 10);
     /* It ends readably: it took what it wanted, and shut its side. */
-    assert_int_equal(ask("arhrsec", 150, 100, &n, 1000), UDS_ECHO_END);
+    assert_int_equal(ask("arhrsec", 150, 100, &n, 1000), UDS_ECHO_ERR_UNEXPECTED_EOF);
     assert_int_equal(n, 10);
 }
 
@@ -164,10 +164,10 @@ static void connect_failures(void **state)
     static const struct {
         const char *path;
         uds_echo_error error;
-    } cases[] = {{NULL, UDS_ECHO_INVALID},           {"", UDS_ECHO_PATH},
-                 {"/w/nothing", UDS_ECHO_NOT_FOUND}, {"/w/file", UDS_ECHO_REFUSED},
-                 {"/w/stale", UDS_ECHO_REFUSED},     {"/w/dgram", UDS_ECHO_WRONG_TYPE},
-                 {"/w/closed", UDS_ECHO_DENIED}};
+    } cases[] = {{NULL, UDS_ECHO_ERR_INVALID},           {"", UDS_ECHO_ERR_BAD_PATH},
+                 {"/w/nothing", UDS_ECHO_ERR_NOT_FOUND}, {"/w/file", UDS_ECHO_ERR_REFUSED},
+                 {"/w/stale", UDS_ECHO_ERR_REFUSED},     {"/w/dgram", UDS_ECHO_ERR_WRONG_TYPE},
+                 {"/w/closed", UDS_ECHO_ERR_DENIED}};
     (void)state;
     fake_put_file("/w/file");
     fake_set_mode("/w/file", 0777);
@@ -187,12 +187,12 @@ static void connect_failures(void **state)
     assert_int_equal(fake_calls_of(FAKE_open), 0); /* short paths are given to the system as they are */
     desc.path = PATH;
     desc.timeout_ms = -2;
-    assert_int_equal(uds_echo_client_open(&client, &desc, &why), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_client_open(&client, &desc, &why), UDS_ECHO_ERR_INVALID);
     assert_string_equal(why.call, "desc.timeout_ms");
-    assert_int_equal(uds_echo_client_open(NULL, &desc, &why), UDS_ECHO_INVALID);
-    assert_int_equal(uds_echo_client_open(&client, NULL, &why), UDS_ECHO_INVALID);
-    assert_int_equal(uds_echo_client_exchange(NULL, NULL, 0), UDS_ECHO_INVALID);
-    assert_int_equal(uds_echo_client_finish(NULL), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_client_open(NULL, &desc, &why), UDS_ECHO_ERR_INVALID);
+    assert_int_equal(uds_echo_client_open(&client, NULL, &why), UDS_ECHO_ERR_INVALID);
+    assert_int_equal(uds_echo_client_exchange(NULL, NULL, 0), UDS_ECHO_ERR_INVALID);
+    assert_int_equal(uds_echo_client_shutdown(NULL), UDS_ECHO_ERR_INVALID);
     uds_echo_client_close(NULL);
 }
 
@@ -205,9 +205,9 @@ static void trust(void **state)
         uds_echo_error error;
     } cases[] = {{UDS_ECHO_TRUST_ANY, 7, 8, UDS_ECHO_OK},
                  {UDS_ECHO_TRUST_UID, 1000, 1000, UDS_ECHO_OK},
-                 {UDS_ECHO_TRUST_UID, 1000, 0, UDS_ECHO_UNTRUSTED},
+                 {UDS_ECHO_TRUST_UID, 1000, 0, UDS_ECHO_ERR_UNTRUSTED},
                  {UDS_ECHO_TRUST_UID_OR_ROOT, 1000, 0, UDS_ECHO_OK},
-                 {UDS_ECHO_TRUST_UID_OR_ROOT, 1000, 1001, UDS_ECHO_UNTRUSTED}};
+                 {UDS_ECHO_TRUST_UID_OR_ROOT, 1000, 1001, UDS_ECHO_ERR_UNTRUSTED}};
     uds_echo_client_desc desc;
     uds_echo_client client;
     uds_echo_failure why;
@@ -237,24 +237,24 @@ static void exchange_resumes(void **state)
     char in[30];
     uds_echo_io io = {"0123456789012345678901234567890123456789", 40, 0, in, 30, 0};
     (void)state;
-    assert_int_equal(uds_echo_client_exchange(&client, &io, 20), UDS_ECHO_TIMEOUT);
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 20), UDS_ECHO_ERR_TIMEOUT);
     assert_int_equal(io.sent, 40);
     script = "s";
-    assert_int_equal(uds_echo_client_exchange(&client, &io, 20), UDS_ECHO_TIMEOUT);
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 20), UDS_ECHO_ERR_TIMEOUT);
     assert_int_equal(io.got, 10);
     script = "ss";
     assert_int_equal(uds_echo_client_exchange(&client, &io, 20), UDS_ECHO_OK);
     assert_memory_equal(in, "012345678901234567890123456789", 30);
-    assert_int_equal(uds_echo_client_finish(&client), UDS_ECHO_OK);
-    assert_int_equal(uds_echo_client_finish(&client), UDS_ECHO_OK);
+    assert_int_equal(uds_echo_client_shutdown(&client), UDS_ECHO_OK);
+    assert_int_equal(uds_echo_client_shutdown(&client), UDS_ECHO_OK);
     assert_int_equal(fake_calls_of(FAKE_shutdown), 1);
     io.sent = 0;
-    assert_int_equal(uds_echo_client_exchange(&client, &io, 20), UDS_ECHO_INVALID); /* after finish */
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 20), UDS_ECHO_ERR_INVALID); /* after finish */
     io.sent = 40;
     io.got = 0;
     script = "e";
-    assert_int_equal(uds_echo_client_exchange(&client, &io, 20), UDS_ECHO_END);
-    assert_int_equal(uds_echo_client_exchange(&client, &io, 20), UDS_ECHO_END);
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 20), UDS_ECHO_ERR_UNEXPECTED_EOF);
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 20), UDS_ECHO_ERR_UNEXPECTED_EOF);
     uds_echo_client_close(&client);
     fake_peer_close(peer);
 }
@@ -274,7 +274,7 @@ static void a_name_too_long_for_any_address(void **state)
     memset(path + 104, 'n', 120);
     memset(&desc, 0, sizeof desc);
     desc.path = path;
-    assert_int_equal(uds_echo_client_open(&client, &desc, &why), UDS_ECHO_PATH);
+    assert_int_equal(uds_echo_client_open(&client, &desc, &why), UDS_ECHO_ERR_BAD_PATH);
     assert_int_equal(fake_calls_of(FAKE_connect), 0);
 }
 
@@ -288,7 +288,7 @@ static void exchange_full(void **state)
     fake.queue_bytes = 16;
     client = connected();
     script = "s";
-    assert_int_equal(uds_echo_client_exchange(&client, &io, 1000), UDS_ECHO_FULL);
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 1000), UDS_ECHO_ERR_BUFFER_FULL);
     assert_int_equal(io.got, 5);
     io.got = 0; /* there is room again, and more comes out of it */
     script = "rrrrrrrrrrrrrrr";
@@ -309,15 +309,15 @@ static void exchange_one_way(void **state)
     assert_int_equal(uds_echo_client_exchange(&client, &out_only, 0), UDS_ECHO_OK);
     script = "s";
     assert_int_equal(uds_echo_client_exchange(&client, &in_only, 50), UDS_ECHO_OK);
-    assert_int_equal(uds_echo_client_exchange(&client, &bad, 0), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_client_exchange(&client, &bad, 0), UDS_ECHO_ERR_INVALID);
     out_only.sent = 8;
-    assert_int_equal(uds_echo_client_exchange(&client, &out_only, 0), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_client_exchange(&client, &out_only, 0), UDS_ECHO_ERR_INVALID);
     out_only.sent = 0;
-    assert_int_equal(uds_echo_client_exchange(&client, &out_only, -2), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_client_exchange(&client, &out_only, -2), UDS_ECHO_ERR_INVALID);
     fake_peer_close(peer);
-    assert_int_equal(uds_echo_client_exchange(&client, &out_only, 0), UDS_ECHO_RESET);
+    assert_int_equal(uds_echo_client_exchange(&client, &out_only, 0), UDS_ECHO_ERR_RESET);
     in_only.got = 0;
-    assert_int_equal(uds_echo_client_exchange(&client, &in_only, 0), UDS_ECHO_RESET);
+    assert_int_equal(uds_echo_client_exchange(&client, &in_only, 0), UDS_ECHO_ERR_RESET);
     uds_echo_client_close(&client);
 }
 
@@ -389,12 +389,12 @@ static void busy_poll(void **state)
     fake_set_mode(PATH, 0777);
     memset(&desc, 0, sizeof desc);
     desc.path = PATH;
-    desc.spin_us = 1000001;
-    assert_int_equal(uds_echo_client_open(&client, &desc, &why), UDS_ECHO_INVALID);
-    assert_string_equal(why.call, "desc.spin_us");
-    desc.spin_us = -2;
-    assert_int_equal(uds_echo_client_open(&client, &desc, &why), UDS_ECHO_INVALID);
-    desc.spin_us = 5000;
+    desc.busy_poll_us = 1000001;
+    assert_int_equal(uds_echo_client_open(&client, &desc, &why), UDS_ECHO_ERR_INVALID);
+    assert_string_equal(why.call, "desc.busy_poll_us");
+    desc.busy_poll_us = -2;
+    assert_int_equal(uds_echo_client_open(&client, &desc, &why), UDS_ECHO_ERR_INVALID);
+    desc.busy_poll_us = 5000;
     assert_int_equal(uds_echo_client_open(&client, &desc, &why), UDS_ECHO_OK);
     peer = fake_peer_accept(listener);
     fake.calls_per_ms = 10;
@@ -424,7 +424,7 @@ static void busy_poll(void **state)
 
     began = fake_now_ms();
     io.got = 0;
-    assert_int_equal(uds_echo_client_exchange(&client, &io, 20), UDS_ECHO_TIMEOUT);
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 20), UDS_ECHO_ERR_TIMEOUT);
     assert_in_range(fake_now_ms() - began, 20, 21);
 
     from = fake_calls();
@@ -433,7 +433,7 @@ static void busy_poll(void **state)
         if (fake_call_at(from + offset) != FAKE_clock_gettime) continue;
         before = fake_calls_of(FAKE_poll);
         fake_fault(fake_calls() + offset, EINVAL, 1);
-        assert_int_equal(uds_echo_client_exchange(&client, &io, 20), UDS_ECHO_TIMEOUT);
+        assert_int_equal(uds_echo_client_exchange(&client, &io, 20), UDS_ECHO_ERR_TIMEOUT);
         assert_true(fake_fault_happened());
         assert_in_range(fake_calls_of(FAKE_poll) - before, 1, 1 + offset);
         fake_fault(0, 0, 0);
@@ -454,14 +454,14 @@ static void paths_go_by_their_names(void **state)
     memset(far, 'f', sizeof far - 1);
     memcpy(far, "/w/", 3);
     far[150] = '\0';
-    assert_int_equal(uds_echo_call(NULL, "q", 1, NULL, 0, NULL, 10, &why), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_call(NULL, "q", 1, NULL, 0, NULL, 10, &why), UDS_ECHO_ERR_INVALID);
     assert_string_equal(why.call, "path");
-    assert_int_equal(uds_echo_call(far, "q", 1, NULL, 0, NULL, 10, &why), UDS_ECHO_PATH);
+    assert_int_equal(uds_echo_call(far, "q", 1, NULL, 0, NULL, 10, &why), UDS_ECHO_ERR_BAD_PATH);
     assert_string_equal(why.call, "path");
-    assert_int_equal(uds_echo_client_open(&client, &desc, &why), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_client_open(&client, &desc, &why), UDS_ECHO_ERR_INVALID);
     assert_string_equal(why.call, "desc.path");
     desc.path = far;
-    assert_int_equal(uds_echo_client_open(&client, &desc, &why), UDS_ECHO_PATH);
+    assert_int_equal(uds_echo_client_open(&client, &desc, &why), UDS_ECHO_ERR_BAD_PATH);
     assert_string_equal(why.call, "desc.path");
 }
 

@@ -157,17 +157,17 @@ static void reader_goes_away_with_an_answer_waiting(void **state)
     fake_peer_close(peer);
     settle(server);
     assert_int_equal(stats_of(server).pending, 0);
-    closed_for(server, UDS_ECHO_RESET);
+    closed_for(server, UDS_ECHO_ERR_RESET);
 }
 
-/* LATER: not read, not spun on, and the half-close waits for the answer. */
+/* DEFER: not read, not spun on, and the half-close waits for the answer. */
 static void later_is_waited_for(void **state)
 {
     uds_echo_server *server = serve_with(plain_desc());
     int peer = joined(server);
     unsigned long waits;
     (void)state;
-    verdict = UDS_ECHO_LATER;
+    verdict = UDS_ECHO_DEFER;
     say(peer, "question");
     settle(server);
     assert_int_equal(state_of(server), UE_WAITING);
@@ -178,7 +178,7 @@ static void later_is_waited_for(void **state)
     waits = (unsigned long)stats_of(server).waits;
     fake_sleep(1000);
     settle(server); /* every step is asked for here, but none of them may find an event */
-    assert_int_equal(server->conns[0].watch, 0);
+    assert_int_equal(server->conns[0].interest, 0);
     assert_true(stats_of(server).waits > waits);
     verdict = UDS_ECHO_REPLY;
     assert_int_equal(uds_echo_conn_send(uds_echo_server_find(server, last_id), "answer ", 7), UDS_ECHO_OK);
@@ -194,7 +194,7 @@ static void later_paid_with_nothing(void **state)
     uds_echo_server *server = serve_with(plain_desc());
     int peer = joined(server);
     (void)state;
-    verdict = UDS_ECHO_LATER;
+    verdict = UDS_ECHO_DEFER;
     say(peer, "question");
     settle(server);
     verdict = UDS_ECHO_REPLY;
@@ -213,18 +213,18 @@ static void peer_goes_away_while_we_think(void **state)
     uds_echo_server *server = serve_with(plain_desc());
     int peer = joined(server);
     (void)state;
-    verdict = UDS_ECHO_LATER;
+    verdict = UDS_ECHO_DEFER;
     say(peer, "question");
     settle(server);
     fake_peer_close(peer);
     settle(server); /* HUP comes unasked: no spin */
     assert_int_equal(ended, 0);
-    assert_int_equal(uds_echo_conn_send(uds_echo_server_find(server, last_id), "answer", 6), UDS_ECHO_RESET);
+    assert_int_equal(uds_echo_conn_send(uds_echo_server_find(server, last_id), "answer", 6), UDS_ECHO_ERR_RESET);
     settle(server);
-    closed_for(server, UDS_ECHO_RESET);
+    closed_for(server, UDS_ECHO_ERR_RESET);
 }
 
-/* CLOSE: the last answer is readable to its end by a peer in mid-send, and the end is not a reset. */
+/* REPLY_AND_CLOSE: the last answer is readable to its end by a peer in mid-send, and the end is not a reset. */
 static void close_is_readable(void **state)
 {
     uds_echo_server_desc desc = plain_desc();
@@ -255,7 +255,7 @@ static void verdict_close_sends_first(void **state)
     uds_echo_server *server = serve_with(plain_desc());
     int peer = joined(server);
     (void)state;
-    verdict = UDS_ECHO_CLOSE;
+    verdict = UDS_ECHO_REPLY_AND_CLOSE;
     say(peer, "last words");
     settle(server);
     assert_string_equal(heard(peer), "last words");
@@ -376,7 +376,7 @@ static void partial_message_at_the_end(void **state)
     fake_peer_shutdown(peer, SHUT_WR);
     settle(server);
     assert_string_equal(heard(peer), "whole\n");
-    closed_for(server, UDS_ECHO_END);
+    closed_for(server, UDS_ECHO_ERR_UNEXPECTED_EOF);
     fake_peer_close(peer);
 }
 
@@ -390,7 +390,7 @@ static void nothing_partial_at_the_end(void **state)
     desc.frame = lines;
     server = serve_with(desc);
     peer = joined(server);
-    verdict = UDS_ECHO_LATER;
+    verdict = UDS_ECHO_DEFER;
     say(peer, "first\nsecond\n");
     settle(server);
     verdict = UDS_ECHO_REPLY;
@@ -429,7 +429,7 @@ static void message_of_exactly_the_maximum(void **state)
     say(peer, "\n");
     settle(server);
     assert_string_equal(heard(peer), "");
-    closed_for(server, UDS_ECHO_TOO_LONG);
+    closed_for(server, UDS_ECHO_ERR_TOO_LONG);
     fake_peer_close(peer);
 }
 
@@ -479,7 +479,7 @@ static void length_that_is_announced_too_long(void **state)
     settle(server);
     assert_string_equal(heard(peer), "\x03"
                                      "ab");
-    closed_for(server, UDS_ECHO_TOO_LONG); /* at once, not when the 65 bytes have come */
+    closed_for(server, UDS_ECHO_ERR_TOO_LONG); /* at once, not when the 65 bytes have come */
     fake_peer_close(peer);
 }
 
@@ -529,7 +529,7 @@ static void handler_breaks_its_contract(void **state)
         say(peer, "x");
         settle(server);
         assert_string_equal(heard(peer), "");
-        closed_for(server, UDS_ECHO_HANDLER);
+        closed_for(server, UDS_ECHO_ERR_BAD_HANDLER);
         fake_peer_close(peer);
     }
 }
@@ -547,19 +547,19 @@ static void pushes_are_bounded(void **state)
     server = serve_with(plain_desc());
     peer = joined(server);
     conn = &server->conns[0];
-    assert_int_equal(uds_echo_conn_send(conn, full, 65), UDS_ECHO_TOO_LONG);
-    assert_int_equal(uds_echo_conn_send(conn, NULL, 5), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_conn_send(conn, full, 65), UDS_ECHO_ERR_TOO_LONG);
+    assert_int_equal(uds_echo_conn_send(conn, NULL, 5), UDS_ECHO_ERR_INVALID);
     assert_int_equal(uds_echo_conn_send(conn, full, 64), UDS_ECHO_OK);
     assert_int_equal(uds_echo_conn_send(conn, full, 10), UDS_ECHO_OK);
-    assert_int_equal(uds_echo_conn_send(conn, full, 1), UDS_ECHO_WOULD_BLOCK);
+    assert_int_equal(uds_echo_conn_send(conn, full, 1), UDS_ECHO_ERR_WOULD_BLOCK);
     assert_int_equal(stats_of(server).pending, 64);
     assert_int_equal(strlen(heard(peer)), 10);
     settle(server);
     assert_int_equal(uds_echo_conn_send(conn, full, 10), UDS_ECHO_OK);
-    assert_int_equal(uds_echo_conn_send(conn, full, 1), UDS_ECHO_WOULD_BLOCK);
+    assert_int_equal(uds_echo_conn_send(conn, full, 1), UDS_ECHO_ERR_WOULD_BLOCK);
     fake_peer_close(peer);
     settle(server);
-    closed_for(server, UDS_ECHO_RESET);
+    closed_for(server, UDS_ECHO_ERR_RESET);
 }
 
 /* pending_max: with no room left nothing is read from anybody, and all go on when there is. */
@@ -615,7 +615,7 @@ static void an_owed_answer_has_room(void **state)
     server = serve_with(desc);
     slow = joined(server);
     asker = joined(server);
-    verdict = UDS_ECHO_LATER;
+    verdict = UDS_ECHO_DEFER;
     say(asker, "?");
     settle(server);
     while (uds_echo_conn_send(&server->conns[0], full, 32) == UDS_ECHO_OK) continue;
@@ -670,25 +670,25 @@ static void idle_is_cut_unless_we_owe(void **state)
     server = serve_with(desc);
     quiet = joined(server);
     waiting = joined(server);
-    verdict = UDS_ECHO_LATER;
+    verdict = UDS_ECHO_DEFER;
     say(waiting, "think");
     settle(server);
     assert_in_range(uds_echo_server_timeout(server), 1, 1000);
     fake_sleep(1000);
     settle(server);
     assert_int_equal(ended, 1);
-    assert_int_equal(ends[0], UDS_ECHO_IDLE);
+    assert_int_equal(ends[0], UDS_ECHO_ERR_IDLE);
     assert_non_null(uds_echo_server_find(server, last_id));
     fake_peer_close(quiet);
     fake_peer_close(waiting);
     (void)uds_echo_server_close(server);
-    assert_int_equal(ends[1], UDS_ECHO_STOPPED);
+    assert_int_equal(ends[1], UDS_ECHO_ERR_STOPPED);
 }
 
 static uds_echo_verdict d_takes_longer(uds_echo_conn *conn, uds_echo_message *message, void *user)
 {
     (void)conn, (void)user;
-    return message->data[0] == 'd' ? UDS_ECHO_LATER : UDS_ECHO_REPLY;
+    return message->data[0] == 'd' ? UDS_ECHO_DEFER : UDS_ECHO_REPLY;
 }
 
 /* Part of an answer waits for a slow reader, and behind it one is owed. */
@@ -716,7 +716,7 @@ static void not_idle_while_more_is_owed(void **state)
     fake_sleep(1000);
     settle(server);
     fake_peer_close(peer);
-    closed_for(server, UDS_ECHO_IDLE); /* it was paid, and still nobody reads */
+    closed_for(server, UDS_ECHO_ERR_IDLE); /* it was paid, and still nobody reads */
 }
 
 static void full_rests_or_evicts(void **state)
@@ -728,7 +728,7 @@ static void full_rests_or_evicts(void **state)
         uds_echo_server *server;
         int first, second, third;
         desc.connections_max = 2;
-        desc.when_full = evict ? UDS_ECHO_EVICT : UDS_ECHO_REST;
+        desc.when_full = evict ? UDS_ECHO_FULL_EVICT : UDS_ECHO_FULL_QUEUE;
         server = serve_with(desc);
         first = joined(server);
         second = joined(server);
@@ -736,12 +736,12 @@ static void full_rests_or_evicts(void **state)
         settle(server);
         third = joined(server);
         assert_int_equal(ended, evict);
-        if (evict) assert_int_equal(ends[0], UDS_ECHO_EVICTED);
+        if (evict) assert_int_equal(ends[0], UDS_ECHO_ERR_EVICTED);
         if (evict) ue_accept_ready(server); /* the queue is empty: nobody is cut for nobody */
         assert_int_equal(ended, evict);
         assert_int_equal(stats_of(server).connections, 2);
         assert_int_equal(stats_of(server).accepted, 2 + evict);
-        assert_int_equal(stats_of(server).full, !evict);
+        assert_int_equal(stats_of(server).pauses_full, !evict);
         fake_peer_close(second);
         settle(server);
         say(third, "in");
@@ -762,8 +762,8 @@ static void want_of_descriptors_rests(void **state)
     (void)state;
     fake.descriptors_max = fake_open_descriptors();
     second = joined(server);
-    assert_int_equal(stats_of(server).exhausted, 1);
-    assert_int_equal(stats_of(server).full, 0);
+    assert_int_equal(stats_of(server).pauses_failed, 1);
+    assert_int_equal(stats_of(server).pauses_full, 0);
     accepts = fake_calls_of(FAKE_accept4) + fake_calls_of(FAKE_accept);
     settle(server);
     assert_int_equal(fake_calls_of(FAKE_accept4) + fake_calls_of(FAKE_accept), accepts);
@@ -790,7 +790,7 @@ static void drain_answers_what_was_received(void **state)
     queued = fake_peer_connect(PATH);
     say(old, "old");
     say(queued, "queued");
-    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
     for (i = 0; i < 20 && uds_echo_server_step(server, 1) == UDS_ECHO_OK; i++) assert_true(i < 19);
     assert_false(fake_exists(PATH));
     assert_int_equal(fake_peer_connect(PATH), -1);
@@ -798,7 +798,7 @@ static void drain_answers_what_was_received(void **state)
     assert_string_equal(heard(queued), "queued");
     assert_int_equal(fake_peer_recv(old, &i, 1), 0);
     assert_int_equal(stats_of(server).closed[UDS_ECHO_OK], 2);
-    assert_int_equal(uds_echo_server_step(server, -1), UDS_ECHO_STOPPED);
+    assert_int_equal(uds_echo_server_step(server, -1), UDS_ECHO_ERR_STOPPED);
     assert_int_equal(uds_echo_server_run(server), UDS_ECHO_OK);
     fake_peer_close(old);
     fake_peer_close(queued);
@@ -819,7 +819,7 @@ static void drain_empties_the_queue(void **state)
         peers[i] = fake_peer_connect(PATH);
         say(peers[i], "queued");
     }
-    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
     for (i = 0; i < 40 && uds_echo_server_step(server, 1) == UDS_ECHO_OK; i++) continue;
     for (i = 0; i < CLIENTS; i++) {
         assert_string_equal(heard(peers[i]), "queued");
@@ -836,13 +836,13 @@ static void a_drain_does_not_spin_over_a_rest(void **state)
     uds_echo_server *first = serve_with(desc), *second;
     int peer = joined(first), queued;
     (void)state;
-    verdict = UDS_ECHO_LATER;
+    verdict = UDS_ECHO_DEFER;
     say(peer, "keeps it alive");
     settle(first);
     desc.path = NULL;
     desc.share_with = first;
     if (!UDS_ECHO_HAVE_ATOMIC) { /* nobody else holds the listener then */
-        assert_int_equal(uds_echo_server_open(&second, &desc, NULL), UDS_ECHO_UNSUPPORTED);
+        assert_int_equal(uds_echo_server_open(&second, &desc, NULL), UDS_ECHO_ERR_UNSUPPORTED);
         fake_peer_close(peer);
         (void)uds_echo_server_close(first);
         return;
@@ -851,8 +851,8 @@ static void a_drain_does_not_spin_over_a_rest(void **state)
     fake.descriptors_max = fake_open_descriptors();
     queued = fake_peer_connect(PATH);
     settle(first);
-    assert_int_equal(stats_of(first).exhausted, 1);
-    uds_echo_server_stop(first, UDS_ECHO_DRAIN);
+    assert_int_equal(stats_of(first).pauses_failed, 1);
+    uds_echo_server_stop(first, UDS_ECHO_STOP_DRAIN);
     settle(first);
     fake_sleep(200);
     settle(first);
@@ -872,13 +872,13 @@ static void drain_has_a_deadline(void **state)
     desc.drain_ms = 50;
     server = serve_with(desc);
     peer = joined(server);
-    verdict = UDS_ECHO_LATER;
+    verdict = UDS_ECHO_DEFER;
     say(peer, "never answered");
     settle(server);
-    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
     for (i = 0; i < 100 && uds_echo_server_step(server, 10) == UDS_ECHO_OK; i++) continue;
     assert_in_range(fake_now_ms(), 1050, 1090);
-    closed_for(server, UDS_ECHO_STOPPED);
+    closed_for(server, UDS_ECHO_ERR_STOPPED);
     fake_peer_close(peer);
 }
 
@@ -887,11 +887,11 @@ static void now_beats_drain(void **state)
     uds_echo_server *server = serve_with(plain_desc());
     int peer = joined(server);
     (void)state;
-    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
-    uds_echo_server_stop(server, UDS_ECHO_NOW);
-    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
-    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_STOPPED);
-    closed_for(server, UDS_ECHO_STOPPED);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_NOW);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
+    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_ERR_STOPPED);
+    closed_for(server, UDS_ECHO_ERR_STOPPED);
     fake_peer_close(peer);
 }
 
@@ -919,11 +919,11 @@ static void a_wake_is_heard(void **state)
         settle(server);
         assert_int_equal(wakes, 1);
     }
-    verdict = UDS_ECHO_LATER;
+    verdict = UDS_ECHO_DEFER;
     say(peer, "question");
     settle(server);
     uds_echo_server_wake(server);
-    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
     settle(server);
     assert_int_equal(wakes, 2);
     assert_int_equal(uds_echo_conn_send(uds_echo_server_find(server, last_id), "answer", 6), UDS_ECHO_OK);
@@ -970,9 +970,9 @@ static uds_echo_verdict call_everything(uds_echo_conn *conn, uds_echo_message *m
     uds_echo_peer who;
     (void)message, (void)user;
     calls_back++;
-    assert_int_equal(uds_echo_server_run(server), UDS_ECHO_REENTRANT);
-    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_REENTRANT);
-    assert_int_equal(uds_echo_server_close(server), UDS_ECHO_REENTRANT);
+    assert_int_equal(uds_echo_server_run(server), UDS_ECHO_ERR_REENTRANT);
+    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_ERR_REENTRANT);
+    assert_int_equal(uds_echo_server_close(server), UDS_ECHO_ERR_REENTRANT);
     assert_int_equal(uds_echo_conn_peer(conn, &who), UDS_ECHO_OK);
     assert_int_equal(who.pid, 4242);
     uds_echo_conn_set_user(conn, &calls_back);
@@ -981,7 +981,7 @@ static uds_echo_verdict call_everything(uds_echo_conn *conn, uds_echo_message *m
     assert_int_equal(uds_echo_conn_send(conn, "push ", 5), UDS_ECHO_OK);
     uds_echo_conn_close(conn);
     uds_echo_conn_close(conn);
-    assert_int_equal(uds_echo_conn_send(conn, "late", 4), UDS_ECHO_GONE);
+    assert_int_equal(uds_echo_conn_send(conn, "late", 4), UDS_ECHO_ERR_CLOSING);
     return UDS_ECHO_REPLY;
 }
 
@@ -1014,17 +1014,17 @@ static void a_child_only_closes(void **state)
     (void)state;
     say(peer, "hello");
     fake.pid = 101;
-    uds_echo_server_stop(server, UDS_ECHO_NOW);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_NOW);
     uds_echo_server_wake(server);
-    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_FORKED);
-    assert_int_equal(uds_echo_server_run(server), UDS_ECHO_FORKED);
+    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_ERR_FORKED);
+    assert_int_equal(uds_echo_server_run(server), UDS_ECHO_ERR_FORKED);
     assert_int_equal(fake_calls_of(FAKE_write), 0);
     desc.path = NULL;
     desc.share_with = server;
     assert_int_equal(uds_echo_server_open(&other, &desc, NULL),
-                     UDS_ECHO_HAVE_ATOMIC ? UDS_ECHO_FORKED : UDS_ECHO_UNSUPPORTED);
+                     UDS_ECHO_HAVE_ATOMIC ? UDS_ECHO_ERR_FORKED : UDS_ECHO_ERR_UNSUPPORTED);
     desc.mode = -1;
-    assert_int_equal(uds_echo_server_open(&other, &desc, NULL), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_server_open(&other, &desc, NULL), UDS_ECHO_ERR_INVALID);
     assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
     assert_int_equal(fake_calls_of(FAKE_unlinkat), unlinks);
     assert_int_equal(fake_calls_of(FAKE_epoll_del), 0);
@@ -1041,10 +1041,10 @@ static unsigned long asked(void)
 }
 
 /* In this kernel time passes by the call: 10 of them take a millisecond. */
-static uds_echo_server *serve_spinning(int spin_us)
+static uds_echo_server *serve_spinning(int busy_poll_us)
 {
     uds_echo_server_desc desc = plain_desc();
-    desc.spin_us = spin_us;
+    desc.busy_poll_us = busy_poll_us;
     fake.calls_per_ms = 10;
     return serve_with(desc);
 }
@@ -1080,8 +1080,8 @@ static void busy_poll_that_hits(void **state)
     assert_int_equal(uds_echo_server_step(server, 1000), UDS_ECHO_OK);
     assert_int_equal(asked() - before, 1);
     assert_int_equal(stats_of(server).waits - stats.waits, 1);
-    assert_int_equal(stats_of(server).spins - stats.spins, 1);
-    assert_int_equal(stats_of(server).spin_hits - stats.spin_hits, 1);
+    assert_int_equal(stats_of(server).busy_waits - stats.busy_waits, 1);
+    assert_int_equal(stats_of(server).busy_wait_hits - stats.busy_wait_hits, 1);
     assert_string_equal(heard(peer), "quick");
     fake_peer_close(peer);
     assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
@@ -1098,8 +1098,8 @@ static void busy_poll_that_misses(void **state)
     assert_in_range(asked() - before, 20, 60);
     assert_in_range(fake_now_ms() - began, 20, 21);
     assert_int_equal(stats_of(server).waits, 1);
-    assert_int_equal(stats_of(server).spins, 1);
-    assert_int_equal(stats_of(server).spin_hits, 0);
+    assert_int_equal(stats_of(server).busy_waits, 1);
+    assert_int_equal(stats_of(server).busy_wait_hits, 0);
     before = asked();
     began = fake_now_ms();
     assert_int_equal(uds_echo_server_step(server, 3), UDS_ECHO_OK); /* shorter than the spin */
@@ -1138,15 +1138,15 @@ static void busy_poll_is_not_for_everyone(void **state)
     (void)state;
     assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
     assert_int_equal(asked() - before, 1);
-    assert_int_equal(stats_of(server).spins, 0);
-    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    assert_int_equal(stats_of(server).busy_waits, 0);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
     assert_int_equal(uds_echo_server_run(server), UDS_ECHO_OK);
     assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
     server = serve_spinning(-1);
     before = asked();
     assert_int_equal(uds_echo_server_step(server, 5), UDS_ECHO_OK);
     assert_int_equal(asked() - before, 1);
-    assert_int_equal(stats_of(server).spins, 0);
+    assert_int_equal(stats_of(server).busy_waits, 0);
     assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
 }
 
@@ -1161,11 +1161,11 @@ static void busy_poll_without_a_clock(void **state)
     for (offset = 1; offset < 40; offset++) {
         if (fake_call_at(from + offset) != FAKE_clock_gettime) continue;
         before = asked();
-        spins = stats_of(server).spins;
+        spins = stats_of(server).busy_waits;
         fake_fault(fake_calls() + offset, EINVAL, 1);
         assert_int_equal(uds_echo_server_step(server, 20), UDS_ECHO_OK);
         assert_true(fake_fault_happened());
-        assert_int_equal(stats_of(server).spins - spins, faulted > 0); /* the first asks when to stop */
+        assert_int_equal(stats_of(server).busy_waits - spins, faulted > 0); /* the first asks when to stop */
         assert_in_range(asked() - before, 1, 1 + offset);
         fake_fault(0, 0, 0);
         faulted++;
@@ -1189,9 +1189,9 @@ static void bad_arguments_are_named(void **state)
                 {"desc.send_buffer", offsetof(uds_echo_server_desc, send_buffer), -1},
                 {"desc.idle_ms", offsetof(uds_echo_server_desc, idle_ms), -2},
                 {"desc.drain_ms", offsetof(uds_echo_server_desc, drain_ms), -2},
-                {"desc.spin_us", offsetof(uds_echo_server_desc, spin_us), -2},
-                {"desc.spin_us", offsetof(uds_echo_server_desc, spin_us), 1000001},
-                {"desc.on_existing", offsetof(uds_echo_server_desc, on_existing), 9},
+                {"desc.busy_poll_us", offsetof(uds_echo_server_desc, busy_poll_us), -2},
+                {"desc.busy_poll_us", offsetof(uds_echo_server_desc, busy_poll_us), 1000001},
+                {"desc.if_exists", offsetof(uds_echo_server_desc, if_exists), 9},
                 {"desc.publish", offsetof(uds_echo_server_desc, publish), 9},
                 {"desc.when_full", offsetof(uds_echo_server_desc, when_full), 9}};
     uds_echo_server *server;
@@ -1202,26 +1202,26 @@ static void bad_arguments_are_named(void **state)
     for (i = 0; i < sizeof ints / sizeof ints[0]; i++) {
         desc = plain_desc();
         memcpy((char *)&desc + ints[i].offset, &ints[i].value, sizeof(int));
-        assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_INVALID);
+        assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_ERR_INVALID);
         assert_string_equal(why.call, ints[i].field);
         assert_null(server);
     }
     desc = plain_desc();
     desc.message_max = -1;
-    assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_ERR_INVALID);
     desc = plain_desc();
     desc.pending_max = 191;
-    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_ERR_INVALID);
     assert_string_equal(why.call, "desc.pending_max");
-    assert_int_equal(uds_echo_server_open(NULL, &desc, &why), UDS_ECHO_INVALID);
-    assert_int_equal(uds_echo_server_open(&server, NULL, &why), UDS_ECHO_INVALID);
-    assert_int_equal(uds_echo_server_run(NULL), UDS_ECHO_INVALID);
-    assert_int_equal(uds_echo_server_step(NULL, 0), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_server_open(NULL, &desc, &why), UDS_ECHO_ERR_INVALID);
+    assert_int_equal(uds_echo_server_open(&server, NULL, &why), UDS_ECHO_ERR_INVALID);
+    assert_int_equal(uds_echo_server_run(NULL), UDS_ECHO_ERR_INVALID);
+    assert_int_equal(uds_echo_server_step(NULL, 0), UDS_ECHO_ERR_INVALID);
     assert_int_equal(uds_echo_server_close(NULL), UDS_ECHO_OK);
-    uds_echo_server_stop(NULL, UDS_ECHO_NOW);
+    uds_echo_server_stop(NULL, UDS_ECHO_STOP_NOW);
     uds_echo_server_wake(NULL);
     assert_null(uds_echo_server_find(NULL, 1));
-    assert_int_equal(uds_echo_conn_send(NULL, "x", 1), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_conn_send(NULL, "x", 1), UDS_ECHO_ERR_INVALID);
     uds_echo_conn_close(NULL);
     assert_int_equal(uds_echo_server_fd(NULL), -1);
     assert_int_equal(fake_calls_of(FAKE_bind), 0);

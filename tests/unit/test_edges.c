@@ -10,7 +10,8 @@ static uds_echo_failure why;
 #define WAIT FAKE_poll
 #endif
 
-/* ---- claims ---------------------------------------------------------------------------------------------------------------- */
+/* ---- claims
+   ---------------------------------------------------------------------------------------------------------------- */
 
 static int renames;
 static unsigned long theirs;
@@ -36,10 +37,10 @@ static void what_is_put_back_replaces_nothing(void **state)
     (void)state;
     if (!UDS_ECHO_HAVE_RENAMEAT2) return;
     renames = 0;
-    desc.publish = UDS_ECHO_DIRECT;
+    desc.publish = UDS_ECHO_PUBLISH_DIRECT;
     fake_put_stale(PATH);
     fake.before = two_are_faster;
-    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_NOT_SOCKET);
+    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_ERR_NOT_SOCKET);
     assert_true(renames >= 2);
     assert_int_equal(fake_inode(PATH), theirs);
 }
@@ -64,7 +65,7 @@ static void a_lock_that_is_held_says_so(void **state)
     (void)state;
     fake.foreign_lock = 1;
     fake_put_stale(PATH);
-    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_BUSY);
+    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_ERR_BUSY);
     assert_string_equal(why.call, "flock");
     assert_int_equal(why.os_error, EWOULDBLOCK);
 }
@@ -87,7 +88,7 @@ static void modes_of_the_owner_only(void **state)
     uds_echo_server *server;
     (void)state;
     fake.before = all_are_executable;
-    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_UNSUPPORTED);
+    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_ERR_UNSUPPORTED);
 }
 
 /* It may not be removed any more; its folder's lock is for those who have something to do there. */
@@ -97,7 +98,7 @@ static void a_path_that_stays_is_not_locked(void **state)
     int peer = joined(server);
     (void)state;
     fail_next(FAKE_unlinkat, 0, 1000, EACCES);
-    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
     (void)uds_echo_server_step(server, 0);
     (void)uds_echo_server_step(server, 0);
     assert_true(fail_times < 1000);
@@ -111,15 +112,16 @@ static void a_path_that_stays_is_not_locked(void **state)
 static int notes, problems;
 static uds_echo_error last_cause;
 
-static void on_log(uds_echo_level level, uds_echo_error cause, const char *text, void *user)
+static void on_log(uds_echo_log_level level, uds_echo_error cause, const char *text, void *user)
 {
     (void)text, (void)user;
-    notes += level == UDS_ECHO_NOTE;
-    problems += level == UDS_ECHO_PROBLEM;
+    notes += level == UDS_ECHO_LOG_INFO;
+    problems += level == UDS_ECHO_LOG_WARNING;
     last_cause = cause;
 }
 
-/* ---- connections ----------------------------------------------------------------------------------------------------------- */
+/* ---- connections
+   ----------------------------------------------------------------------------------------------------------- */
 
 static void reads_are_messages(void **state)
 {
@@ -170,7 +172,7 @@ static void pending_max_is_met_exactly(void **state)
         assert_int_equal(uds_echo_conn_send(&server->conns[i], full, 10), UDS_ECHO_OK);
     }
     assert_int_equal(stats_of(server).pending, 192);
-    assert_int_equal(uds_echo_conn_send(&server->conns[0], full, 1), UDS_ECHO_WOULD_BLOCK);
+    assert_int_equal(uds_echo_conn_send(&server->conns[0], full, 1), UDS_ECHO_ERR_WOULD_BLOCK);
     for (i = 0; i < 4; i++) fake_peer_close(peers[i]);
     (void)uds_echo_server_close(server);
 }
@@ -245,8 +247,9 @@ static void a_push_that_breaks_ends_in_the_next_step(void **state)
         fake_call what;
         int os_error;
         uds_echo_error why;
-    } ways[] = {
-        {FAKE_realloc, ENOMEM, UDS_ECHO_MEMORY}, {FAKE_send, EPIPE, UDS_ECHO_RESET}, {FAKE_send, EIO, UDS_ECHO_SYSTEM}};
+    } ways[] = {{FAKE_realloc, ENOMEM, UDS_ECHO_ERR_NO_MEMORY},
+                {FAKE_send, EPIPE, UDS_ECHO_ERR_RESET},
+                {FAKE_send, EIO, UDS_ECHO_ERR_SYSTEM}};
     char full[64];
     size_t i;
     (void)state;
@@ -264,7 +267,8 @@ static void a_push_that_breaks_ends_in_the_next_step(void **state)
     }
 }
 
-/* With idle_ms the end of a debt counts as a byte that moved: not of one that is gone, whose place is another's by now. */
+/* With idle_ms the end of a debt counts as a byte that moved: not of one that is gone, whose place is another's by now.
+   */
 static void who_is_owed_is_evicted_once(void **state)
 {
     uds_echo_server_desc desc = plain_desc();
@@ -272,7 +276,7 @@ static void who_is_owed_is_evicted_once(void **state)
     int peers[3], i;
     (void)state;
     desc.connections_max = 2;
-    desc.when_full = UDS_ECHO_EVICT;
+    desc.when_full = UDS_ECHO_FULL_EVICT;
     desc.idle_ms = 1000;
     desc.on_message = later_if_asked;
     server = serve(desc);
@@ -282,14 +286,14 @@ static void who_is_owed_is_evicted_once(void **state)
     peers[1] = joined(server);
     peers[2] = joined(server);
     assert_int_equal(ended, 1);
-    assert_int_equal(ends[0], UDS_ECHO_EVICTED);
+    assert_int_equal(ends[0], UDS_ECHO_ERR_EVICTED);
     fake_peer_close(peers[2]);
     settle(server);
     assert_int_equal(ended, 2);
     fake_sleep(1000);
     settle(server);
     assert_int_equal(ended, 3);
-    assert_int_equal(ends[2], UDS_ECHO_IDLE);
+    assert_int_equal(ends[2], UDS_ECHO_ERR_IDLE);
     assert_int_equal(stats_of(server).connections, 0);
     for (i = 0; i < 2; i++) fake_peer_close(peers[i]);
     (void)uds_echo_server_close(server);
@@ -304,7 +308,7 @@ static void the_idlest_is_evicted_with_idle_ms_too(void **state)
     int peers[4], i;
     (void)state;
     desc.connections_max = 3;
-    desc.when_full = UDS_ECHO_EVICT;
+    desc.when_full = UDS_ECHO_FULL_EVICT;
     desc.idle_ms = 1000;
     server = serve(desc);
     for (i = 0; i < 3; i++) peers[i] = joined(server);
@@ -326,7 +330,8 @@ static void the_idlest_is_evicted_with_idle_ms_too(void **state)
     (void)uds_echo_server_close(server);
 }
 
-/* A time that handlers took counts from their end on, in a server that spins, too; and where the spin was in vain it sleeps. */
+/* A time that handlers took counts from their end on, in a server that spins, too; and where the spin was in vain it
+   sleeps. */
 static uds_echo_verdict for_300_ms(uds_echo_conn *conn, uds_echo_message *m, void *user)
 {
     (void)conn, (void)m, (void)user;
@@ -343,7 +348,7 @@ static void who_spins_looks_at_the_clock(void **state)
     int peer;
     (void)state;
     fake.calls_per_ms = 10;
-    desc.spin_us = 1000;
+    desc.busy_poll_us = 1000;
     desc.idle_ms = 200;
     desc.on_message = for_300_ms;
     server = serve(desc);
@@ -360,8 +365,8 @@ static void who_spins_looks_at_the_clock(void **state)
     (void)uds_echo_server_close(server);
 }
 
-/* The end of what was said before is read by a peer that is not welcome, and by one that is told to go, whatever the server
-   would cut: an end of stream, and no reset. */
+/* The end of what was said before is read by a peer that is not welcome, and by one that is told to go, whatever the
+   server would cut: an end of stream, and no reset. */
 static int nobody(uds_echo_conn *conn, void *user)
 {
     (void)user;
@@ -371,7 +376,7 @@ static int nobody(uds_echo_conn *conn, void *user)
 static uds_echo_verdict go(uds_echo_conn *conn, uds_echo_message *m, void *user)
 {
     (void)conn, (void)m, (void)user;
-    return UDS_ECHO_CLOSE;
+    return UDS_ECHO_REPLY_AND_CLOSE;
 }
 
 static void no_end_is_a_reset(void **state)
@@ -386,7 +391,7 @@ static void no_end_is_a_reset(void **state)
             int peer, i;
             desc.idle_ms = 60000;
             desc.message_max = 4;
-            desc.when_full = full ? UDS_ECHO_EVICT : UDS_ECHO_REST;
+            desc.when_full = full ? UDS_ECHO_FULL_EVICT : UDS_ECHO_FULL_QUEUE;
             desc.on_open = refuses ? nobody : NULL;
             desc.on_message = go;
             server = serve(desc);
@@ -395,7 +400,7 @@ static void no_end_is_a_reset(void **state)
             settle(server);
             assert_int_equal(fake_peer_recv(peer, word, sizeof word), refuses ? 2 : 4);
             assert_int_equal(fake_peer_recv(peer, word, sizeof word), 0);
-            assert_int_equal(stats_of(server).closed[UDS_ECHO_IDLE], 0);
+            assert_int_equal(stats_of(server).closed[UDS_ECHO_ERR_IDLE], 0);
             fake_peer_close(peer);
             settle(server);
             assert_int_equal(stats_of(server).closed[UDS_ECHO_OK], 1);
@@ -418,10 +423,10 @@ static void a_drain_ends_who_is_idle(void **state)
     peer = joined(server);
     assert_int_equal(uds_echo_conn_send(&server->conns[0], "0123456789", 10), UDS_ECHO_OK);
     began = fake_now_ms();
-    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
     until_stopped(server);
     assert_in_range(fake_now_ms() - began, 299, 310);
-    closed_for(server, UDS_ECHO_IDLE);
+    closed_for(server, UDS_ECHO_ERR_IDLE);
     fake_peer_close(peer);
 }
 
@@ -435,7 +440,7 @@ static void a_drain_that_sleeps_tries_again(void **state)
     desc.on_log = on_log;
     server = serve(desc);
     fake.foreign_lock = 1;
-    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
     (void)uds_echo_server_step(server, 0);
     assert_true(fake_exists(PATH));
     fake_sleep(1000);
@@ -459,7 +464,7 @@ static void a_child_cannot_serve(void **state)
     (void)state;
     desc.on_ready = become_a_child;
     errno = ENOMEM;
-    assert_int_equal(uds_echo_serve(&desc, &why), UDS_ECHO_FORKED);
+    assert_int_equal(uds_echo_serve(&desc, &why), UDS_ECHO_ERR_FORKED);
     assert_int_equal(why.os_error, 0);
     assert_string_equal(why.call, "getpid");
     fake.pid--;
@@ -472,13 +477,14 @@ static void a_path_that_resists_once_goes(void **state)
     uds_echo_server *server = serve(plain_desc());
     (void)state;
     fail_next(FAKE_unlinkat, 0, 1, EBUSY);
-    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
     until_stopped(server);
     assert_false(fake_exists(PATH));
     (void)uds_echo_server_close(server);
 }
 
-/* ---- servers --------------------------------------------------------------------------------------------------------------- */
+/* ---- servers
+   --------------------------------------------------------------------------------------------------------------- */
 
 /* Accepting rests without end, for there is no place; the drain has its deadline all the same. */
 static void a_full_server_drains_in_time(void **state)
@@ -497,7 +503,7 @@ static void a_full_server_drains_in_time(void **state)
     settle(server);
     queued = fake_peer_connect(PATH);
     began = fake_now_ms();
-    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
     until_stopped(server);
     assert_int_equal(fake_now_ms() - began, 50);
     fake_peer_close(peer);
@@ -522,7 +528,7 @@ static void the_end_is_inside_too(void **state)
     (void)state;
     desc.on_end = on_end_that_tries;
     (void)uds_echo_server_close(open_server(&desc));
-    for (i = 0; i < 3; i++) assert_int_equal(from_end[i], UDS_ECHO_REENTRANT);
+    for (i = 0; i < 3; i++) assert_int_equal(from_end[i], UDS_ECHO_ERR_REENTRANT);
 }
 
 static void on_close_that_spoils(uds_echo_conn *conn, uds_echo_error reason, void *user)
@@ -550,13 +556,13 @@ static void the_reason_of_a_wait_outlives_callbacks(void **state)
     peer = joined(server);
     uds_echo_conn_close(&server->conns[0]);
     fail_next(WAIT, 0, 1, ENOMEM);
-    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_SYSTEM);
+    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_ERR_SYSTEM);
     assert_int_equal(errno, ENOMEM);
     fake_peer_close(peer);
     (void)uds_echo_server_close(server);
 
     fail_next(WAIT, 0, 1, ENOMEM);
-    assert_int_equal(uds_echo_serve(&desc, &why), UDS_ECHO_SYSTEM);
+    assert_int_equal(uds_echo_serve(&desc, &why), UDS_ECHO_ERR_SYSTEM);
     assert_int_equal(why.os_error, ENOMEM);
 }
 
@@ -589,12 +595,12 @@ static void a_cause_hides_no_other(void **state)
     fake_peer_close(peers[2]);
     settle(server);
     assert_int_equal(notes, 2);
-    assert_int_equal(last_cause, UDS_ECHO_END);
+    assert_int_equal(last_cause, UDS_ECHO_ERR_UNEXPECTED_EOF);
     say(peers[3], "line\n");
     settle(server);
     assert_int_equal(notes, 2);
     assert_int_equal(problems, 1);
-    assert_int_equal(last_cause, UDS_ECHO_HANDLER);
+    assert_int_equal(last_cause, UDS_ECHO_ERR_BAD_HANDLER);
     for (i = 0; i < 4; i++)
         if (i != 2) fake_peer_close(peers[i]);
     (void)uds_echo_server_close(server);
@@ -622,8 +628,8 @@ static void a_bell_that_rings_twice_rings(void **state)
             server = serve(desc);
             peer = joined(server);
             woken = 0;
-            for (i = 0; i < drains; i++) uds_echo_server_stop(server, UDS_ECHO_DRAIN);
-            for (i = 0; i < nows; i++) uds_echo_server_stop(server, UDS_ECHO_NOW);
+            for (i = 0; i < drains; i++) uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
+            for (i = 0; i < nows; i++) uds_echo_server_stop(server, UDS_ECHO_STOP_NOW);
             uds_echo_server_wake(server);
             settle(server);
             assert_int_equal(woken, 1);
@@ -653,13 +659,13 @@ static void problems_are_ours(void **state)
     settle(server);
     assert_int_equal(notes, 1);
     assert_int_equal(problems, 0);
-    assert_int_equal(last_cause, UDS_ECHO_RESET);
+    assert_int_equal(last_cause, UDS_ECHO_ERR_RESET);
     other = fake_peer_connect(PATH);
     fail_next(UDS_ECHO_HAVE_ACCEPT4 ? FAKE_accept4 : FAKE_accept, 0, 1, EMFILE);
     settle(server);
     assert_int_equal(notes, 1);
     assert_int_equal(problems, 1);
-    assert_int_equal(last_cause, UDS_ECHO_DESCRIPTORS);
+    assert_int_equal(last_cause, UDS_ECHO_ERR_TOO_MANY_FILES);
     fake_peer_close(peer);
     fake_peer_close(other);
     (void)uds_echo_server_close(server);
@@ -672,12 +678,12 @@ static void a_spin_that_a_signal_ends_is_no_hit(void **state)
     uds_echo_server *server;
     (void)state;
     fake.calls_per_ms = 10;
-    desc.spin_us = 5000;
+    desc.busy_poll_us = 5000;
     server = serve(desc);
     fail_next(WAIT, 0, 1, EINTR);
     assert_int_equal(uds_echo_server_step(server, 20), UDS_ECHO_OK);
-    assert_int_equal(stats_of(server).spins, 1);
-    assert_int_equal(stats_of(server).spin_hits, 0);
+    assert_int_equal(stats_of(server).busy_waits, 1);
+    assert_int_equal(stats_of(server).busy_wait_hits, 0);
     (void)uds_echo_server_close(server);
 }
 
@@ -689,7 +695,7 @@ static void a_spin_ends_with_its_step(void **state)
     long long began;
     (void)state;
     fake.calls_per_ms = 100;
-    desc.spin_us = 1900;
+    desc.busy_poll_us = 1900;
     server = serve(desc);
     began = fake_now_ms();
     assert_int_equal(uds_echo_server_step(server, 1), UDS_ECHO_OK);
@@ -712,7 +718,8 @@ static void taming_and_closing_fail(fake_call what)
     }
 }
 
-/* The connection is lost, and why is not what closing it met: that would look like a signal, and accepting would not rest. */
+/* The connection is lost, and why is not what closing it met: that would look like a signal, and accepting would not
+   rest. */
 static void the_reason_of_a_loss_outlives_its_close(void **state)
 {
     uds_echo_server *server = serve(plain_desc());
@@ -722,7 +729,7 @@ static void the_reason_of_a_loss_outlives_its_close(void **state)
     fake.before = taming_and_closing_fail;
     settle(server);
     assert_int_equal(struck, 2);
-    assert_int_equal(stats_of(server).exhausted, 1);
+    assert_int_equal(stats_of(server).pauses_failed, 1);
     fake_peer_close(peer);
     (void)uds_echo_server_close(server);
 }
@@ -746,7 +753,8 @@ static void an_adopted_listener_keeps_its_other_flags(void **state)
     fake_remove(PATH);
 }
 
-/* ---- clients --------------------------------------------------------------------------------------------------------------- */
+/* ---- clients
+   --------------------------------------------------------------------------------------------------------------- */
 
 static void a_client_that_failed_has_no_descriptor(void **state)
 {
@@ -754,9 +762,9 @@ static void a_client_that_failed_has_no_descriptor(void **state)
     uds_echo_client client;
     (void)state;
     memset(&desc, 0, sizeof desc);
-    assert_int_equal(uds_echo_client_open(&client, NULL, &why), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_client_open(&client, NULL, &why), UDS_ECHO_ERR_INVALID);
     assert_int_equal(client.fd, -1);
-    assert_int_equal(uds_echo_client_open(&client, &desc, &why), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_client_open(&client, &desc, &why), UDS_ECHO_ERR_INVALID);
     assert_int_equal(client.fd, -1);
 }
 
@@ -800,7 +808,8 @@ static void a_call_may_say_nothing(void **state)
     (void)uds_echo_server_close(server);
 }
 
-/* A security module may say no to a call that never fails so elsewhere; the number goes with the error, whichever it is. */
+/* A security module may say no to a call that never fails so elsewhere; the number goes with the error, whichever it
+   is. */
 static void why_a_call_failed(void **state)
 {
     uds_echo_server *server = serve(plain_desc());
@@ -809,11 +818,11 @@ static void why_a_call_failed(void **state)
     fake.world = step_server;
     fake.user = server;
     fail_next(FAKE_send, 0, 1, EPERM);
-    assert_int_equal(uds_echo_call(PATH, "x", 1, reply, sizeof reply, NULL, 1000, &why), UDS_ECHO_DENIED);
+    assert_int_equal(uds_echo_call(PATH, "x", 1, reply, sizeof reply, NULL, 1000, &why), UDS_ECHO_ERR_DENIED);
     assert_int_equal(why.os_error, EPERM);
     assert_string_equal(why.call, "exchange");
     errno = EPERM;
-    assert_int_equal(uds_echo_call(PATH, "too long", 8, reply, sizeof reply, NULL, 1000, &why), UDS_ECHO_TRUNCATED);
+    assert_int_equal(uds_echo_call(PATH, "too long", 8, reply, sizeof reply, NULL, 1000, &why), UDS_ECHO_ERR_TRUNCATED);
     assert_int_equal(why.os_error, 0);
     fake.world = NULL;
     (void)uds_echo_server_close(server);

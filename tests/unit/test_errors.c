@@ -33,7 +33,7 @@ static uds_echo_error start(int kind, uds_echo_server **server)
 {
     uds_echo_server_desc desc = plain_desc();
     if (kind == STALE || kind == DIRECT_STALE) fake_put_stale(PATH);
-    if (kind == DIRECT || kind == DIRECT_STALE) desc.publish = UDS_ECHO_DIRECT;
+    if (kind == DIRECT || kind == DIRECT_STALE) desc.publish = UDS_ECHO_PUBLISH_DIRECT;
     if (kind == FRAMED) desc.frame = lines;
     if (kind == EVERY) desc.connections_max = -1;
     if (kind == NARROW) fake.umask = 0777;
@@ -46,9 +46,9 @@ static void make_adopted(void)
 {
     struct sockaddr_un address;
     socklen_t size;
-    ue_place place;
+    ue_path place;
     adopted = fake_socket(AF_UNIX, SOCK_STREAM, 0);
-    (void)ue_place_split(&place, PATH, "", NULL);
+    (void)ue_path_split(&place, PATH, "", NULL);
     (void)ue_address(&address, &size, &place, "");
     assert_int_equal(fake_bind(adopted, (struct sockaddr *)&address, size), 0);
     assert_int_equal(fake_listen(adopted, 5), 0);
@@ -82,12 +82,12 @@ static int start_with(int kind, unsigned long call)
         assert_null(server);
         if (what == FAKE_malloc || what == FAKE_calloc) { /* memory is memory */
             assert_string_equal(why.call, fake_name_of(what));
-            assert_true(error == UDS_ECHO_MEMORY ? why.os_error == ENOMEM : why.os_error == EIO);
+            assert_true(error == UDS_ECHO_ERR_NO_MEMORY ? why.os_error == ENOMEM : why.os_error == EIO);
         } else {
             if (!told_as(what, why.call)) print_message("%s is told as %s\n", fake_name_of(what), why.call);
             assert_true(told_as(what, why.call));
             assert_int_equal(why.os_error, EIO);
-            assert_int_equal(error, UDS_ECHO_SYSTEM);
+            assert_int_equal(error, UDS_ECHO_ERR_SYSTEM);
         }
         if (kind == ADOPT) assert_int_equal(fake_close(adopted), 0); /* still the caller's */
         /* nothing is left but what was there; a file that could not be looked at is not known as ours, and stays */
@@ -135,7 +135,7 @@ static uds_echo_error talk(int by_call, char *reply)
     if (error) return error;
     error = uds_echo_client_exchange(&client, &io, 1000);
     ue_fail(&why, error, errno, "exchange");
-    if (!error) error = uds_echo_client_finish(&client);
+    if (!error) error = uds_echo_client_shutdown(&client);
     if (error) ue_fail(&why, error, errno, "exchange");
     uds_echo_client_close(&client);
     return error;
@@ -188,7 +188,7 @@ static void every_call_of_a_client(void **state)
                 }
                 fake_fault(0, 0, 0);
                 runs++;
-                assert_int_equal(error, UDS_ECHO_SYSTEM);
+                assert_int_equal(error, UDS_ECHO_ERR_SYSTEM);
                 assert_int_equal(why.os_error, EIO);
                 assert_string_equal(why.call, i < 3 ? fake_name_of(calls[i]) : "exchange");
                 settle(echo);
@@ -211,7 +211,7 @@ static void what_is_no_error_of_the_system(void **state)
     fake.world = serve;
     fake.user = echo;
     errno = 77;
-    assert_int_equal(uds_echo_call(PATH, "hello", 5, reply, 4, &n, 1000, &why), UDS_ECHO_TRUNCATED);
+    assert_int_equal(uds_echo_call(PATH, "hello", 5, reply, 4, &n, 1000, &why), UDS_ECHO_ERR_TRUNCATED);
     assert_int_equal(why.os_error, 0);
     assert_string_equal(why.call, "exchange");
     settle(echo);
@@ -223,10 +223,10 @@ static void what_is_no_error_of_the_system(void **state)
 
 static int notes;
 
-static void count(uds_echo_level level, uds_echo_error cause, const char *text, void *user)
+static void count(uds_echo_log_level level, uds_echo_error cause, const char *text, void *user)
 {
     (void)level, (void)text, (void)user;
-    notes += cause == UDS_ECHO_RESET;
+    notes += cause == UDS_ECHO_ERR_RESET;
 }
 
 static void reset_one(uds_echo_server *server)
@@ -254,7 +254,7 @@ static void lines_are_few(void **state)
     fake_sleep(1);
     reset_one(server);
     assert_int_equal(notes, 2);
-    assert_int_equal(stats_of(server).closed[UDS_ECHO_RESET], 3);
+    assert_int_equal(stats_of(server).closed[UDS_ECHO_ERR_RESET], 3);
     (void)uds_echo_server_close(server);
     assert_int_equal(notes, 2);
 }
@@ -277,13 +277,13 @@ static void what_is_due_when(void **state)
     /* a push between two steps is a byte that moved, at its own time */
     assert_int_equal(uds_echo_conn_send(&server->conns[0], "push", 4), UDS_ECHO_OK);
     assert_int_equal(uds_echo_server_timeout(server), 500);
-    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
     assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
     assert_int_equal(uds_echo_server_timeout(server), 2);
     fake_sleep(2);
     assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
     for (i = 0; i < 5 && uds_echo_server_step(server, 0) == UDS_ECHO_OK; i++) continue;
-    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_STOPPED);
+    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_ERR_STOPPED);
     assert_int_equal(uds_echo_server_timeout(server), 0);
     assert_int_equal(stats_of(server).closed[UDS_ECHO_OK], 1);
     fake_peer_close(peer);
@@ -297,7 +297,7 @@ static uds_echo_verdict later(uds_echo_conn *conn, uds_echo_message *m, void *us
 {
     (void)m, (void)user;
     asked = uds_echo_conn_id(conn);
-    return UDS_ECHO_LATER;
+    return UDS_ECHO_DEFER;
 }
 
 static void a_drain_without_end(void **state)
@@ -312,7 +312,7 @@ static void a_drain_without_end(void **state)
     peer = fake_peer_connect(PATH);
     say(peer, "question");
     settle(server);
-    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
     for (i = 0; i < 100; i++) {
         assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
         fake_sleep(1000);
@@ -321,7 +321,7 @@ static void a_drain_without_end(void **state)
     assert_int_equal(uds_echo_conn_send(uds_echo_server_find(server, asked), "answer", 6), UDS_ECHO_OK);
     settle(server);
     assert_string_equal(heard(peer), "answer");
-    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_STOPPED);
+    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_ERR_STOPPED);
     fake_peer_close(peer);
     (void)uds_echo_server_close(server);
 }
@@ -335,14 +335,14 @@ static void a_drain_rests(void **state)
     unsigned long accepts;
     const fake_call ask = UDS_ECHO_HAVE_ACCEPT4 ? FAKE_accept4 : FAKE_accept;
     (void)state;
-    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
     assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
     fake.descriptors_max = fake_open_descriptors();
     (void)fake_exists(PATH);
     fake_sleep(2);
     assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK); /* no grace any more */
     assert_int_equal(uds_echo_server_timeout(server), 0);
-    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_STOPPED); /* nobody came */
+    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_ERR_STOPPED); /* nobody came */
     (void)uds_echo_server_close(server);
 
     fake.descriptors_max = 64;
@@ -350,7 +350,7 @@ static void a_drain_rests(void **state)
     peer = fake_peer_connect(PATH);
     say(peer, "queued");
     fake.descriptors_max = fake_open_descriptors();
-    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
     for (i = 0; i < 3; i++) {
         assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
         fake_sleep(2);

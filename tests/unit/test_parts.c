@@ -28,26 +28,26 @@ static void long_addresses_need_the_folder(void **state)
     char path[200];
     struct sockaddr_un address;
     socklen_t size;
-    ue_place place;
+    ue_path place;
     struct stat file;
     (void)state;
     memset(path, 'p', sizeof path);
     path[0] = '/';
     path[100] = '/';
     path[sizeof path - 1] = '\0';
-    assert_int_equal(ue_place_split(&place, path, "", NULL), UDS_ECHO_OK);
+    assert_int_equal(ue_path_split(&place, path, "", NULL), UDS_ECHO_OK);
     assert_false(ue_address(&address, &size, &place, "")); /* no folder, no way round */
     memset(&file, 0, sizeof file);
     assert_int_equal(ue_probe(&place, "", &file), ENAMETOOLONG);
-    ue_fail(&why, UDS_ECHO_IN_USE, 0, "connect");
-    ue_incumbent(&place, &why);
+    ue_fail(&why, UDS_ECHO_ERR_IN_USE, 0, "connect");
+    ue_identify_owner(&place, &why);
     assert_int_equal(why.pid, -1);
     assert_int_equal(fake_calls_of(FAKE_socket), 0);
 }
 
 static void numbers_and_times(void **state)
 {
-    ue_file a = {1, 2}, b = {1, 3}, c = {2, 2};
+    ue_inode a = {1, 2}, b = {1, 3}, c = {2, 2};
     char text[32];
     ue_text t = {text, sizeof text, 0};
     (void)state;
@@ -64,25 +64,25 @@ static void numbers_and_times(void **state)
         if (t.size) assert_int_equal(strlen(text), t.size - 1 < 11 ? t.size - 1 : 11);
         assert_int_equal(text[t.size], '#');
     }
-    assert_int_equal(ue_left(5, 5), 0);
-    assert_int_equal(ue_left(4, 5), 0);
-    assert_int_equal(ue_left(6, 5), 1);
-    assert_int_equal(ue_left(UE_NONE, 5), -1);
-    assert_int_equal(ue_left(5ll + INT_MAX, 5), INT_MAX);
-    assert_int_equal(ue_left(6ll + INT_MAX, 5), INT_MAX);
-    assert_int_equal(ue_left(5, UE_NO_CLOCK), 0);
-    assert_int_equal(ue_sooner(UE_NONE, UE_NONE), UE_NONE);
-    assert_int_equal(ue_sooner(UE_NONE, 3), 3);
-    assert_int_equal(ue_sooner(3, UE_NONE), 3);
-    assert_int_equal(ue_sooner(3, 4), 3);
-    assert_int_equal(ue_sooner(4, 3), 3);
+    assert_int_equal(ue_remaining_ms(5, 5), 0);
+    assert_int_equal(ue_remaining_ms(4, 5), 0);
+    assert_int_equal(ue_remaining_ms(6, 5), 1);
+    assert_int_equal(ue_remaining_ms(UE_NONE, 5), -1);
+    assert_int_equal(ue_remaining_ms(5ll + INT_MAX, 5), INT_MAX);
+    assert_int_equal(ue_remaining_ms(6ll + INT_MAX, 5), INT_MAX);
+    assert_int_equal(ue_remaining_ms(5, UE_NO_CLOCK), 0);
+    assert_int_equal(ue_earlier(UE_NONE, UE_NONE), UE_NONE);
+    assert_int_equal(ue_earlier(UE_NONE, 3), 3);
+    assert_int_equal(ue_earlier(3, UE_NONE), 3);
+    assert_int_equal(ue_earlier(3, 4), 3);
+    assert_int_equal(ue_earlier(4, 3), 3);
     assert_int_equal(ue_deadline(-1), UE_NONE);
     assert_int_equal(ue_deadline(7), fake_now_ms() + 7);
     fail_next(FAKE_clock_gettime, 0, 1, EINVAL);
     assert_int_equal(ue_deadline(7), 0);
-    assert_true(ue_same_file(&a, &a));
-    assert_false(ue_same_file(&a, &b));
-    assert_false(ue_same_file(&a, &c));
+    assert_true(ue_same_inode(&a, &a));
+    assert_false(ue_same_inode(&a, &b));
+    assert_false(ue_same_inode(&a, &c));
 }
 
 /* Well-formed is what RFC 3629 says, and C1 controls are none. */
@@ -118,11 +118,11 @@ static void explanations(void **state)
     ue_fail(&failure, UDS_ECHO_OK, 5, "call");
     (void)uds_echo_explain(&failure, NULL, text, sizeof text);
     assert_string_equal(text, "success");
-    ue_fail(&failure, UDS_ECHO_TIMEOUT, 0, "");
+    ue_fail(&failure, UDS_ECHO_ERR_TIMEOUT, 0, "");
     (void)uds_echo_explain(&failure, "p", text, sizeof text);
     assert_string_equal(
         text, "\"p\": the time is up; allow more time (an exchange goes on where it was, a call begins anew)");
-    ue_fail(&failure, UDS_ECHO_SYSTEM, 5, "read");
+    ue_fail(&failure, UDS_ECHO_ERR_SYSTEM, 5, "read");
     (void)uds_echo_explain(&failure, NULL, text, sizeof text);
     assert_string_equal(text,
                         "the system said no [read: errno 5]; look up the error number under the call that is named");
@@ -133,7 +133,7 @@ static void explanations(void **state)
     (void)uds_echo_explain(&failure, NULL, text, sizeof text);
     assert_string_equal(text, "not an error of this library");
     memset(&failure, 0, sizeof failure); /* made by hand, of an error that came without */
-    failure.error = UDS_ECHO_TIMEOUT;
+    failure.error = UDS_ECHO_ERR_TIMEOUT;
     (void)uds_echo_explain(&failure, NULL, text, sizeof text);
     assert_string_equal(text, "the time is up; allow more time (an exchange goes on where it was, a call begins anew)");
     memset(longest, 'a', sizeof longest);
@@ -193,7 +193,7 @@ static void cut_between_characters(void **state)
     assert_string_equal(text, "abc");
     assert_int_equal(text[4], 'x');
     assert_int_equal(uds_echo_escape("\xc3\xa9", 2, NULL, 0), 2);
-    ue_fail(&failure, UDS_ECHO_TIMEOUT, 0, "");
+    ue_fail(&failure, UDS_ECHO_ERR_TIMEOUT, 0, "");
     (void)uds_echo_explain(&failure, "/\xc3\xa9", text, 4);
     assert_string_equal(text, "\"/");
 }
@@ -204,7 +204,7 @@ static void nobody_and_somebody(void **state)
     uds_echo_failure failure;
     char text[200];
     (void)state;
-    ue_fail(&failure, UDS_ECHO_UNTRUSTED, 0, "getsockopt");
+    ue_fail(&failure, UDS_ECHO_ERR_UNTRUSTED, 0, "getsockopt");
     failure.pid = 0;
     failure.uid = 1234;
     (void)uds_echo_explain(&failure, NULL, text, sizeof text);
@@ -233,12 +233,12 @@ static void nothing_is_fine(void **state)
     assert_null(uds_echo_conn_user(NULL));
     assert_null(uds_echo_conn_server(NULL));
     uds_echo_conn_set_user(NULL, &peer);
-    assert_int_equal(uds_echo_conn_peer(&server->conns[0], NULL), UDS_ECHO_INVALID);
-    assert_int_equal(uds_echo_conn_peer(NULL, &peer), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_conn_peer(&server->conns[0], NULL), UDS_ECHO_ERR_INVALID);
+    assert_int_equal(uds_echo_conn_peer(NULL, &peer), UDS_ECHO_ERR_INVALID);
     assert_int_equal(peer.pid, -1);
     fail_next(FAKE_getsockopt, 0, 1, ENOBUFS);
     peer.uid = 7;
-    assert_int_equal(uds_echo_conn_peer(&server->conns[0], &peer), UDS_ECHO_SYSTEM);
+    assert_int_equal(uds_echo_conn_peer(&server->conns[0], &peer), UDS_ECHO_ERR_SYSTEM);
     assert_int_equal(peer.uid, -1);
     assert_int_equal(uds_echo_conn_peer(&server->conns[0], &peer), UDS_ECHO_OK);
     assert_int_equal(peer.gid, 1001);

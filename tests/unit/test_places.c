@@ -10,7 +10,7 @@ static void who_speaks_is_not_the_idlest(void **state)
     int first, second;
     (void)state;
     desc.connections_max = 1;
-    desc.when_full = UDS_ECHO_EVICT;
+    desc.when_full = UDS_ECHO_FULL_EVICT;
     server = serve(desc);
     first = joined(server);
     second = fake_peer_connect(PATH);
@@ -18,7 +18,7 @@ static void who_speaks_is_not_the_idlest(void **state)
     assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
     assert_string_equal(heard(first), "in time");
     assert_int_equal(stats_of(server).accepted, 2);
-    assert_int_equal(ends[0], UDS_ECHO_EVICTED);
+    assert_int_equal(ends[0], UDS_ECHO_ERR_EVICTED);
     fake_peer_close(first);
     fake_peer_close(second);
     (void)uds_echo_server_close(server);
@@ -35,13 +35,13 @@ static void a_crowd_takes_turns(void **state)
         uds_echo_server *server;
         int peers[CROWD], i;
         desc.connections_max = 4;
-        desc.when_full = UDS_ECHO_EVICT;
+        desc.when_full = UDS_ECHO_FULL_EVICT;
         server = serve(desc);
         for (i = 0; i < CROWD; i++) {
             peers[i] = fake_peer_connect(PATH);
             say(peers[i], "?");
         }
-        if (drains) uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+        if (drains) uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
         for (i = 0; i < 40; i++) (void)uds_echo_server_step(server, 1);
         assert_int_equal(stats_of(server).accepted, CROWD);
         for (i = 0; i < CROWD; i++) {
@@ -60,13 +60,13 @@ static void one_is_evicted_a_step(void **state)
     int peers[6], i;
     (void)state;
     desc.connections_max = 3;
-    desc.when_full = UDS_ECHO_EVICT;
+    desc.when_full = UDS_ECHO_FULL_EVICT;
     server = serve(desc);
     for (i = 0; i < 3; i++) peers[i] = joined(server);
     for (; i < 6; i++) peers[i] = fake_peer_connect(PATH);
     for (i = 1; i <= 3; i++) {
         assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
-        assert_int_equal(stats_of(server).closed[UDS_ECHO_EVICTED], i);
+        assert_int_equal(stats_of(server).closed[UDS_ECHO_ERR_EVICTED], i);
     }
     for (i = 0; i < 6; i++) fake_peer_close(peers[i]);
     (void)uds_echo_server_close(server);
@@ -99,7 +99,7 @@ static uds_echo_verdict flood_then_later(uds_echo_conn *conn, uds_echo_message *
     memset(m->data, 'f', m->capacity);
     assert_int_equal(uds_echo_conn_send(conn, m->data, m->capacity), UDS_ECHO_OK);
     if (m->size == 2) uds_echo_conn_close(conn);
-    return UDS_ECHO_LATER;
+    return UDS_ECHO_DEFER;
 }
 
 static void who_is_to_be_closed_and_does_not_read_is_idle(void **state)
@@ -125,7 +125,7 @@ static void who_is_to_be_closed_and_does_not_read_is_idle(void **state)
         settle(server);
         assert_int_equal(strlen(heard(peer)), 10);
         fake_peer_close(peer);
-        closed_for(server, UDS_ECHO_IDLE);
+        closed_for(server, UDS_ECHO_ERR_IDLE);
     }
 }
 
@@ -181,7 +181,7 @@ static void who_was_owed_is_not_idle(void **state)
     assert_int_equal(stats_of(server).connections, 1);
     fake_sleep(1);
     settle(server);
-    closed_for(server, UDS_ECHO_IDLE);
+    closed_for(server, UDS_ECHO_ERR_IDLE);
     fake_peer_close(peer);
 }
 
@@ -193,7 +193,7 @@ static void who_was_owed_may_be_the_idlest(void **state)
     int asker, other, third;
     (void)state;
     desc.connections_max = 2;
-    desc.when_full = UDS_ECHO_EVICT;
+    desc.when_full = UDS_ECHO_FULL_EVICT;
     desc.on_message = later_if_asked;
     server = serve(desc);
     asker = joined(server);
@@ -206,7 +206,7 @@ static void who_was_owed_may_be_the_idlest(void **state)
     settle(server);
     third = joined(server);
     assert_int_equal(ended, 1);
-    assert_int_equal(ends[0], UDS_ECHO_EVICTED);
+    assert_int_equal(ends[0], UDS_ECHO_ERR_EVICTED);
     assert_string_equal(heard(other), "hello");
     say(other, "there?");
     settle(server);
@@ -217,7 +217,8 @@ static void who_was_owed_may_be_the_idlest(void **state)
     (void)uds_echo_server_close(server);
 }
 
-/* ---- handlers that take their time --------------------------------------------------------------------------------------- */
+/* ---- handlers that take their time
+   --------------------------------------------------------------------------------------- */
 
 static int asker_of_the_slow = -1; /* who speaks while the handler runs */
 
@@ -258,11 +259,11 @@ static void who_was_answered_slowly_is_not_idle(void **state)
     fake_sleep(1);
     settle(server);
     fake_peer_close(peer);
-    closed_for(server, UDS_ECHO_IDLE);
+    closed_for(server, UDS_ECHO_ERR_IDLE);
 }
 
-/* Somebody else's handler takes longer than idle_ms: who was paid by it, who came and who spoke meanwhile are not idle, and who
-   did nothing is. */
+/* Somebody else's handler takes longer than idle_ms: who was paid by it, who came and who spoke meanwhile are not idle,
+   and who did nothing is. */
 static void who_moved_while_another_was_slow_is_not_idle(void **state)
 {
     uds_echo_server_desc desc = plain_desc();
@@ -285,7 +286,7 @@ static void who_moved_while_another_was_slow_is_not_idle(void **state)
     assert_int_equal(ended, 0); /* nobody is judged by what was not looked at */
     assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
     assert_int_equal(ended, 1);
-    assert_int_equal(ends[0], UDS_ECHO_IDLE);
+    assert_int_equal(ends[0], UDS_ECHO_ERR_IDLE);
     assert_int_equal(fake_peer_recv(silent, &silent, 1), 0);
     assert_string_equal(heard(owed), "paid");
     assert_string_equal(heard(slow), "P");
@@ -309,7 +310,7 @@ static void a_drain_begins_behind_slow_handlers(void **state)
     say(owed, "?");
     settle(server);
     say(slow, "S");
-    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
     assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
     queued = fake_peer_connect(PATH); /* the path is gone already */
     assert_int_equal(queued, -1);
@@ -336,8 +337,8 @@ static void a_rest_begins_behind_slow_handlers(void **state)
     second = fake_peer_connect(PATH);
     say(slow, "S");
     assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
-    assert_int_equal(stats_of(server).exhausted, 1);
-    assert_int_equal(uds_echo_server_timeout(server), UE_REST_MS);
+    assert_int_equal(stats_of(server).pauses_failed, 1);
+    assert_int_equal(uds_echo_server_timeout(server), UE_PAUSE_MS);
     fake_peer_close(slow);
     fake_peer_close(second);
     (void)uds_echo_server_close(server);

@@ -11,7 +11,7 @@ static void descriptions(void **state)
     static const struct {
         const char *field;
         size_t offset;
-    } negative_ones[] = {{"desc.on_existing", offsetof(uds_echo_server_desc, on_existing)},
+    } negative_ones[] = {{"desc.if_exists", offsetof(uds_echo_server_desc, if_exists)},
                          {"desc.publish", offsetof(uds_echo_server_desc, publish)},
                          {"desc.when_full", offsetof(uds_echo_server_desc, when_full)}};
     uds_echo_server_desc desc;
@@ -23,32 +23,32 @@ static void descriptions(void **state)
     for (i = 0; i < sizeof negative_ones / sizeof negative_ones[0]; i++) {
         desc = plain_desc();
         memcpy((char *)&desc + negative_ones[i].offset, &minus_two, sizeof minus_two);
-        assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_INVALID);
+        assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_ERR_INVALID);
         assert_string_equal(why.call, negative_ones[i].field);
     }
     desc = plain_desc();
     desc.pending_max = -2;
-    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_ERR_INVALID);
     assert_string_equal(why.call, "desc.pending_max");
     desc = plain_desc();
     desc.message_max = (1l << 30) + 1;
-    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_ERR_INVALID);
     assert_string_equal(why.call, "desc.message_max");
     desc = plain_desc();
-    assert_int_equal(uds_echo_server_adopt(NULL, 3, &desc, &why), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_server_adopt(NULL, 3, &desc, &why), UDS_ECHO_ERR_INVALID);
     assert_string_equal(why.call, "server");
-    assert_int_equal(uds_echo_server_adopt(&server, 3, NULL, &why), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_server_adopt(&server, 3, NULL, &why), UDS_ECHO_ERR_INVALID);
     assert_string_equal(why.call, "desc");
     desc.path = NULL;
     fd = ue_socket(SOCK_STREAM);
     fail_next(FAKE_getsockopt, 0, 1, ENOTSOCK);
-    assert_int_equal(uds_echo_server_adopt(&server, fd, &desc, &why), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_server_adopt(&server, fd, &desc, &why), UDS_ECHO_ERR_INVALID);
     assert_string_equal(why.call, "listener");
     fail_next(FAKE_getsockopt, 0, 1, ENOBUFS);
-    assert_int_equal(uds_echo_server_adopt(&server, fd, &desc, &why), UDS_ECHO_MEMORY);
+    assert_int_equal(uds_echo_server_adopt(&server, fd, &desc, &why), UDS_ECHO_ERR_NO_MEMORY);
     assert_string_equal(why.call, "getsockopt");
     ue_close(&fd);
-    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_ERR_INVALID);
     assert_string_equal(why.call, "desc.path");
 }
 
@@ -56,7 +56,7 @@ static uds_echo_error resolved(uds_echo_server *s, uds_echo_server_desc desc)
 {
     memset(s, 0, sizeof *s);
     s->desc = desc;
-    return ue_resolve(s, &why);
+    return ue_apply_defaults(s, &why);
 }
 
 static void defaults(void **state)
@@ -74,11 +74,11 @@ static void defaults(void **state)
     assert_int_equal(s.pending_max, (2 * 1024 + 1) * 65536);
     assert_int_equal(s.desc.drain_ms, 5000);
     assert_int_equal(s.desc.idle_ms, 0);
-    assert_int_equal(s.in_order, 0);
+    assert_int_equal(s.track_idle, 0);
     desc.mode = 0640;
     desc.backlog = 7;
     desc.lock_ms = desc.idle_ms = desc.drain_ms = -1;
-    desc.when_full = UDS_ECHO_EVICT;
+    desc.when_full = UDS_ECHO_FULL_EVICT;
     desc.connections_max = -1;
     desc.pending_max = -1;
     assert_int_equal(resolved(&s, desc), UDS_ECHO_OK);
@@ -87,9 +87,9 @@ static void defaults(void **state)
     assert_int_equal(s.desc.lock_ms, 0);
     assert_int_equal(s.desc.idle_ms, 0);
     assert_int_equal(s.desc.drain_ms, -1);
-    assert_int_equal(s.conns_max, 64 - UE_PLACE_CONN); /* poll(2) takes no more places than the limit */
+    assert_int_equal(s.conns_max, 64 - UE_INDEX_CONN); /* poll(2) takes no more places than the limit */
     assert_int_equal(s.pending_max, (2 * s.conns_max + 1) * 65536);
-    assert_int_equal(s.in_order, 1);
+    assert_int_equal(s.track_idle, 1);
     fake.descriptors_max = 2000000;
     assert_int_equal(resolved(&s, desc), UDS_ECHO_OK);
     assert_int_equal(s.conns_max, 1000000);
@@ -101,7 +101,7 @@ static void defaults(void **state)
     assert_int_equal(resolved(&s, desc), UDS_ECHO_OK);
     assert_int_equal(s.conns_max, 1);
     fail_next(FAKE_getrlimit, 0, 1, EPERM);
-    assert_int_equal(resolved(&s, desc), UDS_ECHO_DENIED);
+    assert_int_equal(resolved(&s, desc), UDS_ECHO_ERR_DENIED);
     assert_string_equal(why.call, "getrlimit");
     fake.descriptors_max = 64;
 }
@@ -199,15 +199,23 @@ static void every_error_has_its_name(void **state)
     static const struct {
         int os_error;
         uds_echo_error error;
-    } cases[] = {{EACCES, UDS_ECHO_DENIED},        {EPERM, UDS_ECHO_DENIED},
-                 {EROFS, UDS_ECHO_DENIED},         {ENOENT, UDS_ECHO_NOT_FOUND},
-                 {ENOTDIR, UDS_ECHO_NOT_FOUND},    {ENAMETOOLONG, UDS_ECHO_PATH},
-                 {ECONNREFUSED, UDS_ECHO_REFUSED}, {EPROTOTYPE, UDS_ECHO_WRONG_TYPE},
-                 {ENOMEM, UDS_ECHO_MEMORY},        {ENOBUFS, UDS_ECHO_MEMORY},
-                 {EMFILE, UDS_ECHO_DESCRIPTORS},   {ENFILE, UDS_ECHO_DESCRIPTORS},
-                 {EPIPE, UDS_ECHO_RESET},          {ECONNRESET, UDS_ECHO_RESET},
-                 {EIO, UDS_ECHO_SYSTEM},           {0, UDS_ECHO_SYSTEM},
-                 {EAGAIN, UDS_ECHO_SYSTEM}};
+    } cases[] = {{EACCES, UDS_ECHO_ERR_DENIED},
+                 {EPERM, UDS_ECHO_ERR_DENIED},
+                 {EROFS, UDS_ECHO_ERR_DENIED},
+                 {ENOENT, UDS_ECHO_ERR_NOT_FOUND},
+                 {ENOTDIR, UDS_ECHO_ERR_NOT_FOUND},
+                 {ENAMETOOLONG, UDS_ECHO_ERR_BAD_PATH},
+                 {ECONNREFUSED, UDS_ECHO_ERR_REFUSED},
+                 {EPROTOTYPE, UDS_ECHO_ERR_WRONG_TYPE},
+                 {ENOMEM, UDS_ECHO_ERR_NO_MEMORY},
+                 {ENOBUFS, UDS_ECHO_ERR_NO_MEMORY},
+                 {EMFILE, UDS_ECHO_ERR_TOO_MANY_FILES},
+                 {ENFILE, UDS_ECHO_ERR_TOO_MANY_FILES},
+                 {EPIPE, UDS_ECHO_ERR_RESET},
+                 {ECONNRESET, UDS_ECHO_ERR_RESET},
+                 {EIO, UDS_ECHO_ERR_SYSTEM},
+                 {0, UDS_ECHO_ERR_SYSTEM},
+                 {EAGAIN, UDS_ECHO_ERR_SYSTEM}};
     size_t i;
     (void)state;
     for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -219,9 +227,9 @@ static void every_error_has_its_name(void **state)
         assert_int_equal(why.pid, -1);
         assert_int_equal(why.uid, -1);
     }
-    assert_true(ue_passing(EINTR));
-    assert_true(ue_passing(EAGAIN));
-    assert_false(ue_passing(EPIPE));
+    assert_true(ue_is_transient(EINTR));
+    assert_true(ue_is_transient(EAGAIN));
+    assert_false(ue_is_transient(EPIPE));
 }
 
 static void a_mode_that_cannot_be_widened(void **state)
@@ -232,7 +240,7 @@ static void a_mode_that_cannot_be_widened(void **state)
     fake.umask = 077;
     desc.mode = 0660;
     fail_next(FAKE_fchmodat, 0, 1, EPERM);
-    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_DENIED);
+    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_ERR_DENIED);
     assert_string_equal(why.call, "fchmodat");
     assert_int_equal(fake_calls_of(FAKE_listen), 0); /* with a wrong mode nobody can ever connect */
     assert_false(fake_exists(PATH));
@@ -328,7 +336,7 @@ static void not_even_put_back(void **state)
     fake_put_stale(PATH);
     renames = 0;
     fake.before = steal_and_hold;
-    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_DENIED);
+    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_ERR_DENIED);
     assert_string_equal(why.call, "rename");
     assert_int_equal(renames, 3);
     assert_false(fake_exists(PATH));
@@ -348,13 +356,13 @@ static void an_incumbent_that_cannot_be_named(void **state)
     (void)fake_put_live(PATH, SOCK_STREAM, 1);
     for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         fail_next(cases[i].what, cases[i].skips, 1, ENOMEM);
-        assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_IN_USE);
+        assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_ERR_IN_USE);
         assert_int_equal(fail_times, 0);
         assert_int_equal(why.pid, -1);
         assert_int_equal(why.uid, -1);
     }
     fake.before = NULL;
-    assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_IN_USE);
+    assert_int_equal(uds_echo_server_open(&server, &desc, NULL), UDS_ECHO_ERR_IN_USE);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

@@ -36,13 +36,13 @@ static void what_to_wait_for(void **state)
     fake.queue_bytes = 16;
     client = connected();
     assert_int_equal(uds_echo_client_events(&client, &io), POLLIN | POLLOUT);
-    assert_int_equal(uds_echo_client_exchange(&client, &io, 0), UDS_ECHO_TIMEOUT);
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 0), UDS_ECHO_ERR_TIMEOUT);
     assert_int_equal(fake_peer_shutdown(peer, SHUT_WR), 0);
-    assert_int_equal(uds_echo_client_exchange(&client, &io, 0), UDS_ECHO_TIMEOUT);
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 0), UDS_ECHO_ERR_TIMEOUT);
     assert_int_equal(uds_echo_client_events(&client, &io), POLLOUT); /* its end was read */
     assert_int_equal(fake_peer_recv(peer, out, 16), 16);
     assert_int_equal(fake_peer_shutdown(peer, SHUT_RD), 0);
-    assert_int_equal(uds_echo_client_exchange(&client, &io, 0), UDS_ECHO_END);
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 0), UDS_ECHO_ERR_UNEXPECTED_EOF);
     assert_int_equal(uds_echo_client_events(&client, &io), 0);
     uds_echo_client_close(&client);
     assert_int_equal(uds_echo_client_events(&client, &io), 0);
@@ -51,7 +51,7 @@ static void what_to_wait_for(void **state)
     client = connected();
     assert_int_equal(fake_peer_shutdown(peer, SHUT_RD), 0); /* a drain that owes an answer */
     io.sent = 0;
-    assert_int_equal(uds_echo_client_exchange(&client, &io, 0), UDS_ECHO_TIMEOUT);
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 0), UDS_ECHO_ERR_TIMEOUT);
     assert_int_equal(uds_echo_client_events(&client, &io), POLLIN);
     io.sent = io.out_size;
     assert_int_equal(uds_echo_client_events(&client, &io), POLLIN);
@@ -63,7 +63,7 @@ static void what_to_wait_for(void **state)
     fake_peer_close(peer);
 }
 
-/* Full, but sending still moves: that comes first, and FULL only when nothing can. */
+/* Full, but sending still moves: that comes first, and BUFFER_FULL only when nothing can. */
 static void full_and_sending(void **state)
 {
     uds_echo_client client;
@@ -74,7 +74,7 @@ static void full_and_sending(void **state)
     fake.queue_bytes = 16;
     client = connected();
     script = "brrr";
-    assert_int_equal(uds_echo_client_exchange(&client, &io, 1000), UDS_ECHO_FULL);
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 1000), UDS_ECHO_ERR_BUFFER_FULL);
     assert_int_equal(io.sent, 32);
     uds_echo_client_close(&client);
     fake_peer_close(peer);
@@ -96,14 +96,14 @@ static void urgent_bytes_cannot_be_kept(void **state)
     (void)fake_put_live(PATH, SOCK_STREAM, 1);
     fake_set_mode(PATH, 0777);
     fake.before = fail_setsockopt;
-    assert_int_equal(uds_echo_client_open(&client, &desc, &why), UDS_ECHO_MEMORY);
+    assert_int_equal(uds_echo_client_open(&client, &desc, &why), UDS_ECHO_ERR_NO_MEMORY);
     assert_string_equal(why.call, "setsockopt");
     fake.before = NULL;
     assert_int_equal(client.is_open, 0);
 }
 
-/* P28: a byte sent with MSG_OOB is one of the stream for the client, too; and where there is no room for it, a client that
-   cannot send either says so, instead of asking for ever. */
+/* P28: a byte sent with MSG_OOB is one of the stream for the client, too; and where there is no room for it, a client
+   that cannot send either says so, instead of asking for ever. */
 static void an_urgent_byte_is_one_of_the_stream(void **state)
 {
     uds_echo_client client;
@@ -120,7 +120,7 @@ static void an_urgent_byte_is_one_of_the_stream(void **state)
     io.out = out;
     io.out_size = sizeof out;
     script = "u";
-    assert_int_equal(uds_echo_client_exchange(&client, &io, 1000), UDS_ECHO_FULL);
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 1000), UDS_ECHO_ERR_BUFFER_FULL);
     uds_echo_client_close(&client);
     fake_peer_close(peer);
 }
@@ -138,7 +138,8 @@ static void it_went_away(void **state)
         fake.queue_bytes = 16;
         client = connected();
         script = "sC";
-        assert_int_equal(uds_echo_client_exchange(&client, &io, 1000), full ? UDS_ECHO_RESET : UDS_ECHO_END);
+        assert_int_equal(uds_echo_client_exchange(&client, &io, 1000),
+                         full ? UDS_ECHO_ERR_RESET : UDS_ECHO_ERR_UNEXPECTED_EOF);
         assert_int_equal(io.got, 10);
         uds_echo_client_close(&client);
         fake_remove(PATH);
@@ -155,7 +156,7 @@ static void last_words_are_read(void **state)
     (void)state;
     assert_int_equal(fake_peer_send(peer, "bye", 3), 3);
     fake_peer_close(peer);
-    assert_int_equal(uds_echo_client_exchange(&client, &io, 1000), UDS_ECHO_END);
+    assert_int_equal(uds_echo_client_exchange(&client, &io, 1000), UDS_ECHO_ERR_UNEXPECTED_EOF);
     assert_int_equal(io.got, 3);
     assert_memory_equal(in, "bye", 3);
     uds_echo_client_close(&client);
@@ -200,37 +201,37 @@ static void clients_that_are_wrong(void **state)
     (void)state;
     for (i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         io = bad[i];
-        assert_int_equal(uds_echo_client_exchange(&client, &io, 0), UDS_ECHO_INVALID);
+        assert_int_equal(uds_echo_client_exchange(&client, &io, 0), UDS_ECHO_ERR_INVALID);
     }
     io = bad[0];
     io.sent = 0;
     memset(&closed, 0, sizeof closed); /* its descriptor is 0, which is not its own */
     uds_echo_client_close(&closed);
     assert_int_equal(uds_echo_client_fd(&closed), -1);
-    assert_int_equal(uds_echo_client_exchange(&closed, &io, 0), UDS_ECHO_INVALID);
-    assert_int_equal(uds_echo_client_exchange(&client, NULL, 0), UDS_ECHO_INVALID);
-    assert_int_equal(uds_echo_client_finish(&closed), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_client_exchange(&closed, &io, 0), UDS_ECHO_ERR_INVALID);
+    assert_int_equal(uds_echo_client_exchange(&client, NULL, 0), UDS_ECHO_ERR_INVALID);
+    assert_int_equal(uds_echo_client_shutdown(&closed), UDS_ECHO_ERR_INVALID);
     assert_int_equal(uds_echo_client_fd(NULL), -1);
     assert_int_equal(uds_echo_client_fd(&client), client.fd);
-    assert_int_equal(uds_echo_call(PATH, NULL, 1, reply, 4, &n, 5, &why), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_call(PATH, NULL, 1, reply, 4, &n, 5, &why), UDS_ECHO_ERR_INVALID);
     assert_string_equal(why.call, "msg");
     assert_int_equal(n, 0);
-    assert_int_equal(uds_echo_call(PATH, "x", 1, NULL, 4, &n, 5, &why), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_call(PATH, "x", 1, NULL, 4, &n, 5, &why), UDS_ECHO_ERR_INVALID);
     assert_string_equal(why.call, "reply");
-    assert_int_equal(uds_echo_call(PATH, "x", 1, reply, 4, &n, -2, &why), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_call(PATH, "x", 1, reply, 4, &n, -2, &why), UDS_ECHO_ERR_INVALID);
     assert_string_equal(why.call, "timeout_ms");
     memset(&desc, 0, sizeof desc);
     desc.path = PATH;
     desc.trust = (uds_echo_trust)-1;
-    assert_int_equal(uds_echo_client_open(&closed, &desc, &why), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_client_open(&closed, &desc, &why), UDS_ECHO_ERR_INVALID);
     assert_string_equal(why.call, "desc.trust");
     desc.trust = (uds_echo_trust)3;
-    assert_int_equal(uds_echo_client_open(&closed, &desc, &why), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_client_open(&closed, &desc, &why), UDS_ECHO_ERR_INVALID);
     desc.trust = UDS_ECHO_TRUST_UID;
     desc.uid = 31;
-    assert_int_equal(uds_echo_client_open(&closed, &desc, NULL), UDS_ECHO_UNTRUSTED);
+    assert_int_equal(uds_echo_client_open(&closed, &desc, NULL), UDS_ECHO_ERR_UNTRUSTED);
     fail_next(FAKE_getsockopt, 0, 1, ENOBUFS);
-    assert_int_equal(uds_echo_client_open(&closed, &desc, &why), UDS_ECHO_MEMORY);
+    assert_int_equal(uds_echo_client_open(&closed, &desc, &why), UDS_ECHO_ERR_NO_MEMORY);
     assert_string_equal(why.call, "getsockopt");
     uds_echo_client_close(&client);
     fake_peer_close(peer);
@@ -243,18 +244,18 @@ static void a_talk_that_fails(void **state)
     char reply[8];
     (void)state;
     fail_next(FAKE_shutdown, 0, 1, ENOBUFS);
-    assert_int_equal(uds_echo_client_finish(&client), UDS_ECHO_MEMORY);
+    assert_int_equal(uds_echo_client_shutdown(&client), UDS_ECHO_ERR_NO_MEMORY);
     fail_next(FAKE_shutdown, 0, 1, ENOTCONN);
-    assert_int_equal(uds_echo_client_finish(&client), UDS_ECHO_RESET);
-    assert_int_equal(uds_echo_client_finish(&client), UDS_ECHO_OK);
+    assert_int_equal(uds_echo_client_shutdown(&client), UDS_ECHO_ERR_RESET);
+    assert_int_equal(uds_echo_client_shutdown(&client), UDS_ECHO_OK);
     uds_echo_client_close(&client);
     fake_peer_close(peer);
     fail_next(FAKE_send, 0, 1, ENOBUFS);
-    assert_int_equal(uds_echo_call(PATH, "x", 1, reply, sizeof reply, NULL, 1000, &why), UDS_ECHO_MEMORY);
+    assert_int_equal(uds_echo_call(PATH, "x", 1, reply, sizeof reply, NULL, 1000, &why), UDS_ECHO_ERR_NO_MEMORY);
     assert_int_equal(why.os_error, ENOBUFS);
     assert_string_equal(why.call, "exchange");
     fail_next(FAKE_shutdown, 0, 1, ENOTCONN);
-    assert_int_equal(uds_echo_call(PATH, "x", 1, reply, sizeof reply, NULL, 1000, &why), UDS_ECHO_RESET);
+    assert_int_equal(uds_echo_call(PATH, "x", 1, reply, sizeof reply, NULL, 1000, &why), UDS_ECHO_ERR_RESET);
     assert_int_equal(why.os_error, ENOTCONN);
 }
 

@@ -46,7 +46,7 @@ static void accept_goes_on(void **state)
         int peer = fake_peer_connect(PATH);
         fail_next(UDS_ECHO_HAVE_ACCEPT4 ? FAKE_accept4 : FAKE_accept, 0, 1, cases[i].os_error);
         settle(server);
-        assert_int_equal(stats_of(server).exhausted, cases[i].rests);
+        assert_int_equal(stats_of(server).pauses_failed, cases[i].rests);
         assert_int_equal(stats_of(server).accepted, !cases[i].rests);
         fake_sleep(100);
         settle(server);
@@ -72,7 +72,7 @@ static void a_drain_goes_on(void **state)
             server = serve(desc);
             for (i = 0; i < CLIENTS; i++) say(peers[i] = fake_peer_connect(PATH), "queued");
             fail_next(UDS_ECHO_HAVE_ACCEPT4 ? FAKE_accept4 : FAKE_accept, skips, 1, errors[e]);
-            uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+            uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
             until_stopped(server);
             assert_int_equal(fail_times, 0);
             for (i = 0; i < CLIENTS; i++) {
@@ -93,11 +93,11 @@ static void a_listener_that_cannot_be_watched_rests(void **state)
     (void)state;
     fail_next(UDS_ECHO_HAVE_ACCEPT4 ? FAKE_accept4 : FAKE_accept, 0, 1, EMFILE);
     settle(server);
-    assert_int_equal(stats_of(server).exhausted, 1);
+    assert_int_equal(stats_of(server).pauses_failed, 1);
     fail_next(FAKE_epoll_ctl, 0, UDS_ECHO_HAVE_EPOLL, ENOSPC);
     fake_sleep(100);
     (void)uds_echo_server_step(server, 0);
-    assert_int_equal(stats_of(server).exhausted, 1 + UDS_ECHO_HAVE_EPOLL);
+    assert_int_equal(stats_of(server).pauses_failed, 1 + UDS_ECHO_HAVE_EPOLL);
     calls = fake_calls_of(FAKE_epoll_ctl);
     if (UDS_ECHO_HAVE_EPOLL) settle(server);
     assert_int_equal(fake_calls_of(FAKE_epoll_ctl), calls);
@@ -126,7 +126,7 @@ static void a_sharer_that_cannot_watch_rests(void **state)
     fail_next(FAKE_epoll_ctl, 1, 1, ENOSPC); /* the connection's comes first */
     assert_int_equal(uds_echo_server_step(first, 0), UDS_ECHO_OK);
     assert_int_equal(stats_of(first).accepted, 1);
-    assert_int_equal(stats_of(first).exhausted, 1);
+    assert_int_equal(stats_of(first).pauses_failed, 1);
     assert_in_range(uds_echo_server_timeout(first), 1, 100);
     fake_peer_close(peer);
     (void)uds_echo_server_close(first);
@@ -148,7 +148,7 @@ static void a_wait_ends_when_something_is_due(void **state)
     assert_int_equal(uds_echo_server_step(server, 1000), UDS_ECHO_OK);
     assert_int_equal(fake_now_ms() - began, 50);
     fake_peer_close(peer);
-    closed_for(server, UDS_ECHO_IDLE);
+    closed_for(server, UDS_ECHO_ERR_IDLE);
 }
 
 static void errors_of_a_connection_have_names(void **state)
@@ -157,9 +157,9 @@ static void errors_of_a_connection_have_names(void **state)
         fake_call what;
         int os_error;
         uds_echo_error error;
-    } cases[] = {{FAKE_recv, ECONNRESET, UDS_ECHO_RESET}, {FAKE_recv, ENOMEM, UDS_ECHO_MEMORY},
-                 {FAKE_send, EPIPE, UDS_ECHO_RESET},      {FAKE_send, ECONNRESET, UDS_ECHO_RESET},
-                 {FAKE_send, ENOBUFS, UDS_ECHO_MEMORY},   {FAKE_setsockopt, ENOMEM, UDS_ECHO_MEMORY}};
+    } cases[] = {{FAKE_recv, ECONNRESET, UDS_ECHO_ERR_RESET},  {FAKE_recv, ENOMEM, UDS_ECHO_ERR_NO_MEMORY},
+                 {FAKE_send, EPIPE, UDS_ECHO_ERR_RESET},       {FAKE_send, ECONNRESET, UDS_ECHO_ERR_RESET},
+                 {FAKE_send, ENOBUFS, UDS_ECHO_ERR_NO_MEMORY}, {FAKE_setsockopt, ENOMEM, UDS_ECHO_ERR_NO_MEMORY}};
     size_t i;
     (void)state;
     for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -247,7 +247,7 @@ static void a_push_joins_what_waits(void **state)
     assert_int_equal(uds_echo_conn_send(&server->conns[0], "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJ", 46), 0);
     assert_int_equal(fake_peer_recv(peer, text, 15), 15);
     settle(server); /* 35 are sent now, 11 wait */
-    assert_int_equal(ue_block_left(server->conns[0].out), 11);
+    assert_int_equal(ue_buf_size(server->conns[0].unsent), 11);
     assert_int_equal(stats_of(server).bytes_out, 35);
     assert_int_equal(uds_echo_conn_send(&server->conns[0], "!?", 2), UDS_ECHO_OK);
     assert_int_equal(stats_of(server).pending, 13);
@@ -260,7 +260,8 @@ static void a_push_joins_what_waits(void **state)
     (void)uds_echo_server_close(server);
 }
 
-/* There is no memory for a push behind bytes that wait: they are freed, with what they counted, and the end has a name. */
+/* There is no memory for a push behind bytes that wait: they are freed, with what they counted, and the end has a name.
+   */
 static void a_push_without_memory(void **state)
 {
     uds_echo_server *server;
@@ -272,10 +273,10 @@ static void a_push_without_memory(void **state)
     assert_int_equal(uds_echo_conn_send(&server->conns[0], "0123456789", 10), UDS_ECHO_OK);
     assert_int_equal(stats_of(server).pending, 6);
     fail_next(FAKE_realloc, 0, 1, ENOMEM);
-    assert_int_equal(uds_echo_conn_send(&server->conns[0], "abc", 3), UDS_ECHO_MEMORY);
+    assert_int_equal(uds_echo_conn_send(&server->conns[0], "abc", 3), UDS_ECHO_ERR_NO_MEMORY);
     settle(server);
     assert_int_equal(stats_of(server).pending, 0);
-    closed_for(server, UDS_ECHO_MEMORY);
+    closed_for(server, UDS_ECHO_ERR_NO_MEMORY);
     fake_peer_close(peer);
 }
 
@@ -294,17 +295,17 @@ static void a_hang_up_alone(void **state)
     assert_int_equal(fake_peer_shutdown(peer, SHUT_RDWR), 0);
     settle(server);
     assert_int_equal(stats_of(server).pending, 0);
-    closed_for(server, UDS_ECHO_RESET);
+    closed_for(server, UDS_ECHO_ERR_RESET);
     fake_peer_close(peer);
 }
 
 static uds_echo_verdict bye(uds_echo_conn *conn, uds_echo_message *m, void *user)
 {
     (void)conn, (void)m, (void)user;
-    return UDS_ECHO_CLOSE;
+    return UDS_ECHO_REPLY_AND_CLOSE;
 }
 
-/* CLOSE behind an answer that does not fit: all of it arrives, then the end. */
+/* REPLY_AND_CLOSE behind an answer that does not fit: all of it arrives, then the end. */
 static void close_waits_for_the_rest(void **state)
 {
     uds_echo_server_desc desc = plain_desc();
@@ -347,15 +348,15 @@ static void the_first_cause_is_told(void **state)
     say(peer, "answered\n!");
     fail_next(FAKE_send, 0, 1, EPIPE);
     settle(server);
-    closed_for(server, UDS_ECHO_TOO_LONG);
+    closed_for(server, UDS_ECHO_ERR_TOO_LONG);
     fake_peer_close(peer);
 }
 
 static uds_echo_verdict broken_push(uds_echo_conn *conn, uds_echo_message *m, void *user)
 {
     (void)m, (void)user;
-    assert_int_equal(uds_echo_conn_send(conn, "push", 4), UDS_ECHO_RESET);
-    assert_int_equal(uds_echo_conn_send(conn, "push", 4), UDS_ECHO_GONE);
+    assert_int_equal(uds_echo_conn_send(conn, "push", 4), UDS_ECHO_ERR_RESET);
+    assert_int_equal(uds_echo_conn_send(conn, "push", 4), UDS_ECHO_ERR_CLOSING);
     assert_null(uds_echo_server_find(uds_echo_conn_server(conn), uds_echo_conn_id(conn)));
     return UDS_ECHO_REPLY;
 }
@@ -373,7 +374,7 @@ static void a_push_that_breaks(void **state)
     fail_next(FAKE_send, 0, 1, EPIPE);
     settle(server);
     assert_string_equal(heard(peer), ""); /* the reply is not sent behind a push that was lost */
-    closed_for(server, UDS_ECHO_RESET);
+    closed_for(server, UDS_ECHO_ERR_RESET);
     fake_peer_close(peer);
 }
 
@@ -394,7 +395,7 @@ static void a_negative_verdict(void **state)
     peer = joined(server);
     say(peer, "x");
     settle(server);
-    closed_for(server, UDS_ECHO_HANDLER);
+    closed_for(server, UDS_ECHO_ERR_BAD_HANDLER);
     fake_peer_close(peer);
 }
 
@@ -451,7 +452,7 @@ static void a_large_read_is_the_last(void **state)
         assert_int_equal(stats_of(server).bytes_out, sizeof flood);
         fake_peer_close(peer);
         settle(server);
-        closed_for(server, UDS_ECHO_RESET);
+        closed_for(server, UDS_ECHO_ERR_RESET);
     }
 }
 
@@ -523,7 +524,7 @@ static void what_cannot_be_watched_is_closed(void **state)
         settle(server);
         assert_int_equal(stats_of(server).connections, 0);
         assert_int_equal(ended, !refused);
-        if (!refused) assert_int_equal(ends[0], UDS_ECHO_MEMORY);
+        if (!refused) assert_int_equal(ends[0], UDS_ECHO_ERR_NO_MEMORY);
         fake_peer_close(peer);
         (void)uds_echo_server_close(server);
     }
@@ -532,7 +533,7 @@ static void what_cannot_be_watched_is_closed(void **state)
 static uds_echo_verdict later(uds_echo_conn *conn, uds_echo_message *m, void *user)
 {
     (void)conn, (void)m, (void)user;
-    return UDS_ECHO_LATER;
+    return UDS_ECHO_DEFER;
 }
 
 /* A waiting connection that cannot be looked away from would spin: it is closed. */
@@ -551,7 +552,7 @@ static void what_cannot_be_ignored_is_closed(void **state)
     say(peer, "impatient");
     fail_next(FAKE_epoll_del, 0, 1, ENOENT);
     settle(server);
-    closed_for(server, UDS_ECHO_SYSTEM);
+    closed_for(server, UDS_ECHO_ERR_SYSTEM);
     fake_peer_close(peer);
 }
 
@@ -567,9 +568,9 @@ static void stale_events_are_dropped(void **state)
     second = joined(server);
     assert_int_equal(server->conns[0].generation, 2);
     recvs = fake_calls_of(FAKE_recv);
-    ue_event(server, 1ull << 32 | UE_PLACE_CONN);
+    ue_event(server, 1ull << 32 | UE_INDEX_CONN);
     assert_int_equal(fake_calls_of(FAKE_recv), recvs);
-    ue_event(server, 2ull << 32 | UE_PLACE_CONN);
+    ue_event(server, 2ull << 32 | UE_INDEX_CONN);
     assert_int_equal(fake_calls_of(FAKE_recv), recvs + 1);
     fake_peer_close(second);
     (void)uds_echo_server_close(server);
@@ -626,7 +627,7 @@ static void room_for_answers_is_reserved(void **state)
     pushed = UDS_ECHO_OK;
     say(peer, "?");
     settle(server);
-    assert_int_equal(pushed, UDS_ECHO_WOULD_BLOCK); /* 9 + 128 kept + 64 */
+    assert_int_equal(pushed, UDS_ECHO_ERR_WOULD_BLOCK); /* 9 + 128 kept + 64 */
     assert_in_range(stats_of(server).pending_peak, 64, 200);
     fake_peer_close(peer);
     fake_peer_close(other);
@@ -672,11 +673,11 @@ static void in_one_list(void **state)
     int peers[3], i;
     (void)state;
     for (i = 0; i < 3; i++) peers[i] = joined(server);
-    for (i = 0; i < 3; i++) ue_list(&server->conns[i]);
+    for (i = 0; i < 3; i++) ue_todo_add(&server->conns[i]);
     ue_starve(&server->conns[1]);
     assert_int_equal(server->starved, UE_NIL);
-    assert_int_equal(server->conns[2].next_listed, 1);
-    assert_int_equal(server->conns[1].next_listed, 0);
+    assert_int_equal(server->conns[2].todo_next, 1);
+    assert_int_equal(server->conns[1].todo_next, 0);
     say(peers[1], "hello");
     settle(server);
     assert_string_equal(heard(peers[1]), "hello");
@@ -702,7 +703,7 @@ static void fed_and_silent(void **state)
     settle(server);
     assert_int_equal(uds_echo_conn_send(&server->conns[2], full, 1), UDS_ECHO_OK); /* looked at, and there is no room */
     assert_int_equal(ue_takes_input(&server->conns[2]), 1);
-    ue_conn_settle(&server->conns[2]);
+    ue_conn_update(&server->conns[2]);
     assert_int_equal(server->conns[2].state, UE_STARVED);
     settle(server);
     fake_sleep(900);
@@ -734,8 +735,8 @@ static size_t a_byte(const unsigned char *bytes, size_t size, void *user)
     return 1;
 }
 
-/* Law 5: where others ask and read on, and there is room for one of them only, each that waits has its turn: who asks once
-   is answered before anybody is for the third time. */
+/* Law 5: where others ask and read on, and there is room for one of them only, each that waits has its turn: who asks
+   once is answered before anybody is for the third time. */
 static void each_has_its_turn(void **state)
 {
     uds_echo_server_desc desc = plain_desc();
@@ -825,7 +826,7 @@ static void a_push_that_fails_holds_what_was_held(void **state)
     assert_int_equal(stats_of(server).pending, 50 + 40);
     held = fake_live_bytes();
     fail_next(FAKE_realloc, 0, 1, ENOMEM);
-    assert_int_equal(uds_echo_conn_send(&server->conns[0], full, 1), UDS_ECHO_MEMORY);
+    assert_int_equal(uds_echo_conn_send(&server->conns[0], full, 1), UDS_ECHO_ERR_NO_MEMORY);
     assert_int_equal(stats_of(server).pending, 50 + 40);
     assert_int_equal(fake_live_bytes(), held);
     assert_int_equal(server->conns[2].state, UE_STARVED);
@@ -912,8 +913,8 @@ static void closed_instead_of_answered(void **state)
     closed_for(server, UDS_ECHO_OK);
 }
 
-/* Who lowers the limit of descriptors while a server is open finds it working once it holds fewer: poll(2) takes no more
-   places than that, in use or not. */
+/* Who lowers the limit of descriptors while a server is open finds it working once it holds fewer: poll(2) takes no
+   more places than that, in use or not. */
 static void fewer_descriptors_than_there_were_peers(void **state)
 {
     uds_echo_server_desc desc = plain_desc();
@@ -960,7 +961,7 @@ static void a_slow_reader_is_not_idle(void **state)
     fake_sleep(1);
     settle(server);
     fake_peer_close(peer);
-    closed_for(server, UDS_ECHO_IDLE);
+    closed_for(server, UDS_ECHO_ERR_IDLE);
 }
 
 static uds_echo_id places[4];
@@ -981,7 +982,7 @@ static void the_idlest_is_evicted(void **state)
     int peers[3], next;
     (void)state;
     desc.connections_max = 3;
-    desc.when_full = UDS_ECHO_EVICT;
+    desc.when_full = UDS_ECHO_FULL_EVICT;
     desc.on_open = remember;
     server = serve(desc);
     for (next = 0; next < 3; next++) peers[next] = joined(server);
@@ -992,7 +993,7 @@ static void the_idlest_is_evicted(void **state)
     settle(server);
     next = joined(server);
     assert_int_equal(ended, 1);
-    assert_int_equal(ends[0], UDS_ECHO_EVICTED);
+    assert_int_equal(ends[0], UDS_ECHO_ERR_EVICTED);
     assert_non_null(uds_echo_server_find(server, before[0]));
     assert_null(uds_echo_server_find(server, before[1]));
     assert_non_null(uds_echo_server_find(server, before[2]));
@@ -1036,7 +1037,7 @@ static void stop_and_wake_keep_errno(void **state)
     errno = 77;
     uds_echo_server_wake(server);
     assert_int_equal(errno, 77);
-    uds_echo_server_stop(server, UDS_ECHO_NOW);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_NOW);
     assert_int_equal(errno, 77);
     (void)uds_echo_server_close(server);
 }
@@ -1044,11 +1045,11 @@ static void stop_and_wake_keep_errno(void **state)
 /* A neighbour holds the folder's lock: a drain tries for 200 ms, accepts meanwhile, and then leaves the file. */
 static int noted;
 
-static void note(uds_echo_level level, uds_echo_error cause, const char *text, void *user)
+static void note(uds_echo_log_level level, uds_echo_error cause, const char *text, void *user)
 {
     (void)level, (void)user;
     assert_true(strlen(text) > 0);
-    if (cause == UDS_ECHO_BUSY) noted++;
+    if (cause == UDS_ECHO_ERR_BUSY) noted++;
 }
 
 static void a_drain_waits_for_the_lock(void **state)
@@ -1064,7 +1065,7 @@ static void a_drain_waits_for_the_lock(void **state)
         noted = 0;
         server = serve(desc);
         fake.foreign_lock = 1;
-        uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+        uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
         assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
         assert_true(fake_exists(PATH));
         late = fake_peer_connect(PATH);
@@ -1092,10 +1093,10 @@ static void a_shutdown_that_fails(void **state)
     int peer = joined(server);
     (void)state;
     fail_next(FAKE_shutdown, 1, 1, ENOBUFS); /* the first is the listener's */
-    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
     until_stopped(server);
     fake_peer_close(peer);
-    closed_for(server, UDS_ECHO_MEMORY);
+    closed_for(server, UDS_ECHO_ERR_NO_MEMORY);
 }
 
 /* A listener that somebody else made, on the path; flags: SOCK_CLOEXEC, SOCK_NONBLOCK, both or none. */
@@ -1103,9 +1104,9 @@ static int given(int flags)
 {
     struct sockaddr_un address;
     socklen_t size;
-    ue_place place;
+    ue_path place;
     int fd = fake_socket(AF_UNIX, SOCK_STREAM | flags, 0);
-    assert_int_equal(ue_place_split(&place, PATH, "", NULL), UDS_ECHO_OK);
+    assert_int_equal(ue_path_split(&place, PATH, "", NULL), UDS_ECHO_OK);
     assert_true(ue_address(&address, &size, &place, ""));
     assert_int_equal(fake_bind(fd, (struct sockaddr *)&address, size), 0);
     assert_int_equal(fake_listen(fd, 5), 0);
@@ -1130,7 +1131,7 @@ static void an_adopted_listener_is_tamed(void **state)
             int fd = given(cases[i].flags);
             fail_next(FAKE_fcntl, fails, fails < cases[i].calls, ENOMEM);
             assert_int_equal(uds_echo_server_adopt(&server, fd, &desc, &why),
-                             fails < cases[i].calls ? UDS_ECHO_MEMORY : UDS_ECHO_OK);
+                             fails < cases[i].calls ? UDS_ECHO_ERR_NO_MEMORY : UDS_ECHO_OK);
             if (server) (void)uds_echo_server_close(server);
             else (void)fake_close(fd);
             if (fails == cases[i].calls && UDS_ECHO_HAVE_EVENTFD)
@@ -1175,20 +1176,20 @@ static void an_adopted_listener_is_not_shut(void **state)
     desc.share_with = server;
     if (UDS_ECHO_HAVE_ATOMIC) sharer = open_server(&desc);
     desc.share_with = NULL;
-    uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
     until_stopped(server);
-    uds_echo_server_stop(sharer, UDS_ECHO_DRAIN);
+    uds_echo_server_stop(sharer, UDS_ECHO_STOP_DRAIN);
     if (sharer) until_stopped(sharer); /* it is the last who leaves */
     assert_int_equal(fake_calls_of(FAKE_shutdown), 0);
     assert_int_equal(fake_calls_of(FAKE_unlinkat), 0);
     (void)uds_echo_server_close(sharer);
     (void)uds_echo_server_close(server);
     desc.share_with = server;
-    assert_int_equal(uds_echo_server_adopt(&server, 3, &desc, &why), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_server_adopt(&server, 3, &desc, &why), UDS_ECHO_ERR_INVALID);
     assert_string_equal(why.call, "desc.share_with");
     desc.share_with = NULL;
     fail_next(FAKE_getsockopt, 0, 1, EBADF);
-    assert_int_equal(uds_echo_server_adopt(&server, 3, &desc, &why), UDS_ECHO_INVALID);
+    assert_int_equal(uds_echo_server_adopt(&server, 3, &desc, &why), UDS_ECHO_ERR_INVALID);
     assert_string_equal(why.call, "listener");
     assert_int_equal(why.os_error, EBADF);
 }
@@ -1205,14 +1206,14 @@ static void an_adopted_listener_that_another_shut(void **state)
     assert_int_equal(uds_echo_server_adopt(&server, fd, &desc, &why), UDS_ECHO_OK);
     peer = joined(server);
     ue_accept_ready(server); /* an empty queue alone, another holder was faster, is nothing to rest for */
-    assert_int_equal(stats_of(server).exhausted, 0);
+    assert_int_equal(stats_of(server).pauses_failed, 0);
     for (i = 0; i < 2; i++) late[i] = fake_peer_connect(PATH);
     assert_int_equal(fake_shutdown(fd, SHUT_RD), 0);
     for (i = 0; i < 2; i++) assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
     assert_int_equal(stats_of(server).accepted, 3); /* what was queued still comes */
     for (i = 0; i < 2; i++) fake_peer_close(late[i]);
     for (i = 0; i < 20; i++) assert_int_equal(uds_echo_server_step(server, 50), UDS_ECHO_OK);
-    assert_in_range(stats_of(server).exhausted, 5, 11);
+    assert_in_range(stats_of(server).pauses_failed, 5, 11);
     say(peer, "still here");
     settle(server);
     assert_string_equal(heard(peer), "still here");
@@ -1225,7 +1226,8 @@ static void an_adopted_listener_that_another_shut(void **state)
     (void)uds_echo_server_close(server);
 }
 
-/* In a child of each kind of server: with a free slot, drained, about to be, shared, with answers and parts of messages. */
+/* In a child of each kind of server: with a free slot, drained, about to be, shared, with answers and parts of
+   messages. */
 static void children_of_all_kinds(void **state)
 {
     int kind;
@@ -1247,7 +1249,7 @@ static void children_of_all_kinds(void **state)
         desc.path = NULL;
         desc.share_with = server;
         if (kind == 1 && UDS_ECHO_HAVE_ATOMIC) other = open_server(&desc);
-        if (kind >= 2) uds_echo_server_stop(server, UDS_ECHO_DRAIN);
+        if (kind >= 2) uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
         for (i = 0; kind >= 2 && i < (kind == 2 ? 5 : 1); i++) (void)uds_echo_server_step(server, 10);
         fake.pid = 101;
         assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
@@ -1264,8 +1266,8 @@ static void the_wait_itself_fails(void **state)
     uds_echo_server_desc desc = plain_desc();
     (void)state;
     fail_next(UDS_ECHO_HAVE_EPOLL ? FAKE_epoll_wait : FAKE_poll, UDS_ECHO_HAVE_EPOLL ? 0 : 0, 1, ENOMEM);
-    assert_int_equal(uds_echo_serve(&desc, &why), UDS_ECHO_SYSTEM);
-    assert_int_equal(why.error, UDS_ECHO_SYSTEM);
+    assert_int_equal(uds_echo_serve(&desc, &why), UDS_ECHO_ERR_SYSTEM);
+    assert_int_equal(why.error, UDS_ECHO_ERR_SYSTEM);
     assert_int_equal(why.os_error, ENOMEM);
     assert_string_equal(why.call, UDS_ECHO_HAVE_EPOLL ? "epoll_wait" : "poll");
     assert_false(fake_exists(PATH));
@@ -1277,10 +1279,10 @@ static void a_step_after_the_end(void **state)
     uds_echo_server *server = serve(plain_desc());
     unsigned long calls;
     (void)state;
-    uds_echo_server_stop(server, UDS_ECHO_NOW);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_NOW);
     until_stopped(server);
     calls = fake_calls_of(FAKE_epoll_wait) + fake_calls_of(FAKE_poll);
-    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_STOPPED);
+    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_ERR_STOPPED);
     assert_int_equal(fake_calls_of(FAKE_epoll_wait) + fake_calls_of(FAKE_poll), calls);
     (void)uds_echo_server_close(server);
 }
