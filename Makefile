@@ -12,7 +12,7 @@ WARN   := -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wund
           -Wmissing-prototypes
 
 COMPILE = $(CC) $(STD) $(WARN) $(WERROR) $(CFLAGS) $(CPPFLAGS) -pthread
-HEADERS := uds_echo.h $(wildcard tests/*.h tests/*/*.h bench/*.h)
+HEADERS := uds_echo.h $(wildcard tests/*/*.h bench/*.h)
 
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/%,$(wildcard examples/*.c))
 BENCHES  := $(patsubst bench/%.c,$(BUILD)/%,$(wildcard bench/*.c))
@@ -24,19 +24,17 @@ FAULT      := $(wildcard tests/fault/test_*.c)
 OS         := $(wildcard tests/os/test_*.c)
 VARIED     ?= $(if $(UNIT)$(FAULT),$(shell grep -l 'harness\.h"' $(UNIT) $(FAULT)))
 PLAIN      := EVENTFD ACCEPT4 RENAMEAT2
-FAKE       := $(BUILD)/tests/fake_kernel.o
+FAKE       := $(BUILD)/tests/fake/fake_kernel.o
 FAKE_TESTS := $(patsubst %.c,$(BUILD)/%,$(UNIT) $(FAULT)) $(patsubst %.c,$(BUILD)/%_poll,$(VARIED)) \
               $(patsubst %.c,$(BUILD)/%_plain,$(VARIED))
 OS_TESTS   := $(patsubst %.c,$(BUILD)/%,$(OS))
 C_TESTS    := $(FAKE_TESTS) $(OS_TESTS)
-# Scripts that are no tests of `make test`: each has a target of its own below, or is called by one that has.
-TOOLS      := analyze.sh cmocka.sh integer.sh portability.sh trace.sh tsan.sh valgrind.sh
-SCRIPTS    ?= $(filter-out $(addprefix tests/,run.sh need.sh $(TOOLS)),$(wildcard tests/*.sh))
+SCRIPTS    ?= tests/compat/compile.sh tests/compat/reading.sh tests/os/examples.sh
 
 # `make test` builds in parallel on its own, unless make was already told how parallel to be.
 JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1))
 
-all: $(EXAMPLES) $(BENCHES) ## build the examples and the benchmarks (the default); needs only a C compiler and make
+all: $(EXAMPLES) $(BENCHES) ## use: the examples and benchmarks; needs only a C compiler
 
 $(EXAMPLES): $(BUILD)/%: examples/%.c uds_echo.h Makefile
 	@mkdir -p $(@D)
@@ -46,46 +44,46 @@ $(BENCHES): $(BUILD)/%: bench/%.c $(HEADERS) Makefile
 	@mkdir -p $(@D)
 	$(COMPILE) -I. $< -o $@ $(LDFLAGS) $(LDLIBS) -lm
 
-$(FAKE): tests/fake_kernel.c $(HEADERS) Makefile
+$(FAKE): tests/fake/fake_kernel.c $(HEADERS) Makefile
 	@mkdir -p $(@D)
-	$(COMPILE) -I. -Itests -c $< -o $@
+	$(COMPILE) -I. -Itests/fake -c $< -o $@
 
 $(patsubst %.c,$(BUILD)/%,$(UNIT) $(FAULT)): $(BUILD)/%: %.c $(FAKE) $(HEADERS) Makefile
 	@mkdir -p $(@D)
-	$(COMPILE) -I. -Itests $< $(FAKE) -o $@ $(LDFLAGS) $(LDLIBS) -lcmocka
+	$(COMPILE) -I. -Itests/fake $< $(FAKE) -o $@ $(LDFLAGS) $(LDLIBS) -lcmocka
 
 $(patsubst %.c,$(BUILD)/%_poll,$(VARIED)): $(BUILD)/%_poll: %.c $(FAKE) $(HEADERS) Makefile
 	@mkdir -p $(@D)
-	$(COMPILE) -DUDS_ECHO_USE_POLL -I. -Itests $< $(FAKE) -o $@ $(LDFLAGS) $(LDLIBS) -lcmocka
+	$(COMPILE) -DUDS_ECHO_USE_POLL -I. -Itests/fake $< $(FAKE) -o $@ $(LDFLAGS) $(LDLIBS) -lcmocka
 
 $(patsubst %.c,$(BUILD)/%_plain,$(VARIED)): $(BUILD)/%_plain: %.c $(FAKE) $(HEADERS) Makefile
 	@mkdir -p $(@D)
-	$(COMPILE) $(PLAIN:%=-DUDS_ECHO_HAVE_%=0) -I. -Itests $< $(FAKE) -o $@ $(LDFLAGS) $(LDLIBS) -lcmocka
+	$(COMPILE) $(PLAIN:%=-DUDS_ECHO_HAVE_%=0) -I. -Itests/fake $< $(FAKE) -o $@ $(LDFLAGS) $(LDLIBS) -lcmocka
 
 $(OS_TESTS): $(BUILD)/%: %.c $(HEADERS) Makefile
 	@mkdir -p $(@D)
-	$(COMPILE) -I. -Itests $< -o $@ $(LDFLAGS) $(LDLIBS) -lcmocka
+	$(COMPILE) -I. -Itests/fake $< -o $@ $(LDFLAGS) $(LDLIBS) -lcmocka
 
 c-tests: $(C_TESTS)
 fake-tests: $(FAKE_TESTS)
 
-demo: $(BUILD)/echo_server $(BUILD)/echo_client ## watch a client and a server talk, over a socket in a temporary folder
+demo: $(BUILD)/echo_server $(BUILD)/echo_client ## use: watch a client and a server talk
 	@sh examples/demo.sh $(BUILD)
 
 # Without cmocka the C tests are named and counted as skipped; the others run all the same.
-test: all ## run every test; installs cmocka where it is missing and may be installed (NO_INSTALL=1: it is not)
-	@if CC='$(CC)' sh tests/need.sh cmocka; then \
+test: all ## test: every test; installs cmocka if it may
+	@if CC='$(CC)' sh tests/tools/need.sh cmocka; then \
 	    $(MAKE) --no-print-directory $(JOBS) c-tests && \
-	    CC='$(CC)' UDS_ECHO_BUILD='$(BUILD)' sh tests/run.sh $(C_TESTS) $(SCRIPTS); \
+	    CC='$(CC)' UDS_ECHO_BUILD='$(BUILD)' sh tests/tools/run.sh $(C_TESTS) $(SCRIPTS); \
 	else \
-	    CC='$(CC)' UDS_ECHO_BUILD='$(BUILD)' sh tests/run.sh --skip '$(C_TESTS)' $(SCRIPTS); \
+	    CC='$(CC)' UDS_ECHO_BUILD='$(BUILD)' sh tests/tools/run.sh --skip '$(C_TESTS)' $(SCRIPTS); \
 	fi
 
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 # These read or compile the header and run nothing of it: once, in `make test`, is enough.
-STATIC_SCRIPTS := tests/compile.sh tests/reading.sh
+STATIC_SCRIPTS := tests/compat/compile.sh tests/compat/reading.sh
 
-sanitize: ## the same tests under ASan and UBSan, with gcc and with clang
+sanitize: ## test: the tests under ASan and UBSan, gcc and clang
 	@failed=; for cc in gcc clang; do \
 	    if ! command -v $$cc >/dev/null; then echo "sanitize: $$cc is not installed: skipped"; continue; fi; \
 	    echo "sanitize: $$cc"; \
@@ -97,30 +95,38 @@ include tests/gates.mk
 include fuzz/fuzz.mk
 include bench/bench.mk
 
-compile-matrix: ## compile the header with every compiler, language standard and configuration that is here
-	@CC='$(CC)' sh tests/compile.sh
+compile-matrix: ## other systems: every compiler, standard and configuration here
+	@CC='$(CC)' sh tests/compat/compile.sh
 
-reading: ## check what a reader relies on: short functions, one platform section, the diagram, the seam
-	@CC='$(CC)' sh tests/reading.sh
+reading: ## write: short functions, one platform section, the diagram
+	@CC='$(CC)' sh tests/compat/reading.sh
 
-C_FILES := uds_echo.h $(wildcard fuzz/*.[ch] examples/*.c bench/*.[ch] bench/*/*.c tests/*.[ch] tests/*/*.[ch])
-SH_FILES := $(wildcard fuzz/*.sh examples/*.sh bench/*.sh bench/*/*.sh tests/*.sh tests/*/*.sh)
-lint: ## scripts, the style of C files, and the workflows; installs shellcheck, clang-format and npm's tools where it may
-	@sh tests/lint/lint.sh '$(BUILD)'
+C_FILES := uds_echo.h $(wildcard fuzz/*.[ch] examples/*.c bench/*.[ch] bench/*/*.c tests/*/*.[ch] tests/*/*/*.[ch])
+SH_FILES := $(wildcard fuzz/*.sh examples/*.sh bench/*.sh bench/*/*.sh tests/*/*.sh tests/*/*/*.sh)
+lint: ## write: scripts, C style and workflows
+	@sh tests/tools/lint/lint.sh '$(BUILD)'
 
-format: ## put the header and the C files of fuzz, examples, bench and tests into the style of .clang-format
+format: ## write: apply .clang-format to the C files
 	clang-format -i $(C_FILES)
 
-install: ## copy the header to $(DESTDIR)$(PREFIX)/include
+install: ## use: copy the header to $(DESTDIR)$(PREFIX)/include
 	install -d '$(DESTDIR)$(PREFIX)/include'
 	install -m 644 uds_echo.h '$(DESTDIR)$(PREFIX)/include/uds_echo.h'
 
-clean: ## remove the build folder
+clean: ## use: remove the build directory
 	rm -rf '$(BUILD)'
 
-help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "Variables: CC=$(CC) CFLAGS='$(CFLAGS)' BUILD=$(BUILD) WERROR=$(WERROR) PREFIX=$(PREFIX) NO_INSTALL"
+# A target's text is `## GROUP: what it is`.
+GROUPS := use|test|fuzz|write|memory, numbers, threads|other systems|check the checks|speed
+help: ## use: this list
+	@awk -v groups='$(GROUPS)' '/^[a-z-]+:.* ## / { \
+	        target = $$0; sub(/:.*/, "", target); text = $$0; sub(/^.* ## /, "", text); \
+	        group = text; sub(/: .*/, "", group); sub(/^[^:]*: /, "", text); \
+	        lines[group] = lines[group] sprintf("  make %-15s %s\n", target, text) } \
+	    END { n = split(groups, name, "|"); \
+	        for (i = 1; i <= n; i++) { printf "%s\n%s", name[i], lines[name[i]]; delete lines[name[i]] } \
+	        for (group in lines) { print "help: no such group: " group; exit 1 } }' $(MAKEFILE_LIST)
+	@echo "Variables: CC CFLAGS LDFLAGS BUILD PREFIX DESTDIR WERROR NO_INSTALL"
 
 .PHONY: all c-tests fake-tests demo test sanitize compile-matrix reading lint format install clean help
 .DELETE_ON_ERROR:

@@ -3,10 +3,12 @@
 # engine as a flag, with the engine as a library, and for a report of coverage. What it puts into $OUT must run.
 set -u
 cd "$(dirname "$0")/.." || exit 2
-sh tests/need.sh fuzzer llvm || { echo "0 passed, 0 failed, 1 skipped" && exit 1; }
+sh tests/tools/need.sh fuzzer llvm || { echo "0 passed, 0 failed, 1 skipped" && exit 1; }
 passed=0 failed=0
 scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT
+make -s fuzz-inputs BUILD="$scratch/inputs" || exit 1
+kept=$scratch/inputs/fuzz/kept
 
 # build NAME TARGET ENGINE FLAGS INPUT...: into $OUT, and runs what came of it.
 build() {
@@ -26,17 +28,17 @@ verdict() { # STATUS TEXT
     [ "$1" -eq 0 ] || tail -n 20 "$scratch/log" | sed 's/^/      | /'
 }
 
-build flag pollers_agree -fsanitize=fuzzer '-fsanitize=address -fsanitize=fuzzer-no-link' fuzz/corpus/pollers_agree
+build flag pollers_agree -fsanitize=fuzzer '-fsanitize=address -fsanitize=fuzzer-no-link' "$kept/pollers_agree"
 verdict $? 'the engine is a flag'
 
 library=$(clang -print-file-name="libclang_rt.fuzzer-$(uname -m).a")
 [ -f "$library" ] || library=$(clang -print-runtime-dir)/libclang_rt.fuzzer-$(uname -m).a
-build library address "$library" '-fsanitize=undefined -fsanitize=fuzzer-no-link' fuzz/corpus/address &&
+build library address "$library" '-fsanitize=undefined -fsanitize=fuzzer-no-link' "$kept/address" &&
     [ -s "$scratch/library/fuzz_address.dict" ]
 verdict $? 'the engine is a library, and the dictionary goes with the target'
 
 # Without an engine's own counters there is nothing to explore, only files to run.
-build coverage poller_poll -fsanitize=fuzzer '-fprofile-instr-generate -fcoverage-mapping' fuzz/corpus/poller_poll/* &&
+build coverage poller_poll -fsanitize=fuzzer '-fprofile-instr-generate -fcoverage-mapping' "$kept"/poller_poll/* &&
     llvm-profdata merge -o "$scratch/merged" "$scratch/coverage/profile" 2>>"$scratch/log" &&
     llvm-cov report "$scratch/coverage/fuzz_poller_poll" -instr-profile "$scratch/merged" 2>>"$scratch/log" |
     grep -q 'uds_echo\.h  *[1-9]'

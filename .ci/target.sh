@@ -1,6 +1,6 @@
 #!/bin/sh
 # target.sh TARGET [VARIABLE=VALUE ...]: makes it and shows what it says. It must pass, tell its figures, and have skipped
-# nothing: what cannot run on a machine of CI is a failure there. MAY_SKIP=PROGRAM: that one of tests/run.sh may skip tests of
+# nothing: what cannot run on a machine of CI is a failure there. MAY_SKIP=PROGRAM: that one of tests/tools/run.sh may skip tests of
 # its own, and nothing else may, for a job that is an ordinary user's. The log is kept in build/ci.
 set -u
 [ $# -ge 1 ] || { echo "usage: target.sh TARGET [VARIABLE=VALUE ...]" >&2 && exit 2; }

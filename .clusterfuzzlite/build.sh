@@ -7,7 +7,7 @@ set -eu
 # An object of another run has other flags. The engine is C++, and so is what links it.
 build=$(mktemp -d)
 trap 'rm -rf "$build"' EXIT
-make -j"$(nproc)" fuzz-engines BUILD="$build" FUZZ_CC="$CC" FUZZ_FLAGS="$CFLAGS -std=c99 -I. -Itests" \
+make -j"$(nproc)" fuzz-engines BUILD="$build" FUZZ_CC="$CC" FUZZ_FLAGS="$CFLAGS -std=c99 -I. -Itests/fake" \
     FUZZ_LINK="$CXX ${CXXFLAGS:-}" FUZZ_ENGINE="${LIB_FUZZING_ENGINE:--fsanitize=fuzzer}" ${FUZZ:+"FUZZ=$FUZZ"}
 
 shopt -s nullglob
@@ -15,10 +15,10 @@ built=0
 for engine in "$build"/fuzz/*; do
     [[ -f $engine && -x $engine ]] || continue
     name=$(basename "$engine")
-    # Both backends of the poller share their inputs.
+    # Both backends of the poller share their seeds and crashes.
     home=${name%_poll}
     cp "$engine" "$OUT/fuzz_$name"
-    inputs=("$build/fuzz/seeds/$home"/* "fuzz/corpus/$home"/* "fuzz/crashes/$home"/*)
+    inputs=("$build/fuzz/seeds/$home"/* "$build/fuzz/kept/$name"/* "$build/fuzz/crashes/$home"/*)
     if [ ${#inputs[@]} -gt 0 ] && command -v zip >/dev/null; then
         zip -q -j "$OUT/fuzz_${name}_seed_corpus.zip" "${inputs[@]}"
     fi

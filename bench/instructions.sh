@@ -22,7 +22,7 @@ field() { sed -n "s/^$1: //p" "$committed"; }
 find_tools() {
     flags=$(field flags)
     wanted=$(field compiler)
-    sh "$here/../tests/need.sh" valgrind || { say "no valgrind: skipped" && exit 77; }
+    sh "$here/../tests/tools/need.sh" valgrind || { say "no valgrind: skipped" && exit 77; }
     for cc in gcc gcc-"${wanted%%.*}"; do
         found=$($cc -dumpfullversion 2>/dev/null) || continue
         [ "$found" = "$wanted" ] && return

@@ -5,7 +5,7 @@ set -u
 here=$(dirname "$0")
 folder=$1
 plots=$2
-sh "$here/../tests/need.sh" gnuplot || exit 1
+sh "$here/../tests/tools/need.sh" gnuplot || exit 1
 servers="epoll ours libuv_expert rust libevent"
 
 style() {

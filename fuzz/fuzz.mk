@@ -5,7 +5,7 @@
 FUZZERS    := $(patsubst fuzz/fuzz_%.c,%,$(wildcard fuzz/fuzz_*.c)) poller_poll
 FUZZ       ?= $(FUZZERS)
 FUZZ_CC    ?= clang
-FUZZ_FLAGS := $(STD) -O2 -g -fsanitize=address,undefined -fno-sanitize-recover=all -I. -Itests $(CPPFLAGS)
+FUZZ_FLAGS := $(STD) -O2 -g -fsanitize=address,undefined -fno-sanitize-recover=all -I. -Itests/fake $(CPPFLAGS)
 # What warnings somebody else's file may have is not for us to say.
 HANDLER_FLAGS = $(if $(HANDLER),-w -DFUZZ_HANDLER='"$(abspath $(HANDLER))"' $(if $(DESCRIBE),-DFUZZ_DESCRIBE='$(DESCRIBE)') \
                 -DFUZZ_SETTLE='$(SETTLE)')
@@ -23,14 +23,14 @@ fuzz_source = fuzz/fuzz_$(1:poller_poll=poller).c $(if $(filter poller_poll,$1),
 fuzz_parts  = $(BUILD)/fuzz/fake_kernel.$2 $(if $(filter pollers_agree,$1),$(BUILD)/fuzz/other_half.$2)
 # Which handler was compiled in the last time, no date tells.
 fuzz_anew   = $(if $(filter handler,$1),fuzz-always)
-fuzz_cc     = $(if $(filter replay,$1),$(COMPILE) -I. -Itests,$(if $(filter afl,$1),AFL_QUIET=1 AFL_USE_ASAN=1 \
+fuzz_cc     = $(if $(filter replay,$1),$(COMPILE) -I. -Itests/fake,$(if $(filter afl,$1),AFL_QUIET=1 AFL_USE_ASAN=1 \
               afl-clang-fast,$(FUZZ_CC)) $(FUZZ_FLAGS))
 
-$(BUILD)/fuzz/fake_kernel.replay: tests/fake_kernel.c $(HEADERS) Makefile fuzz/fuzz.mk
+$(BUILD)/fuzz/fake_kernel.replay: tests/fake/fake_kernel.c $(HEADERS) Makefile fuzz/fuzz.mk
 	@mkdir -p $(@D)
 	$(call fuzz_cc,replay) -c $< -o $@
 
-$(BUILD)/fuzz/fake_kernel.engine $(BUILD)/fuzz/fake_kernel.afl: tests/fake_kernel.c $(HEADERS) Makefile fuzz/fuzz.mk
+$(BUILD)/fuzz/fake_kernel.engine $(BUILD)/fuzz/fake_kernel.afl: tests/fake/fake_kernel.c $(HEADERS) Makefile fuzz/fuzz.mk
 	@mkdir -p $(@D)
 	$(FUZZ_CC) $(FUZZ_FLAGS) $(if $(FUZZ_ENGINE),-fno-sanitize=fuzzer-no-link) -c $< -o $@
 
@@ -60,33 +60,49 @@ $(FUZZERS:%=$(BUILD)/fuzz/%.replay): $(BUILD)/fuzz/%.replay: fuzz/fuzz_$$(patsub
 $(BUILD)/fuzz/seeds: fuzz/seeds.sh
 	@mkdir -p $@ && sh fuzz/seeds.sh $@ && touch $@
 
-fuzz-engines: $(FUZZ:%=$(BUILD)/fuzz/%) $(BUILD)/fuzz/seeds
-fuzz-afl-engines: $(FUZZ:%=$(BUILD)/fuzz/%.afl) $(BUILD)/fuzz/seeds
-fuzz-replays: $(FUZZ:%=$(BUILD)/fuzz/%.replay)
+# What is committed as a line each in corpus/NAME.hex and crashes/NAME.hex, as a file each in $(BUILD)/fuzz/kept/NAME and
+# $(BUILD)/fuzz/crashes/NAME. The tool for that runs here, whatever the targets are compiled for.
+HOSTCC ?= cc
+$(BUILD)/hex: fuzz/hex.c
+	@mkdir -p $(@D)
+	$(HOSTCC) $(STD) $(WARN) $(WERROR) -O1 $< -o $@
+
+$(BUILD)/fuzz/kept/%: fuzz/corpus/%.hex $(BUILD)/hex
+	@rm -rf $@ && mkdir -p $(@D) && { $(BUILD)/hex unpack $@ $< || { rm -rf $@ && false; }; }
+
+$(BUILD)/fuzz/crashes/%: fuzz/crashes/%.hex $(BUILD)/hex
+	@rm -rf $@ && mkdir -p $(@D) && { $(BUILD)/hex unpack $@ $< || { rm -rf $@ && false; }; }
+
+fuzz-inputs: $(patsubst fuzz/corpus/%.hex,$(BUILD)/fuzz/kept/%,$(wildcard fuzz/corpus/*.hex)) \
+             $(patsubst fuzz/crashes/%.hex,$(BUILD)/fuzz/crashes/%,$(wildcard fuzz/crashes/*.hex))
+
+fuzz-engines: $(FUZZ:%=$(BUILD)/fuzz/%) $(BUILD)/fuzz/seeds fuzz-inputs
+fuzz-afl-engines: $(FUZZ:%=$(BUILD)/fuzz/%.afl) $(BUILD)/fuzz/seeds fuzz-inputs
+fuzz-replays: $(FUZZ:%=$(BUILD)/fuzz/%.replay) fuzz-inputs
 fuzz-always:
 
 # The engines need clang; replaying what they found does not.
 export DICT MAX_LEN
 FUZZ_RUN = $(MAKE) --no-print-directory -s $(JOBS) $1 && sh fuzz/run.sh $2 '$(BUILD)' $(FUZZ)
 
-fuzz: ## fuzz with libFuzzer and show how it goes: FUZZ='conn server' (none: all) SECONDS=60 HANDLER=yours.c DESCRIBE='...' DICT=yours.dict (see fuzz/README.md)
-	@sh tests/need.sh fuzzer
+fuzz: ## fuzz: libFuzzer: FUZZ='conn server' SECONDS=60 HANDLER=x.c
+	@sh tests/tools/need.sh fuzzer
 	@echo "targets: $(FUZZERS)"
 	@SECONDS_EACH='$(or $(SECONDS),60)'; export SECONDS_EACH; $(call FUZZ_RUN,fuzz-engines,fuzz)
 
-fuzz-smoke: ## each fuzz target for FUZZ_SECONDS=60, a line each
-	@sh tests/need.sh fuzzer
+fuzz-smoke: ## fuzz: each target for FUZZ_SECONDS=60, a line each
+	@sh tests/tools/need.sh fuzzer
 	@$(call FUZZ_RUN,fuzz-engines,smoke)
 
-fuzz-afl: ## each fuzz target under AFL++ for AFL_SECONDS=60; installs afl++ where it is missing and may be installed
-	@sh tests/need.sh afl
+fuzz-afl: ## fuzz: each target under AFL++ for AFL_SECONDS=60
+	@sh tests/tools/need.sh afl
 	@$(call FUZZ_RUN,fuzz-afl-engines,afl)
 
-fuzz-replay: ## run all committed fuzz inputs and every crash ever, with any C compiler; HASH=1: print the trace hashes
+fuzz-replay: ## fuzz: all committed inputs, any C compiler; HASH=1
 	@$(call FUZZ_RUN,fuzz-replays,replay)
 
-fuzz-merge: ## minimise what fuzzing found into fuzz/corpus
-	@sh tests/need.sh fuzzer
+fuzz-merge: ## fuzz: what was found into fuzz/corpus, minimised
+	@sh tests/tools/need.sh fuzzer
 	@$(call FUZZ_RUN,fuzz-engines,merge)
 
-.PHONY: fuzz-engines fuzz-afl-engines fuzz-replays fuzz-always fuzz fuzz-smoke fuzz-afl fuzz-replay fuzz-merge
+.PHONY: fuzz-inputs fuzz-engines fuzz-afl-engines fuzz-replays fuzz-always fuzz fuzz-smoke fuzz-afl fuzz-replay fuzz-merge

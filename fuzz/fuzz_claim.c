@@ -357,10 +357,8 @@ static void check_name(const uds_echo_failure *why)
 {
     const int e = why->os_error;
     CHECK((e != EMFILE && e != ENFILE) || why->error == UDS_ECHO_ERR_TOO_MANY_FILES,
-          "no
-          descriptors,
-          and it says otherwise "); CHECK((e != ENOMEM && e != ENOBUFS) || why->error == UDS_ECHO_ERR_NO_MEMORY,
-                                "no memory, and it says otherwise");
+          "no descriptors, and it says otherwise ");
+    CHECK((e != ENOMEM && e != ENOBUFS) || why->error == UDS_ECHO_ERR_NO_MEMORY, "no memory, and it says otherwise");
 }
 
 /* Sockets that the process bound, and that are still there. */

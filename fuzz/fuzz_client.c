@@ -268,8 +268,9 @@ static void call(const uint8_t *how)
           "it gives up, and the server would read all of it");
     check_end(error, got, capacity, said);
     CHECK(got <= capacity && got <= said, "it got more than was said");
-    fuzz_pattern(expected, got, 0, 2); CHECK(!memcmp(reply, expected, got), "it got what was not said, or not in
-    order"); CHECK(error != UDS_ECHO_OK || got == said, "OK, and a part of the answer is missing");
+    fuzz_pattern(expected, got, 0, 2);
+    CHECK(!memcmp(reply, expected, got), "it got what was not said, or not in order");
+    CHECK(error != UDS_ECHO_OK || got == said, "OK, and a part of the answer is missing");
 }
 
 static void run(const uint8_t *how)

@@ -4,10 +4,10 @@
 #   fuzz    libFuzzer, SECONDS a target, with its progress; new inputs go to BUILD/fuzz/corpus/TARGET
 #   smoke   the same, quiet: a line a target; fails one that reaches little of the header, or is slow: see floors()
 #   afl     AFL++, AFL_SECONDS a target; its exit status is 0 with crashes on disk, so those are counted
-#   replay  all that is committed, without any engine; exactly as many inputs as fuzz/corpus/COUNTS says, of at most
-#           100,000 bytes a corpus, which do something; REPLAY_MS=2000 is the most that all may take (0: as it comes)
-#   merge   minimises what was found into fuzz/corpus/TARGET, of inputs up to MERGE_LEN=160 bytes, and writes COUNTS anew;
-#           a corpus whose merge fails stays as it was
+#   replay  all that is committed, without any engine: as many inputs as the .hex files have lines, of at most 100,000
+#           bytes a corpus, which do something; REPLAY_MS=2000 is the most that all may take (0: no limit)
+#   merge   minimises what was found into fuzz/corpus/TARGET.hex, of inputs up to MERGE_LEN=160 bytes; a corpus whose
+#           merge fails stays as it was
 #
 # Ends with `N passed, N failed, N skipped`.
 set -u
@@ -60,7 +60,7 @@ timed() {
 # Seeds, the committed corpus and every crash ever, of those that are there. Seeds and crashes of a target are for both of
 # its backends.
 known() {
-    for folder in "$build/fuzz/seeds/${1%_poll}" "$here/corpus/$1" "$here/crashes/${1%_poll}"; do
+    for folder in "$build/fuzz/seeds/${1%_poll}" "$build/fuzz/kept/$1" "$build/fuzz/crashes/${1%_poll}"; do
         [ ! -d "$folder" ] || echo "$folder"
     done
 }
@@ -146,25 +146,25 @@ afl_one() {
 
 replay_one() {
     floors "$1"
-    least=$(sed -n "s/^$1 //p" "$here/corpus/COUNTS")
+    least=$(cat "$here/corpus/$1.hex" "$here/crashes/${1%_poll}.hex" 2>/dev/null | wc -l)
     # shellcheck disable=SC2046,SC2086 # folders without blanks, and an option that may be missing
-    "$build/fuzz/$1.replay" $hash --least "${least:-1000000}" --calls $calls_least $(known "$1" | grep -v /seeds/) >"$log" 2>&1
+    "$build/fuzz/$1.replay" $hash --least "$least" --calls $calls_least $(known "$1" | grep -v /seeds/) >"$log" 2>&1
     status=$?
-    bytes=$(find "$here/corpus/$1" -type f -exec cat {} + 2>/dev/null | wc -c)
+    bytes=$(find "$build/fuzz/kept/$1" -type f -exec cat {} + 2>/dev/null | wc -c)
     figures=$(tail -n 2 "$log" | tr '\n' ' ')
     took=$(sed -n 's/^# .*; \([0-9]*\) ms$/\1/p' "$log")
     replay_ms=$((replay_ms + ${took:-0}))
     counted=$(sed -n 's/^# \([0-9]*\) inputs.*/\1/p' "$log")
     inputs=$((inputs + ${counted:-0}))
     [ "$bytes" -le $CORPUS_BYTES ] || { status=1 && echo "corpus/$1 has $bytes bytes, more than $CORPUS_BYTES" >>"$log"; }
-    [ "${counted:-0}" -eq "${least:-0}" ] ||
-        { status=1 && echo "${counted:-0} inputs, and corpus/COUNTS says ${least:-nothing}: commit both" >>"$log"; }
+    { [ "$bytes" -gt 0 ] && [ "${counted:-0}" -eq "$least" ]; } ||
+        { status=1 && echo "${counted:-0} inputs, and the .hex files have $least" >>"$log"; }
     verdict $status "$1" "$figures"
     [ $status -eq 0 ] || tail -n 6 "$log" | sed 's/^/      | /'
 }
 
 merge_one() {
-    into=$here/corpus/$1
+    into=$here/corpus/$1.hex
     fresh=$build/fuzz/merged/$1
     rm -rf "$fresh" && mkdir -p "$fresh" "$build/fuzz/corpus/$1"
     # shellcheck disable=SC2046 # folders without blanks
@@ -173,7 +173,7 @@ merge_one() {
     count=$(find "$fresh" -type f | wc -l)
     bytes=$(find "$fresh" -type f -exec cat {} + | wc -c)
     [ "$count" -gt 0 ] && [ "$bytes" -le $CORPUS_BYTES ] || status=1
-    [ $status -ne 0 ] || { rm -rf "$into" && mkdir -p "$here/corpus" && cp -r "$fresh" "$into"; }
+    [ $status -ne 0 ] || { "$build/hex" pack "$fresh" >"$into.new" && mv "$into.new" "$into"; } || status=1
     verdict $status "$1" "$count inputs, $bytes bytes"
 }
 
@@ -196,12 +196,6 @@ for target in "$@"; do
     *) echo "run.sh: $what?" >&2 && exit 2 ;;
     esac
 done
-if [ "$what" = merge ] && [ $failed -eq 0 ]; then
-    for folder in "$here"/corpus/*/; do
-        name=$(basename "$folder")
-        echo "$name $(find "$folder" "$here/crashes/${name%_poll}" -type f 2>/dev/null | wc -l)"
-    done >"$here/corpus/COUNTS"
-fi
 if [ "$what" = replay ]; then
     echo "# $inputs inputs replayed in $((($(date +%s%N) - began) / 1000000)) ms"
     # With hashes each input runs twice.

@@ -14,7 +14,7 @@ built=
 skipped=
 mkdir -p "$build/peers" || exit 1
 
-need() { CC=$cc sh "$here/../../tests/need.sh" "$1"; }
+need() { CC=$cc sh "$here/../../tests/tools/need.sh" "$1"; }
 
 skip() { skipped="$skipped
 peers: skipped $1: no $2"; }

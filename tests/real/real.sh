@@ -1,10 +1,11 @@
 #!/bin/sh
-# real.sh FOLDER [COUNT]: inputs of the fuzzers' corpus, COUNT (100) of each target, once over the fake kernel (FOLDER/fake_*)
+# real.sh FOLDER KEPT [COUNT]: inputs of the fuzzers' corpus in KEPT, COUNT (100) of each target, once over the fake kernel (FOLDER/fake_*)
 # and once over real sockets in a temporary folder (FOLDER/real_*), through epoll, poll and plain. Every line of the two
 # transcripts must be equal, and both oracles content.
 set -u
-[ $# -ge 1 ] || { echo "usage: real.sh FOLDER [COUNT]" >&2 && exit 2; }
-count=${2:-100}
+[ $# -ge 2 ] || { echo "usage: real.sh FOLDER KEPT [COUNT]" >&2 && exit 2; }
+kept=$2
+count=${3:-100}
 folder=$(mktemp -d) || exit 1
 trap 'rm -rf "$folder"' EXIT
 trap 'exit 1' HUP INT TERM
@@ -12,7 +13,7 @@ trap 'exit 1' HUP INT TERM
 passed=0
 failed=0
 for target in conn server frame client both; do
-    find "fuzz/corpus/$target" -type f | sort | head -n "$count" >"$folder/of"
+    find "$kept/$target" -type f | sort | head -n "$count" >"$folder/of"
     [ "$(wc -l <"$folder/of")" -ge $((count < 90 ? count : 90)) ] || { failed=1 && echo "real: hardly any inputs of $target"; }
     cat "$folder/of" >>"$folder/inputs"
 done
