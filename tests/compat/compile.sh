@@ -16,8 +16,8 @@ warnings='-Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wund
 c_warnings='-Wstrict-prototypes -Wmissing-prototypes'
 cxx_warnings='-Wno-missing-field-initializers' # g++ warns of the {0} that C knows as "all zeroes"
 # So many jobs there are for each compiler; fewer means that a part of the list went missing.
-c_floor=${C_FLOOR:-106}
-cxx_floor=${CXX_FLOOR:-70}
+c_floor=${C_FLOOR:-113}
+cxx_floor=${CXX_FLOOR:-77}
 
 # ---- one job: compile.sh --job FOLDER NUMBER KIND COMPILER STANDARD [FLAG...] ----------------------------------------
 
@@ -32,7 +32,7 @@ language_of() {
 foreign_symbols() {
     nm --defined-only "$1" | awk '
         $2 ~ /[A-Z]/ && $3 !~ /^(uds_echo_|__x86\.get_pc_thunk\.)/ { print "public symbol without the prefix:", $3 }
-        $2 ~ /[a-z]/ && $3 !~ /^(ue_|uds_echo_|\.L|L\.|\$[adtx]|__func__|__PRETTY_FUNCTION__|CSWTCH|switch\.table)/ {
+        $2 ~ /[a-z]/ && $3 !~ /^(ue_|UE_|uds_echo_|\.L|L\.|\$[adtx]|__func__|__PRETTY_FUNCTION__|CSWTCH|switch\.table)/ {
             print "private symbol without the prefix:", $3 }'
 }
 
@@ -105,10 +105,25 @@ run_job() {
         $compile "$@" -c -DUDS_ECHO_IMPLEMENTATION uds_echo.h -o "$base.o" || return 1
         said=$(foreign_symbols "$base.o" && missing_symbols "$base.o")
         [ -z "$said" ] || { echo "$said" && return 1; } ;;
+    wrong) # FLAG CASE: as it should be without a warning, and with the wrong use an error that names the flag
+        said="error:.*\[-Werror[=,].*$1\]" flag="-Werror=$1"
+        [ "$1" != none ] || said=error: flag= # a mistake in this language, whatever the flags
+        $compile -fsyntax-only -D$2=0 tests/compat/compile/wrong.c || return 1
+        $compile -Wno-error $flag -fsyntax-only -D$2=1 tests/compat/compile/wrong.c 2>"$base.said" &&
+            echo "$2 compiles" && return 1
+        grep -q "$said" "$base.said" || { cat "$base.said" && return 1; } ;;
+    mixed) # the implementation in C++ with a visibility of the user's own, its caller in C
+        cxx=$1
+        $cxx -std=c++11 -x c++ $warnings $cxx_warnings -I. -fPIC -fvisibility=hidden \
+            '-DUDS_ECHO_API=__attribute__((visibility("default")))' -c tests/compat/compile/impl.c -o "$base.o" &&
+            $cxx -shared "$base.o" -o "$base.so" && $compile -c tests/compat/compile/user.c -o "$base.user.o" &&
+            $compiler "$base.user.o" "$base.so" -o "$base.program" && $runner "$base.program" >/dev/null || return 1
+        $nm -D --defined-only "$base.so" | awk '$2 == "T" { print $3 }' | grep -v '^_' | sort >"$base.exported"
+        sed -n 's/^UDS_ECHO_API .*[ *]\(uds_echo_[a-z_]*\)(.*/\1/p' uds_echo.h | sort -u | diff - "$base.exported" ;;
     macros)
         compile="$compiler -std=$standard -x c"
         said=$(foreign_macros "$compile" '^UDS_ECHO_' "$base" '' &&
-            foreign_macros "$compile" '^(UDS_ECHO_|UE_|ue_)' "$base.2" '#define UDS_ECHO_IMPLEMENTATION')
+            foreign_macros "$compile" '^UDS_ECHO_' "$base.2" '#define UDS_ECHO_IMPLEMENTATION')
         [ -z "$said" ] || { echo "$said" && return 1; } ;;
     esac
 }
@@ -164,6 +179,7 @@ jobs_of_a_compiler() {
             echo "object $1 $3 $level -D$macro=0 -DUDS_ECHO_USE_POLL"
         done
     done
+    echo "object $1 $2 -O2 -DCASE_GNU_SOURCE -DCASE_MACROS"
     # Where it is on by default, libc warns of results that nobody looks at. With a compiler that has no such thing, of that.
     case $1 in
     *tcc*) ;;
@@ -177,6 +193,15 @@ jobs_of_a_compiler() {
         echo "static $1 $2 $level$all_off"
         echo "object $1 $3 $level$all_off -DUDS_ECHO_USE_POLL"
     done
+}
+
+# A wrong enumerator, and the flag under which it is an error; none: always. tcc says nothing of it, and clang nothing of a
+# comparison in C, where an enumerator is an int.
+wrong_uses() { # COMPILER STANDARD FLAG_OF_CONVERSIONS
+    case $1 in *tcc*) return ;; esac
+    echo "wrong $1 $2 switch WRONG_CASE"
+    case $1,$2 in clang*,c[0-9]*) ;; *) echo "wrong $1 $2 enum-compare WRONG_COMPARISON" ;; esac
+    for wrong in WRONG_VERDICT WRONG_OK WRONG_FIELD WRONG_ARGUMENT; do echo "wrong $1 $2 $3 $wrong"; done
 }
 
 # A libc without renameat2(2) does no harm over the fake kernel.
@@ -229,6 +254,9 @@ for compiler in ${C_COMPILERS:-gcc clang}; do
     done
     echo "macros $compiler c99"
     echo "macros $compiler gnu17"
+    wrong_uses "$compiler" c99 enum-conversion
+    case $compiler in gcc) cxx=g++ ;; clang) cxx=clang++ ;; *) cxx= ;; esac
+    [ -z "$cxx" ] || ! command -v $cxx >/dev/null || echo "mixed $compiler c99 $cxx"
     [ "${EVERY:-0}" != 1 ] || jobs_of_all_combinations "$compiler" gnu11
 done >"$folder/jobs"
 for compiler in ${CXX_COMPILERS-g++ clang++}; do
@@ -239,6 +267,7 @@ for compiler in ${CXX_COMPILERS-g++ clang++}; do
         else echo "# $compiler does not know $standard" && skipped=$((skipped + 1)); fi
     done
     jobs_of_a_compiler "$compiler" c++11 c++17
+    wrong_uses "$compiler" c++11 none
 done >>"$folder/jobs"
 
 grep '^#' "$folder/jobs"

@@ -58,7 +58,8 @@ check_function_length() {
         print "line " NR ": the brace of a function stands on a line of its own" }'
 }
 
-# Every #if asks for a name of ours; the platform section and linkage are where others are looked at.
+# Every #if asks for a name of ours; the platform section and linkage are where others are looked at. extern "C" begins
+# in linkage and ends with the declarations.
 check_conditions() {
     code_of "$1" | awk '
     /^\/\/ >>/ { section = substr($0, 6); next }
@@ -66,6 +67,7 @@ check_conditions() {
     /^\}/ { body = 0 }
     { line = joined $0; joined = "" }
     line ~ /^[ \t]*#/ && line ~ /\\$/ { joined = substr(line, 1, length(line) - 1) " "; next }
+    /^#ifdef __cplusplus$/ && !body { next }
     line ~ /^[ \t]*# *(if|el|endif)/ {
         if (body && section != "platform") print "line " NR ": a condition inside a function: " line
         sub(/^[ \t]*# *[a-z]+/, "", line)
@@ -252,6 +254,7 @@ spoil check_conditions "a system outside the platform section" \
 spoil check_conditions "a system in the second line" 's/^    0$/    !__FreeBSD__/'
 spoil check_conditions "a compiler in an #elif" 's/^#else$/#elif __GNUC__ > 3/'
 spoil check_conditions "a condition inside a function" '/char c =/i #if UDS_ECHO_HAVE_THIS'
+spoil check_conditions "C++ inside a function" '/char c =/i #ifdef __cplusplus'
 spoil check_diagram "one too many is drawn" 's/--> busy/--> busy --ue_conn_jump/'
 spoil check_diagram "one is not drawn" 's/--ue_conn_write-->/-->/'
 spoil check_diagram "no diagram" '/idle --ue_conn_read/d'

@@ -40,7 +40,7 @@ print_lock = threading.Lock()
 
 
 class Bug:
-    FORM = re.compile(r"^=== (\S+)\n((?:\w+: .*\n)+)--- old\n(.*?)\n--- new\n(.*?)\n--- end\n", re.S | re.M)
+    FORM = re.compile(r"^=== (\S+)\n((?:\w+: [^\n]*\n)+)--- old\n(.*?)\n--- new\n(.*?)\n--- end\n", re.S | re.M)
 
     def __init__(self, match):
         self.name, self.old, self.new = match.group(1, 3, 4)

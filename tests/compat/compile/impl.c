@@ -10,6 +10,23 @@
 #include <sys/socket.h>
 #endif
 
+/* Short names that a program may have as macros; EOF and the like come with libc's headers. */
+#ifdef CASE_MACROS
+#include <errno.h>
+#include <stdio.h>
+#define OK ] a macro of the user
+#define BUSY ] a macro of the user
+#define CLOSING ] a macro of the user
+#define DENIED ] a macro of the user
+#define IDLE ] a macro of the user
+#define INVALID ] a macro of the user
+#define RESET ] a macro of the user
+#define STALE ] a macro of the user
+#define STOPPED ] a macro of the user
+#define SYSTEM ] a macro of the user
+#define TIMEOUT ] a macro of the user
+#endif
+
 #ifdef CASE_DECLARED_BEFORE
 #include "uds_echo.h"
 #endif
