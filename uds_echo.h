@@ -477,8 +477,8 @@ UDS_ECHO_API void *uds_echo_conn_user(const uds_echo_conn *conn);
 /* The server a connection belongs to. */
 UDS_ECHO_API uds_echo_server *uds_echo_conn_server(const uds_echo_conn *conn);
 
-/* Who connected; all -1 where that fails (UDS_ECHO_ERR_INVALID, SYSTEM). In a user namespace an unmapped user is 65534.
-   */
+/* Who connected; all -1 where that fails (UDS_ECHO_ERR_INVALID, SYSTEM). In a user namespace an unmapped user
+   is 65534. */
 UDS_ECHO_API uds_echo_error uds_echo_conn_peer(const uds_echo_conn *conn, uds_echo_peer *peer);
 
 // >>client api

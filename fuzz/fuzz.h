@@ -2,8 +2,8 @@
    is read. Include it first.
 
    A target is one function, LLVMFuzzerTestOneInput(), and nothing else that an engine would have to know: libFuzzer and
-   AFL++ are chosen by flags, and fuzz/replay.c calls it under any compiler. It never exits and leaves nothing behind.
-   */
+   AFL++ are chosen by flags, and fuzz/replay.c calls it under any compiler. It never exits and leaves
+   nothing behind. */
 #ifndef FUZZ_H
 #define FUZZ_H
 

@@ -137,8 +137,8 @@ static void check_safe(const char *text)
     }
 }
 
-/* Cut anywhere, text is the beginning of the whole, ended by NUL behind as many whole characters as there is room for.
-   */
+/* Cut anywhere, text is the beginning of the whole, ended by NUL behind as many whole characters as there is
+   room for. */
 static void check_cut(const char *whole, size_t length, const char *cut, size_t returned, size_t room)
 {
     size_t fits = 0;

@@ -63,8 +63,7 @@ ORACLE static uds_echo_conn *conn_of(const peer *p)
     return uds_echo_server_find(server, ids[p - peers]);
 }
 
-/* ---- what the process does to its server
-   -------------------------------------------------------------------------------- */
+/* ---- what the process does to its server ------------------------------------------------------------------------- */
 
 /* From a signal handler, as it were: errno is somebody else's. The kernel never refuses to ring. */
 static void ring_stop(uds_echo_stop_mode how)
@@ -173,8 +172,7 @@ static void pay(int which)
     if (peer_of(conn)->owed) push(conn, 0);
 }
 
-/* ---- handlers
-   ------------------------------------------------------------------------------------------------------------ */
+/* ---- handlers ---------------------------------------------------------------------------------------------------- */
 
 /* An id is never used again: each use of a slot has the next generation, 0 left out. */
 ORACLE static void check_id(const uds_echo_conn *conn)
@@ -432,8 +430,7 @@ static size_t frame(const unsigned char *bytes, size_t size, void *user)
     return (size_t)(bytes[0] & 7) + 1;
 }
 
-/* ---- what peers do
-   ------------------------------------------------------------------------------------------------------ */
+/* ---- what peers do ----------------------------------------------------------------------------------------------- */
 
 static void dial(void)
 {
@@ -525,8 +522,7 @@ static void crowd(void)
     }
 }
 
-/* ---- a run
-   --------------------------------------------------------------------------------------------------------------- */
+/* ---- a run ------------------------------------------------------------------------------------------------------- */
 
 /* An id leads to its own connection until that is to end, and nobody makes us hold more than two messages. */
 ORACLE static void check_peer(const peer *p)

@@ -48,8 +48,7 @@ static int is_full(int k)
     return stats_of(servers[k]).connections >= servers[k]->conns_max;
 }
 
-/* ---- laws
-   ---------------------------------------------------------------------------------------------------------------- */
+/* ---- laws -------------------------------------------------------------------------------------------------------- */
 
 /* What each tells the others adds up. */
 static void check_counts(void)
@@ -67,11 +66,10 @@ static void lawful(void)
     CHECK(fake_exists(PATH) || is_given || !count_serving(), "the path is gone, and somebody serves it");
 }
 
-/* ---- actions
-   ------------------------------------------------------------------------------------------------------------- */
+/* ---- actions ----------------------------------------------------------------------------------------------------- */
 
-/* An exclusive wake-up wakes one, so who has it takes somebody; and is no longer in line for the next when it is full.
-   */
+/* An exclusive wake-up wakes one, so who has it takes somebody; and is no longer in line for the next when it
+   is full. */
 static uds_echo_error step(int k, int timeout_ms)
 {
     const int ready = serves(k) && servers[k]->listener_registered && !is_full(k) && queued() && !asked[k];
@@ -180,8 +178,7 @@ static void act(unsigned char what, unsigned char with)
     lawful();
 }
 
-/* ---- a run
-   --------------------------------------------------------------------------------------------------------------- */
+/* ---- a run ------------------------------------------------------------------------------------------------------- */
 
 /* Nothing fails any more, the others do not come back, and this one lets in whom it can: a moment for each. */
 static void run_alone(int k)

@@ -135,7 +135,7 @@ static unsigned long long hash;
 static char complaints[COMPLAINTS][160];
 static int complaint_count, in_world;
 
-/* ---- calls, faults and laws ------------------------------------------------------------------------------------------ */
+/* ---- calls, faults and laws -------------------------------------------------------------------------------------- */
 
 static const int errors_of[FAKE_CALL_COUNT][16] = {
 #define FAKE_X(name, ...) {__VA_ARGS__},
@@ -361,7 +361,7 @@ unsigned long long fake_trace_hash(void)
     return hash;
 }
 
-/* ---- descriptors ------------------------------------------------------------------------------------------------------ */
+/* ---- descriptors ------------------------------------------------------------------------------------------------- */
 
 static int new_fd(kind what, int index, int cloexec, int nonblock)
 {
@@ -458,7 +458,7 @@ static void wake(const sock *s, uint32_t events)
     if (s->fd >= 0) wake_fd(s->fd, events);
 }
 
-/* ---- sockets ---------------------------------------------------------------------------------------------------------- */
+/* ---- sockets ----------------------------------------------------------------------------------------------------- */
 
 static int new_sock(int type)
 {
@@ -637,7 +637,7 @@ static int connect_to(int from, int listener)
     return 0;
 }
 
-/* ---- files ------------------------------------------------------------------------------------------------------------ */
+/* ---- files ------------------------------------------------------------------------------------------------------- */
 
 enum { ROOT = 0, HOME = 1 }; /* "/" and "/w" */
 
@@ -1003,7 +1003,7 @@ void fake_set_group(const char *path, long gid)
     if (node >= 0) inodes[node].gid = gid;
 }
 
-/* ---- peers ------------------------------------------------------------------------------------------------------------ */
+/* ---- peers ------------------------------------------------------------------------------------------------------- */
 
 /* The socket that is bound to a path; -1 with the errno of connect(2). */
 static int listener_at(const char *path)
@@ -1090,7 +1090,7 @@ size_t fake_peer_drain(int peer, size_t size)
     return land(&socks[peer], size);
 }
 
-/* ---- the header's side: sockets ----------------------------------------------------------------------------------------- */
+/* ---- the header's side: sockets ---------------------------------------------------------------------------------- */
 
 int fake_socket(int family, int type, int protocol)
 {
@@ -1526,7 +1526,7 @@ ssize_t fake_write(int fd, const void *bytes, size_t size)
     return n;
 }
 
-/* ---- the header's side: files ------------------------------------------------------------------------------------------- */
+/* ---- the header's side: files ------------------------------------------------------------------------------------ */
 
 int fake_open(const char *path, int flags, ...)
 {
@@ -1715,7 +1715,7 @@ int fake_locked(const char *folder)
     return node >= 0 && locks[node] != 0;
 }
 
-/* ---- the header's side: waiting ----------------------------------------------------------------------------------------- */
+/* ---- the header's side: waiting ---------------------------------------------------------------------------------- */
 
 static int ready_bits(int fd);
 
@@ -2001,7 +2001,7 @@ int fake_poll(struct pollfd *p, nfds_t count, int timeout)
     return more < 0 ? -1 : done(n);
 }
 
-/* ---- the header's side: memory, time, the process ------------------------------------------------------------------------ */
+/* ---- the header's side: memory, time, the process ---------------------------------------------------------------- */
 
 static void *keep(void *at, size_t size)
 {
@@ -2148,7 +2148,7 @@ int fake_getrlimit(int what, struct rlimit *limit)
     return done(0);
 }
 
-/* ---- a run -------------------------------------------------------------------------------------------------------------- */
+/* ---- a run ------------------------------------------------------------------------------------------------------- */
 
 void fake_reset(void)
 {

@@ -105,8 +105,7 @@ static unsigned long runs, unhappy, calls_made, distance;
 static unsigned long stale, theirs; /* inodes of a file that may be removed, of one that may not; 0: none */
 static unsigned long long asked, hits;
 
-/* ---- the world
-   --------------------------------------------------------------------------------------------------------- */
+/* ---- the world --------------------------------------------------------------------------------------------------- */
 
 static long say_some(actor *a)
 {
@@ -173,8 +172,7 @@ static void stir(fake_call what)
     stirring = 0;
 }
 
-/* ---- the server's side
-   --------------------------------------------------------------------------------------------------- */
+/* ---- the server's side ------------------------------------------------------------------------------------------- */
 
 static int on_open(uds_echo_conn *conn, void *user)
 {
@@ -226,8 +224,8 @@ static void on_end(uds_echo_server *server, void *user)
         fake_complain("more was held than pending_max");
 }
 
-/* Every third message is answered later; its own bytes are the answer, so the output is a prefix of the input always.
-   */
+/* Every third message is answered later; its own bytes are the answer, so the output is a prefix of the
+   input always. */
 static char late[16][OUT];
 static size_t late_size[16];
 
@@ -343,8 +341,7 @@ static void prepare(void)
     asked = hits = 0;
 }
 
-/* ---- a run
-   ----------------------------------------------------------------------------------------------------------------- */
+/* ---- a run ------------------------------------------------------------------------------------------------------- */
 
 static int adopted_fd;
 
@@ -548,8 +545,8 @@ static void check_next_start(void)
     }
 }
 
-/* Neighbours in the folder wait for its lock: it is given back before the server serves. Giving it back is tried twice.
-   */
+/* Neighbours in the folder wait for its lock: it is given back before the server serves. Giving it back is
+   tried twice. */
 static void check_lock(const fault *first, const fault *second)
 {
     int failing = 0;

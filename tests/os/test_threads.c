@@ -102,8 +102,8 @@ static void servers_that_share_serve_all(void **state)
 
 enum { CROWD = 128, TRIES = 5 };
 
-/* A crowd is queued when the first server begins to run; returns what the one that took most of it has, over the mean.
-   */
+/* A crowd is queued when the first server begins to run; returns what the one that took most of it has, over
+   the mean. */
 static double largest_share(void)
 {
     uds_echo_server *servers[SERVERS];
@@ -142,8 +142,8 @@ static double largest_share(void)
     return most * SERVERS / all;
 }
 
-/* On a busy machine a thread may be kept from running for longer than the others leave a connection to it: then again.
-   */
+/* On a busy machine a thread may be kept from running for longer than the others leave a connection to it:
+   then again. */
 static void servers_that_share_share_evenly(void **state)
 {
     double share = SERVERS;

@@ -95,8 +95,7 @@ static peer *served; /* whose handler ran last, in the step that is running */
 static int tracing, verbose;
 static unsigned long steps, epochs, fault_total, exchanges;
 
-/* ---- chance and laws
-   -------------------------------------------------------------------------------------------------- */
+/* ---- chance and laws --------------------------------------------------------------------------------------------- */
 
 static unsigned rnd(unsigned below) /* splitmix64 */
 {
@@ -293,8 +292,7 @@ static void lawful(void)
     ids_are_for_ever();
 }
 
-/* ---- handlers
-   ----------------------------------------------------------------------------------------------------------- */
+/* ---- handlers ---------------------------------------------------------------------------------------------------- */
 
 static peer *peer_of(const uds_echo_conn *conn)
 {
@@ -370,8 +368,7 @@ static void pay(unsigned which)
     push(conn, rnd(4) ? rnd((unsigned)descs[d.server].message_max) % CHUNK : 0);
 }
 
-/* ---- steps
-   ---------------------------------------------------------------------------------------------------------------- */
+/* ---- steps ------------------------------------------------------------------------------------------------------- */
 
 /* What a step is judged by: how things stood before it. */
 typedef struct glance {
@@ -505,8 +502,7 @@ static uds_echo_error step(int s)
     return error;
 }
 
-/* ---- why connections end
-   -------------------------------------------------------------------------------------------------- */
+/* ---- why connections end ----------------------------------------------------------------------------------------- */
 
 /* No byte moved so long before the events were taken, for what came while handlers ran has not been looked at; what is
    thrown away at the end does not count as moving. */
@@ -582,8 +578,7 @@ static void judge_end(int s, const peer *p, const uds_echo_conn *conn, uds_echo_
     }
 }
 
-/* ---- callbacks
-   ------------------------------------------------------------------------------------------------------------- */
+/* ---- callbacks --------------------------------------------------------------------------------------------------- */
 
 /* A handler that takes its time: longer than any idle_ms or drain_ms, sometimes. Not while one drains, for it is judged
    by the end of the step in which that began. */
@@ -734,8 +729,7 @@ static size_t frame(const unsigned char *bytes, size_t size, void *user)
     return (bytes[0] & 31u) + 1;
 }
 
-/* ---- peers
-   -------------------------------------------------------------------------------------------------------------- */
+/* ---- peers ------------------------------------------------------------------------------------------------------- */
 
 static void birth(peer *p, int at)
 {
@@ -807,8 +801,7 @@ static void leave(peer *p)
     p->id = -1;
 }
 
-/* ---- a client of ours
-   ------------------------------------------------------------------------------------------------ */
+/* ---- a client of ours -------------------------------------------------------------------------------------------- */
 
 static int turns;
 
@@ -899,8 +892,7 @@ static void be_client(void)
     check(client.fd == -1, "a client that is closed, and is not");
 }
 
-/* ---- servers
-   --------------------------------------------------------------------------------------------------------- */
+/* ---- servers ----------------------------------------------------------------------------------------------------- */
 
 static int running(int s)
 {
@@ -1050,8 +1042,7 @@ static void step_one(int s)
         check(step(s) == UDS_ECHO_ERR_STOPPED, "a drain that outlives its deadline");
 }
 
-/* ---- a life
-   ------------------------------------------------------------------------------------------------------------ */
+/* ---- a life ------------------------------------------------------------------------------------------------------ */
 
 /* Mostly a moment, seldom hours, now and then weeks. */
 static void time_passes(void)

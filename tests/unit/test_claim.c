@@ -659,8 +659,8 @@ static void share_what_goes(uds_echo_log_level level, uds_echo_error cause, cons
     shared = uds_echo_server_open(&second, &desc, NULL);
 }
 
-/* Closed without a stop before, and on_log is told of the file that stays: by then the listener is nobody's to share.
-   */
+/* Closed without a stop before, and on_log is told of the file that stays: by then the listener is nobody's
+   to share. */
 static void what_goes_is_not_shared(void **state)
 {
     uds_echo_server_desc desc = plain_desc();
@@ -705,8 +705,8 @@ static void a_folder_is_switched(void **state)
     assert_true(fake_exists("/w/old/sock"));
 }
 
-/* The same, but for its live socket nobody but its owner may ask. What the path leads to by now says nothing about it.
-   */
+/* The same, but for its live socket nobody but its owner may ask. What the path leads to by now says nothing
+   about it. */
 static void a_folder_is_switched_and_may_not_be_asked(void **state)
 {
     uds_echo_server_desc desc = plain_desc();
@@ -1396,8 +1396,8 @@ static void who_is_woken_takes_one(void **state)
     part_from_the_crowd();
 }
 
-/* Both sleep: each peer wakes one of them, and that one takes it; so nobody is left in the queue, and they take turns.
-   */
+/* Both sleep: each peer wakes one of them, and that one takes it; so nobody is left in the queue, and they
+   take turns. */
 static void sleepers_take_turns(void **state)
 {
     uds_echo_server_desc desc = plain_desc();

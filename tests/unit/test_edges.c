@@ -10,8 +10,7 @@ static uds_echo_failure why;
 #define WAIT FAKE_poll
 #endif
 
-/* ---- claims
-   ---------------------------------------------------------------------------------------------------------------- */
+/* ---- claims ------------------------------------------------------------------------------------------------------ */
 
 static int renames;
 static unsigned long theirs;
@@ -120,8 +119,7 @@ static void on_log(uds_echo_log_level level, uds_echo_error cause, const char *t
     last_cause = cause;
 }
 
-/* ---- connections
-   ----------------------------------------------------------------------------------------------------------- */
+/* ---- connections ------------------------------------------------------------------------------------------------- */
 
 static void reads_are_messages(void **state)
 {
@@ -267,8 +265,8 @@ static void a_push_that_breaks_ends_in_the_next_step(void **state)
     }
 }
 
-/* With idle_ms the end of a debt counts as a byte that moved: not of one that is gone, whose place is another's by now.
-   */
+/* With idle_ms the end of a debt counts as a byte that moved: not of one that is gone, whose place is another's
+   by now. */
 static void who_is_owed_is_evicted_once(void **state)
 {
     uds_echo_server_desc desc = plain_desc();
@@ -483,8 +481,7 @@ static void a_path_that_resists_once_goes(void **state)
     (void)uds_echo_server_close(server);
 }
 
-/* ---- servers
-   --------------------------------------------------------------------------------------------------------------- */
+/* ---- servers ----------------------------------------------------------------------------------------------------- */
 
 /* Accepting rests without end, for there is no place; the drain has its deadline all the same. */
 static void a_full_server_drains_in_time(void **state)
@@ -753,8 +750,7 @@ static void an_adopted_listener_keeps_its_other_flags(void **state)
     fake_remove(PATH);
 }
 
-/* ---- clients
-   --------------------------------------------------------------------------------------------------------------- */
+/* ---- clients ----------------------------------------------------------------------------------------------------- */
 
 static void a_client_that_failed_has_no_descriptor(void **state)
 {

@@ -217,8 +217,7 @@ static void who_was_owed_may_be_the_idlest(void **state)
     (void)uds_echo_server_close(server);
 }
 
-/* ---- handlers that take their time
-   --------------------------------------------------------------------------------------- */
+/* ---- handlers that take their time ------------------------------------------------------------------------------- */
 
 static int asker_of_the_slow = -1; /* who speaks while the handler runs */
 

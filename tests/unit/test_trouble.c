@@ -260,8 +260,8 @@ static void a_push_joins_what_waits(void **state)
     (void)uds_echo_server_close(server);
 }
 
-/* There is no memory for a push behind bytes that wait: they are freed, with what they counted, and the end has a name.
-   */
+/* There is no memory for a push behind bytes that wait: they are freed, with what they counted, and the end has
+   a name. */
 static void a_push_without_memory(void **state)
 {
     uds_echo_server *server;
