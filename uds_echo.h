@@ -1148,7 +1148,7 @@ UE_HOT long ue_send(int fd, const void *bytes, size_t size)
 }
 
 // >>wakeup
-/* The bell: how another thread or a signal handler reaches the server, by one write(2) and nothing shared. */
+/* How another thread or a signal handler reaches the server: by one write(2), and nothing shared. */
 enum { UE_WAKEUP_NOW = 1, UE_WAKEUP_DRAIN = 2, UE_WAKEUP_WAKE = 4 };
 enum { UE_WAKEUP_FDS = UDS_ECHO_HAVE_EVENTFD ? 1 : 3 };
 
@@ -1156,63 +1156,65 @@ typedef struct ue_wakeup {
     int rfd[UE_WAKEUP_FDS], wfd[UE_WAKEUP_FDS]; /* read and write ends; -1: not open */
 } ue_wakeup;
 
-static void ue_wakeup_close(ue_wakeup *bell)
+static void ue_wakeup_close(ue_wakeup *wakeup)
 {
     int i;
     for (i = 0; i < UE_WAKEUP_FDS; i++) {
-        if (bell->wfd[i] != bell->rfd[i]) ue_close(&bell->wfd[i]);
-        ue_close(&bell->rfd[i]);
+        if (wakeup->wfd[i] != wakeup->rfd[i]) ue_close(&wakeup->wfd[i]);
+        ue_close(&wakeup->rfd[i]);
     }
 }
 
 #if UDS_ECHO_HAVE_EVENTFD
-/* One counter, three fields: bits 0 to 30 NOW, 31 to 61 DRAIN, 62 and 63 WAKE. What may ring without end sits on top: a
-   fourth unread wake would overflow, which the kernel refuses (eventfd(2), EAGAIN) instead of carrying it over. */
-static int ue_wakeup_open(ue_wakeup *bell)
+/* One counter, three fields: bits 0 to 30 NOW, 31 to 61 DRAIN, 62 and 63 WAKE. What may be signalled without end sits
+   on top: a fourth unread wake would overflow, which the kernel refuses (eventfd(2), EAGAIN) instead of carrying it
+   over. */
+static int ue_wakeup_open(ue_wakeup *wakeup)
 {
-    bell->rfd[0] = bell->wfd[0] = UDS_ECHO_SYS(eventfd)(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    return bell->rfd[0] >= 0;
+    wakeup->rfd[0] = wakeup->wfd[0] = UDS_ECHO_SYS(eventfd)(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return wakeup->rfd[0] >= 0;
 }
 
-static void ue_wakeup_signal(const ue_wakeup *bell, int what)
+static void ue_wakeup_signal(const ue_wakeup *wakeup, int what)
 {
     unsigned long long add = what == UE_WAKEUP_NOW ? 1 : what == UE_WAKEUP_DRAIN ? 1ull << 31 : 1ull << 62;
-    if (UDS_ECHO_SYS(write)(bell->wfd[0], &add, sizeof add) < 0) return; /* EAGAIN: a wake is pending already */
+    if (UDS_ECHO_SYS(write)(wakeup->wfd[0], &add, sizeof add) < 0) return; /* EAGAIN: a wake is pending already */
 }
 
-static int ue_wakeup_read(const ue_wakeup *bell)
+static int ue_wakeup_read(const ue_wakeup *wakeup)
 {
     unsigned long long count = 0;
-    if (UDS_ECHO_SYS(read)(bell->rfd[0], &count, sizeof count) != (ssize_t)sizeof count) return 0;
+    if (UDS_ECHO_SYS(read)(wakeup->rfd[0], &count, sizeof count) != (ssize_t)sizeof count) return 0;
     return (count & 0x7fffffff ? UE_WAKEUP_NOW : 0) | (count >> 31 & 0x7fffffff ? UE_WAKEUP_DRAIN : 0) |
            (count >> 62 ? UE_WAKEUP_WAKE : 0);
 }
 #else
 /* One pipe each: a pipe that is full of one kind (pipe(7): 65,536 bytes) must not lose another. */
-static int ue_wakeup_open(ue_wakeup *bell)
+static int ue_wakeup_open(ue_wakeup *wakeup)
 {
     int i, ends[2];
     for (i = 0; i < UE_WAKEUP_FDS; i++) {
         if (UDS_ECHO_SYS(pipe)(ends)) return 0;
-        bell->rfd[i] = ends[0];
-        bell->wfd[i] = ends[1];
-        if (!ue_set_cloexec_nonblock(bell->rfd[i]) || !ue_set_cloexec_nonblock(bell->wfd[i])) return 0;
+        wakeup->rfd[i] = ends[0];
+        wakeup->wfd[i] = ends[1];
+        if (!ue_set_cloexec_nonblock(wakeup->rfd[i]) || !ue_set_cloexec_nonblock(wakeup->wfd[i])) return 0;
     }
     return 1;
 }
 
-static void ue_wakeup_signal(const ue_wakeup *bell, int what)
+static void ue_wakeup_signal(const ue_wakeup *wakeup, int what)
 {
-    if (UDS_ECHO_SYS(write)(bell->wfd[what >> 1], "", 1) < 0) return; /* EAGAIN: the pipe is full of the same request */
+    if (UDS_ECHO_SYS(write)(wakeup->wfd[what >> 1], "", 1) < 0)
+        return; /* EAGAIN: the pipe is full of the same request */
 }
 
-static int ue_wakeup_read(const ue_wakeup *bell)
+static int ue_wakeup_read(const ue_wakeup *wakeup)
 {
     char bytes[512];
-    int i, rang = 0;
+    int i, signals = 0;
     for (i = 0; i < UE_WAKEUP_FDS; i++)
-        if (UDS_ECHO_SYS(read)(bell->rfd[i], bytes, sizeof bytes) > 0) rang |= 1 << i;
-    return rang;
+        if (UDS_ECHO_SYS(read)(wakeup->rfd[i], bytes, sizeof bytes) > 0) signals |= 1 << i;
+    return signals;
 }
 #endif
 
@@ -1236,12 +1238,12 @@ static int ue_peer_of(int fd, uds_echo_peer *peer)
 }
 
 // >>poller
-/* What to watch and what is ready. Two implementations of the same functions: open, close, fd, set, wait, more, next. A
-   watched descriptor has a place, a small number of its own, and a token that comes back with its events: the place
-   in the lower half and, for connections, the generation in the upper, so that an event for a slot that was reused
-   meanwhile is known as stale. */
+/* What to watch and what is ready. Two implementations of the same functions: open, close, fd, set, wait, is_full,
+   next. A watched descriptor has an index, a small number of its own, and a token that comes back with its events: the
+   index in the lower half and, for connections, the generation in the upper, so that an event for a slot that was
+   reused meanwhile is known as stale. */
 enum { UE_IN = 1, UE_OUT = 2, UE_EXCLUSIVE = 4 };          /* what to watch for */
-enum { UE_INDEX_LISTENER = UE_WAKEUP_FDS, UE_INDEX_CONN }; /* places; the bells come first */
+enum { UE_INDEX_LISTENER = UE_WAKEUP_FDS, UE_INDEX_CONN }; /* indexes; the wakeup comes first */
 enum { UE_EVENTS = 256 };                                  /* taken from the system at a time */
 
 #if UDS_ECHO_HAVE_EPOLL
@@ -1251,9 +1253,9 @@ typedef struct ue_poller {
     struct epoll_event ready[UE_EVENTS];
 } ue_poller;
 
-static int ue_poller_open(ue_poller *p, size_t places)
+static int ue_poller_open(ue_poller *p, size_t size)
 {
-    (void)places;
+    (void)size;
     p->next = p->count = 0;
     p->fd = UDS_ECHO_SYS(epoll_create1)(EPOLL_CLOEXEC);
     return p->fd >= 0;
@@ -1302,18 +1304,18 @@ static int ue_poller_next(ue_poller *p, unsigned long long *token)
 }
 #else
 typedef struct ue_poller {
-    struct pollfd *fds; /* by place; fd -1: not watched, see poll(2) */
+    struct pollfd *fds; /* by index; fd -1: not watched, see poll(2) */
     unsigned long long *tokens;
-    size_t places, next;
+    size_t used, next;
     int count; /* ready ones not yet handed out */
 } ue_poller;
 
-static int ue_poller_open(ue_poller *p, size_t places)
+static int ue_poller_open(ue_poller *p, size_t size)
 {
-    p->places = p->next = 0;
+    p->used = p->next = 0;
     p->count = 0;
-    p->fds = (struct pollfd *)UDS_ECHO_SYS(calloc)(places, sizeof *p->fds);
-    p->tokens = p->fds ? (unsigned long long *)UDS_ECHO_SYS(calloc)(places, sizeof *p->tokens) : NULL;
+    p->fds = (struct pollfd *)UDS_ECHO_SYS(calloc)(size, sizeof *p->fds);
+    p->tokens = p->fds ? (unsigned long long *)UDS_ECHO_SYS(calloc)(size, sizeof *p->tokens) : NULL;
     return p->tokens != NULL;
 }
 
@@ -1333,22 +1335,22 @@ static int ue_poller_fd(const ue_poller *p)
 
 static int ue_poller_set(ue_poller *p, int fd, unsigned long long token, int had, int want)
 {
-    size_t place = (size_t)(token & 0xffffffff);
+    size_t index = (size_t)(token & 0xffffffff);
     (void)had;
-    for (; p->places <= place; p->places++) p->fds[p->places].fd = -1;
-    p->fds[place].fd = want ? fd : -1;
-    p->fds[place].events = (short)((want & UE_IN ? POLLIN : 0) | (want & UE_OUT ? POLLOUT : 0));
-    p->fds[place].revents = 0; /* what the last wait said was about the descriptor that was here */
-    p->tokens[place] = token;
+    for (; p->used <= index; p->used++) p->fds[p->used].fd = -1;
+    p->fds[index].fd = want ? fd : -1;
+    p->fds[index].events = (short)((want & UE_IN ? POLLIN : 0) | (want & UE_OUT ? POLLOUT : 0));
+    p->fds[index].revents = 0; /* what the last wait said was about the descriptor that was here */
+    p->tokens[index] = token;
     return 1;
 }
 
 static int ue_poller_wait(ue_poller *p, int timeout_ms)
 {
-    /* poll(2), EINVAL: it takes no more places than this process may have descriptors */
-    while (p->places && p->fds[p->places - 1].fd < 0) p->places--;
+    /* poll(2), EINVAL: it takes no more entries than this process may have descriptors */
+    while (p->used && p->fds[p->used - 1].fd < 0) p->used--;
     p->next = 0;
-    p->count = UDS_ECHO_SYS(poll)(p->fds, (nfds_t)p->places, timeout_ms);
+    p->count = UDS_ECHO_SYS(poll)(p->fds, (nfds_t)p->used, timeout_ms);
     return p->count;
 }
 
@@ -1360,7 +1362,7 @@ static int ue_poller_is_full(const ue_poller *p)
 
 static int ue_poller_next(ue_poller *p, unsigned long long *token)
 {
-    for (; p->count > 0 && p->next < p->places; p->next++) {
+    for (; p->count > 0 && p->next < p->used; p->next++) {
         if (p->fds[p->next].fd < 0 || !p->fds[p->next].revents) continue;
         p->count--;
         *token = p->tokens[p->next++];
@@ -2855,21 +2857,21 @@ static void ue_tick(uds_echo_server *s)
 
 UE_COLD void ue_on_wakeup(uds_echo_server *s)
 {
-    int rang = ue_wakeup_read(&s->wakeup);
-    if (rang & UE_WAKEUP_NOW) s->stop_mode = UDS_ECHO_STOP_NOW;
-    else if (rang & UE_WAKEUP_DRAIN && s->stop_mode < UDS_ECHO_STOP_DRAIN) s->stop_mode = UDS_ECHO_STOP_DRAIN;
-    if (rang & UE_WAKEUP_WAKE && s->desc.on_wake) s->desc.on_wake(s, s->desc.user);
+    int signals = ue_wakeup_read(&s->wakeup);
+    if (signals & UE_WAKEUP_NOW) s->stop_mode = UDS_ECHO_STOP_NOW;
+    else if (signals & UE_WAKEUP_DRAIN && s->stop_mode < UDS_ECHO_STOP_DRAIN) s->stop_mode = UDS_ECHO_STOP_DRAIN;
+    if (signals & UE_WAKEUP_WAKE && s->desc.on_wake) s->desc.on_wake(s, s->desc.user);
 }
 
 static void ue_event(uds_echo_server *s, unsigned long long token)
 {
-    unsigned place = (unsigned)(token & 0xffffffff);
-    if (place < UE_INDEX_LISTENER) {
+    unsigned index = (unsigned)(token & 0xffffffff);
+    if (index < UE_INDEX_LISTENER) {
         ue_on_wakeup(s);
-    } else if (place == UE_INDEX_LISTENER) {
+    } else if (index == UE_INDEX_LISTENER) {
         s->listener_ready = 1;
     } else {
-        uds_echo_conn *c = &s->conns[place - UE_INDEX_CONN];
+        uds_echo_conn *c = &s->conns[index - UE_INDEX_CONN];
         if (c->generation == token >> 32) ue_conn_event(c);
     }
 }
@@ -3168,7 +3170,7 @@ UDS_ECHO_API int uds_echo_server_timeout(const uds_echo_server *server)
     return server ? ue_timeout(server) : -1;
 }
 
-/* In a forked child the bell is the parent's. */
+/* In a forked child the wakeup is the parent's. */
 static void ue_notify(const uds_echo_server *s, int what)
 {
     int os_error = errno;
@@ -3201,7 +3203,7 @@ UDS_ECHO_API uds_echo_conn *uds_echo_server_find(uds_echo_server *server, uds_ec
     return c->state != UE_FREE && c->generation == id >> 32 && !c->closing && !c->failed ? c : NULL;
 }
 
-/* After fork: the files, the poller's set and the bell are shared with the parent, so nothing is done but close and
+/* After fork: the files, the poller's set and the wakeup are shared with the parent, so nothing is done but close and
    free. */
 static void ue_close_in_child(uds_echo_server *s)
 {
