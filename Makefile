@@ -23,7 +23,7 @@ UNIT       := $(wildcard tests/unit/test_*.c)
 FAULT      := $(wildcard tests/fault/test_*.c)
 OS         := $(wildcard tests/os/test_*.c)
 VARIED     ?= $(if $(UNIT)$(FAULT),$(shell grep -l 'harness\.h"' $(UNIT) $(FAULT)))
-PLAIN      := EVENTFD ACCEPT4 RENAMEAT2
+PLAIN      := EVENTFD ACCEPT4 RENAMEAT2 SYSCALL
 FAKE       := $(BUILD)/tests/fake/fake_kernel.o
 FAKE_TESTS := $(patsubst %.c,$(BUILD)/%,$(UNIT) $(FAULT)) $(patsubst %.c,$(BUILD)/%_poll,$(VARIED)) \
               $(patsubst %.c,$(BUILD)/%_plain,$(VARIED))

@@ -45,7 +45,7 @@ A HANDLER
 
 CONTENTS (search for the mark)
    what you use     >>version  >>linkage  >>errors  >>types  >>server api  >>connection api  >>client api  >>text api
-   how it is done   >>platform  >>syscalls  >>time  >>text  >>explain  >>path  >>descriptor  >>wakeup  >>peer  >>poller
+   how it is done   >>platform  >>syscalls  >>time  >>text  >>explain  >>descriptor  >>path  >>wakeup  >>peer  >>poller
                     >>claim  >>conn  >>accept  >>stop  >>loop  >>server  >>client
    >>licence
 
@@ -633,13 +633,24 @@ UDS_ECHO_API size_t uds_echo_escape(const void *bytes, size_t size, char *text, 
 #ifndef UDS_ECHO_HAVE_ACCEPT4
 #define UDS_ECHO_HAVE_ACCEPT4 1
 #endif
-/* renameat2(2): in glibc since 2.28. 0: link(2) to a fresh path, rename(2) under the folder's lock over a stale one. */
+/* renameat2(2): in glibc since 2.28. 0: by syscall(2). */
 #ifndef UDS_ECHO_HAVE_RENAMEAT2
 #ifdef __GLIBC_PREREQ
 #define UDS_ECHO_HAVE_RENAMEAT2 __GLIBC_PREREQ(2, 28)
 #else
 #define UDS_ECHO_HAVE_RENAMEAT2 0
 #endif
+#endif
+/* syscall(2) of renameat2, where libc has no function for it (musl, bionic). 0: link(2) to a fresh path, rename(2) under
+   the directory lock over a stale one. */
+#if !UDS_ECHO_HAVE_RENAMEAT2 && !defined(UDS_ECHO_HAVE_SYSCALL)
+#include <sys/syscall.h>
+#ifdef SYS_renameat2
+#define UDS_ECHO_HAVE_SYSCALL 1
+#endif
+#endif
+#ifndef UDS_ECHO_HAVE_SYSCALL
+#define UDS_ECHO_HAVE_SYSCALL 0
 #endif
 /* /proc/self/fd/N names an open folder, see proc(5): sockets whose whole path does not fit an address. */
 #ifndef UDS_ECHO_HAVE_PROC_FD
@@ -682,7 +693,12 @@ UDS_ECHO_API size_t uds_echo_escape(const void *bytes, size_t size, char *text, 
 #else
 #define UE_O_PATH O_RDONLY
 #endif
-#define UE_SO_PASSRIGHTS 83    /* <sys/socket.h> of today does not name it yet */
+#define UE_SO_PASSRIGHTS 83 /* <sys/socket.h> of today does not name it yet */
+#ifdef F_DUPFD_CLOEXEC
+#define UE_F_DUPFD_CLOEXEC F_DUPFD_CLOEXEC
+#else
+#define UE_F_DUPFD_CLOEXEC 1030 /* fcntl(2), since Linux 2.6.24 */
+#endif
 #define UE_RENAME_NOREPLACE 1u /* renameat2(2); <stdio.h> names them only with _GNU_SOURCE */
 #define UE_RENAME_EXCHANGE 2u
 
@@ -691,6 +707,7 @@ UDS_ECHO_API size_t uds_echo_escape(const void *bytes, size_t size, char *text, 
 int accept4(int, struct sockaddr *, socklen_t *, int);
 int renameat(int, const char *, int, const char *);
 int renameat2(int, const char *, int, const char *, unsigned int);
+long syscall(long, ...);
 #endif
 
 /* How functions are compiled, and no more than that. A message takes some 300 instructions between system calls, which
@@ -707,7 +724,7 @@ int renameat2(int, const char *, int, const char *, unsigned int);
 /* The seam: nothing below leaves this file but by these, so that a test can put a kernel of its own in their place:
    accept accept4 bind calloc clock_gettime close connect epoll_create1 epoll_ctl epoll_wait eventfd fchmod fchmodat
    fcntl flock free fstatat getpid getrlimit getsockopt linkat listen malloc open pipe poll read realloc recv renameat
-   renameat2 send setsockopt shutdown socket unlinkat write. */
+   renameat2 send setsockopt shutdown socket syscall unlinkat write. */
 #ifndef UDS_ECHO_SYS
 #define UDS_ECHO_SYS(fn) fn
 #endif
@@ -733,12 +750,13 @@ static long long ue_now(void)
     return us == UE_NO_CLOCK ? us : us / 1000;
 }
 
+/* Without a clock: the limit itself, below UE_NONE. */
 static long long ue_deadline(int timeout_ms)
 {
     long long now;
     if (timeout_ms < 0) return UE_NONE;
     now = ue_now();
-    return now == UE_NO_CLOCK ? 0 : now + timeout_ms;
+    return now == UE_NO_CLOCK ? UE_NONE - 1 - timeout_ms : now + timeout_ms;
 }
 
 /* What is left until a deadline, in the form that poll(2) and epoll_wait(2) take. */
@@ -751,7 +769,15 @@ static int ue_remaining_ms(long long deadline, long long now)
 
 static int ue_remaining_ms_now(long long deadline)
 {
+    if (deadline < UE_NONE) return (int)(UE_NONE - 1 - deadline);
     return ue_remaining_ms(deadline, deadline == UE_NONE ? 0 : ue_now());
+}
+
+/* Without a clock the time is up when a wait took all of it. */
+static int ue_is_past(long long deadline, int waited_out)
+{
+    if (deadline < UE_NONE) return waited_out;
+    return deadline != UE_NONE && ue_now() >= deadline;
 }
 
 static long long ue_earlier(long long a, long long b)
@@ -766,10 +792,18 @@ UE_HOT long long ue_busy_poll_until(int busy_poll_us, int *timeout_ms)
 {
     long long now;
     if (busy_poll_us <= 0 || *timeout_ms == 0) return 0;
+    now = ue_now_us();
+    if (now == UE_NO_CLOCK) return 0;
     if (*timeout_ms > 0 && *timeout_ms <= busy_poll_us / 1000) busy_poll_us = *timeout_ms * 1000;
     if (*timeout_ms > 0) *timeout_ms -= busy_poll_us / 1000;
-    now = ue_now_us();
-    return now == UE_NO_CLOCK ? 0 : now + busy_poll_us;
+    return now + busy_poll_us;
+}
+
+/* A clock that goes back ends it, too. */
+static int ue_busy_poll_goes_on(long long until, int busy_poll_us)
+{
+    long long now = ue_now_us();
+    return now < until && now >= until - busy_poll_us;
 }
 
 /* Start-up and connecting may wait a little; an early end by a signal does no harm, for the caller looks at the
@@ -896,7 +930,19 @@ UDS_ECHO_API size_t uds_echo_escape(const void *bytes, size_t size, char *text, 
 }
 
 // >>explain
+/* One errno says different things of a path, of a connection and of everything else. */
 static uds_echo_error ue_error_of(int os_error)
+{
+    switch (os_error) {
+    case ENOMEM:
+    case ENOBUFS: return UDS_ECHO_ERR_NO_MEMORY;
+    case EMFILE:
+    case ENFILE: return UDS_ECHO_ERR_TOO_MANY_FILES;
+    default: return UDS_ECHO_ERR_SYSTEM;
+    }
+}
+
+static uds_echo_error ue_path_error(int os_error)
 {
     switch (os_error) {
     case EACCES:
@@ -907,15 +953,14 @@ static uds_echo_error ue_error_of(int os_error)
     case ENAMETOOLONG: return UDS_ECHO_ERR_BAD_PATH;
     case ECONNREFUSED: return UDS_ECHO_ERR_REFUSED;
     case EPROTOTYPE: return UDS_ECHO_ERR_WRONG_TYPE;
-    case ENOMEM:
-    case ENOBUFS: return UDS_ECHO_ERR_NO_MEMORY;
-    case EMFILE:
-    case ENFILE: return UDS_ECHO_ERR_TOO_MANY_FILES;
-    case EPIPE:
-    case ENOTCONN:
-    case ECONNRESET: return UDS_ECHO_ERR_RESET;
-    default: return UDS_ECHO_ERR_SYSTEM;
+    default: return ue_error_of(os_error);
     }
+}
+
+static uds_echo_error ue_conn_error(int os_error)
+{
+    int is_reset = os_error == EPIPE || os_error == ENOTCONN || os_error == ECONNRESET;
+    return is_reset ? UDS_ECHO_ERR_RESET : ue_error_of(os_error);
 }
 
 static uds_echo_error ue_fail(uds_echo_failure *failure, uds_echo_error error, int os_error, const char *call)
@@ -924,7 +969,8 @@ static uds_echo_error ue_fail(uds_echo_failure *failure, uds_echo_error error, i
         failure->error = error;
         failure->os_error = os_error;
         failure->call = call;
-        failure->pid = failure->uid = -1;
+        failure->pid = INT_MAX;
+        failure->uid = -1;
     }
     return error;
 }
@@ -933,6 +979,11 @@ static uds_echo_error ue_fail_os(uds_echo_failure *failure, const char *call)
 {
     int os_error = errno;
     return ue_fail(failure, ue_error_of(os_error), os_error, call);
+}
+
+static uds_echo_error ue_fail_path(uds_echo_failure *failure, int os_error, const char *call)
+{
+    return ue_fail(failure, ue_path_error(os_error), os_error, call);
 }
 
 static const char *const ue_what[] = {
@@ -967,9 +1018,10 @@ UDS_ECHO_API size_t uds_echo_explain(const uds_echo_failure *failure, const char
         ue_puts(&t, "\": ");
     }
     ue_puts(&t, uds_echo_strerror(failure ? failure->error : UDS_ECHO_OK));
-    if (told && failure->pid >= 0) {
+    if (told && failure->uid >= 0) {
         ue_puts(&t, " (pid ");
-        ue_put_number(&t, failure->pid);
+        if (failure->pid == INT_MAX) ue_puts(&t, "unknown");
+        else ue_put_number(&t, failure->pid);
         ue_puts(&t, ", uid ");
         ue_put_number(&t, failure->uid);
         ue_puts(&t, ")");
@@ -988,6 +1040,124 @@ UDS_ECHO_API size_t uds_echo_explain(const uds_echo_failure *failure, const char
         ue_puts(&t, ue_advice[failure->error]);
     }
     return ue_text_end(&t);
+}
+
+// >>descriptor
+static void ue_close(int *fd)
+{
+    if (*fd >= 0) (void)UDS_ECHO_SYS(close)(*fd); /* close(2): gone on Linux whatever it returns; never repeated */
+    *fd = -1;
+}
+
+/* Close-on-exec and nonblocking, for descriptors that are not so from birth. */
+static int ue_set_cloexec_nonblock(int fd)
+{
+    int flags = UDS_ECHO_SYS(fcntl)(fd, F_GETFD);
+    if (flags >= 0 && (flags & FD_CLOEXEC || !UDS_ECHO_SYS(fcntl)(fd, F_SETFD, flags | FD_CLOEXEC))) {
+        flags = UDS_ECHO_SYS(fcntl)(fd, F_GETFL);
+        if (flags >= 0 && (flags & O_NONBLOCK || !UDS_ECHO_SYS(fcntl)(fd, F_SETFL, flags | O_NONBLOCK))) return 1;
+    }
+    return 0;
+}
+
+/* Not 0, 1 or 2: what the program writes to its standard streams must not end up here. -1: it failed. */
+UE_COLD int ue_move_from_stdio(int fd)
+{
+    int moved = UDS_ECHO_SYS(fcntl)(fd, UE_F_DUPFD_CLOEXEC, 3), os_error = errno;
+    ue_close(&fd);
+    errno = os_error;
+    return moved;
+}
+
+static int ue_above_stdio(int fd)
+{
+    return fd < 0 || fd > 2 ? fd : ue_move_from_stdio(fd);
+}
+
+UE_COLD int ue_cloexec_nonblock_or_close(int fd)
+{
+    int os_error;
+    if (fd < 0 || ue_set_cloexec_nonblock(fd)) return ue_above_stdio(fd);
+    os_error = errno;
+    ue_close(&fd);
+    errno = os_error;
+    return -1;
+}
+
+UE_COLD int ue_accept_plain(int listener)
+{
+    return ue_cloexec_nonblock_or_close(UDS_ECHO_SYS(accept)(listener, NULL, NULL));
+}
+
+#if !UDS_ECHO_HAVE_ACCEPT4
+static int ue_socket(int type)
+{
+    return ue_cloexec_nonblock_or_close(UDS_ECHO_SYS(socket)(AF_UNIX, type, 0));
+}
+
+static int ue_accept(int listener)
+{
+    return ue_accept_plain(listener);
+}
+#else
+static int ue_socket(int type)
+{
+    return ue_above_stdio(UDS_ECHO_SYS(socket)(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+}
+
+/* ENOSYS: the libc has it, and the system or a sandbox does not. */
+static int ue_accept(int listener)
+{
+    int fd = UDS_ECHO_SYS(accept4)(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    return fd < 0 && errno == ENOSYS ? ue_accept_plain(listener) : ue_above_stdio(fd);
+}
+#endif
+
+/* An old kernel, a file system or a sandbox does not offer the call, and says any of these. */
+static int ue_is_refused(int os_error)
+{
+    return os_error == ENOSYS || os_error == EPERM || os_error == EACCES || os_error == EOPNOTSUPP;
+}
+
+/* Whether nobody will ever be accepted: of no descriptor accept(2) says EBADF where it is offered. */
+static int ue_accept_is_refused(void)
+{
+    return ue_accept(-1) < 0 && ue_is_refused(errno);
+}
+
+static int ue_open(const char *path, int flags)
+{
+    return ue_above_stdio(UDS_ECHO_SYS(open)(path, flags | O_CLOEXEC));
+}
+
+/* unix(7): without this a byte sent with MSG_OOB would vanish from the stream. 0: it failed. */
+static int ue_set_oobinline(int fd)
+{
+    int on = 1;
+    return !UDS_ECHO_SYS(setsockopt)(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on);
+}
+
+/* A descriptor that a peer passes would be closed here, and to close the last copy of somebody's TCP connection waits
+   for as long as its SO_LINGER says. So passing one fails, at the peer; accepted sockets inherit that. */
+static void ue_disable_passrights(int fd)
+{
+    int off = 0;
+    if (UDS_ECHO_HAVE_PASSRIGHTS) (void)UDS_ECHO_SYS(setsockopt)(fd, SOL_SOCKET, UE_SO_PASSRIGHTS, &off, sizeof off);
+}
+
+/* Nothing can be done now, but it may be later. On a nonblocking descriptor EINTR is just that: the poller reports
+   again. */
+static int ue_is_transient(int os_error)
+{
+    return os_error == EAGAIN || os_error == EWOULDBLOCK || os_error == EINTR;
+}
+
+/* How many bytes the socket took: 0 when it takes none now, -1 when it never will. */
+UE_HOT long ue_send(int fd, const void *bytes, size_t size)
+{
+    ssize_t n = UDS_ECHO_SYS(send)(fd, bytes, size, MSG_NOSIGNAL);
+    if (n < 0) return ue_is_transient(errno) ? 0 : -1;
+    return (long)n;
 }
 
 // >>path
@@ -1024,9 +1194,9 @@ static uds_echo_error ue_path_open_dir(ue_path *p, uds_echo_failure *failure)
     if (size) memcpy(folder, p->given, size);
     else folder[size++] = '.';
     folder[size] = '\0';
-    p->dirfd = UDS_ECHO_SYS(open)(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (p->dirfd < 0 && errno == EACCES) p->dirfd = UDS_ECHO_SYS(open)(folder, UE_O_PATH | O_DIRECTORY | O_CLOEXEC);
-    error = p->dirfd < 0 ? ue_fail_os(failure, "open") : UDS_ECHO_OK;
+    p->dirfd = ue_open(folder, O_RDONLY | O_DIRECTORY);
+    if (p->dirfd < 0 && errno == EACCES) p->dirfd = ue_open(folder, UE_O_PATH | O_DIRECTORY);
+    error = p->dirfd < 0 ? ue_fail_path(failure, errno, "open") : UDS_ECHO_OK;
     UDS_ECHO_SYS(free)(folder);
     return error;
 }
@@ -1067,86 +1237,6 @@ static int ue_address(struct sockaddr_un *address, socklen_t *size, const ue_pat
     return ue_address_end(address, size, &t, suffix);
 }
 
-// >>descriptor
-static void ue_close(int *fd)
-{
-    if (*fd >= 0) (void)UDS_ECHO_SYS(close)(*fd); /* close(2): gone on Linux whatever it returns; never repeated */
-    *fd = -1;
-}
-
-/* Close-on-exec and nonblocking, for descriptors that are not so from birth. */
-static int ue_set_cloexec_nonblock(int fd)
-{
-    int flags = UDS_ECHO_SYS(fcntl)(fd, F_GETFD);
-    if (flags >= 0 && (flags & FD_CLOEXEC || !UDS_ECHO_SYS(fcntl)(fd, F_SETFD, flags | FD_CLOEXEC))) {
-        flags = UDS_ECHO_SYS(fcntl)(fd, F_GETFL);
-        if (flags >= 0 && (flags & O_NONBLOCK || !UDS_ECHO_SYS(fcntl)(fd, F_SETFL, flags | O_NONBLOCK))) return 1;
-    }
-    return 0;
-}
-
-#if !UDS_ECHO_HAVE_ACCEPT4
-static int ue_cloexec_nonblock_or_close(int fd)
-{
-    int os_error;
-    if (fd < 0 || ue_set_cloexec_nonblock(fd)) return fd;
-    os_error = errno;
-    ue_close(&fd);
-    errno = os_error;
-    return -1;
-}
-
-static int ue_socket(int type)
-{
-    return ue_cloexec_nonblock_or_close(UDS_ECHO_SYS(socket)(AF_UNIX, type, 0));
-}
-
-static int ue_accept(int listener)
-{
-    return ue_cloexec_nonblock_or_close(UDS_ECHO_SYS(accept)(listener, NULL, NULL));
-}
-#else
-static int ue_socket(int type)
-{
-    return UDS_ECHO_SYS(socket)(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-}
-
-static int ue_accept(int listener)
-{
-    return UDS_ECHO_SYS(accept4)(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-}
-#endif
-
-/* unix(7): without this a byte sent with MSG_OOB would vanish from the stream. 0: it failed. */
-static int ue_set_oobinline(int fd)
-{
-    int on = 1;
-    return !UDS_ECHO_SYS(setsockopt)(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on);
-}
-
-/* A descriptor that a peer passes would be closed here, and to close the last copy of somebody's TCP connection waits
-   for as long as its SO_LINGER says. So passing one fails, at the peer; accepted sockets inherit that. */
-static void ue_disable_passrights(int fd)
-{
-    int off = 0;
-    if (UDS_ECHO_HAVE_PASSRIGHTS) (void)UDS_ECHO_SYS(setsockopt)(fd, SOL_SOCKET, UE_SO_PASSRIGHTS, &off, sizeof off);
-}
-
-/* Nothing can be done now, but it may be later. On a nonblocking descriptor EINTR is just that: the poller reports
-   again. */
-static int ue_is_transient(int os_error)
-{
-    return os_error == EAGAIN || os_error == EWOULDBLOCK || os_error == EINTR;
-}
-
-/* How many bytes the socket took: 0 when it takes none now, -1 when it never will. */
-UE_HOT long ue_send(int fd, const void *bytes, size_t size)
-{
-    ssize_t n = UDS_ECHO_SYS(send)(fd, bytes, size, MSG_NOSIGNAL);
-    if (n < 0) return ue_is_transient(errno) ? 0 : -1;
-    return (long)n;
-}
-
 // >>wakeup
 /* How another thread or a signal handler reaches the server: by one write(2), and nothing shared. */
 enum { UE_WAKEUP_NOW = 1, UE_WAKEUP_DRAIN = 2, UE_WAKEUP_WAKE = 4 };
@@ -1171,7 +1261,7 @@ static void ue_wakeup_close(ue_wakeup *wakeup)
    over. */
 static int ue_wakeup_open(ue_wakeup *wakeup)
 {
-    wakeup->rfd[0] = wakeup->wfd[0] = UDS_ECHO_SYS(eventfd)(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    wakeup->rfd[0] = wakeup->wfd[0] = ue_above_stdio(UDS_ECHO_SYS(eventfd)(0, EFD_CLOEXEC | EFD_NONBLOCK));
     return wakeup->rfd[0] >= 0;
 }
 
@@ -1184,7 +1274,7 @@ static void ue_wakeup_signal(const ue_wakeup *wakeup, int what)
 static int ue_wakeup_read(const ue_wakeup *wakeup)
 {
     unsigned long long count = 0;
-    if (UDS_ECHO_SYS(read)(wakeup->rfd[0], &count, sizeof count) != (ssize_t)sizeof count) return 0;
+    if (UDS_ECHO_SYS(read)(wakeup->rfd[0], &count, sizeof count) < 0 && !ue_is_transient(errno)) return -1;
     return (count & 0x7fffffff ? UE_WAKEUP_NOW : 0) | (count >> 31 & 0x7fffffff ? UE_WAKEUP_DRAIN : 0) |
            (count >> 62 ? UE_WAKEUP_WAKE : 0);
 }
@@ -1195,9 +1285,11 @@ static int ue_wakeup_open(ue_wakeup *wakeup)
     int i, ends[2];
     for (i = 0; i < UE_WAKEUP_FDS; i++) {
         if (UDS_ECHO_SYS(pipe)(ends)) return 0;
-        wakeup->rfd[i] = ends[0];
         wakeup->wfd[i] = ends[1];
-        if (!ue_set_cloexec_nonblock(wakeup->rfd[i]) || !ue_set_cloexec_nonblock(wakeup->wfd[i])) return 0;
+        wakeup->rfd[i] = ue_cloexec_nonblock_or_close(ends[0]);
+        if (wakeup->rfd[i] < 0) return 0;
+        wakeup->wfd[i] = ue_cloexec_nonblock_or_close(ends[1]);
+        if (wakeup->wfd[i] < 0) return 0;
     }
     return 1;
 }
@@ -1211,10 +1303,14 @@ static void ue_wakeup_signal(const ue_wakeup *wakeup, int what)
 static int ue_wakeup_read(const ue_wakeup *wakeup)
 {
     char bytes[512];
-    int i, signals = 0;
-    for (i = 0; i < UE_WAKEUP_FDS; i++)
-        if (UDS_ECHO_SYS(read)(wakeup->rfd[i], bytes, sizeof bytes) > 0) signals |= 1 << i;
-    return signals;
+    int i, signals = 0, os_error = 0;
+    for (i = 0; i < UE_WAKEUP_FDS; i++) {
+        ssize_t n = UDS_ECHO_SYS(read)(wakeup->rfd[i], bytes, sizeof bytes);
+        if (n > 0) signals |= 1 << i;
+        else if (n < 0 && !ue_is_transient(errno)) os_error = errno;
+    }
+    errno = os_error;
+    return os_error ? -1 : signals;
 }
 #endif
 
@@ -1231,7 +1327,7 @@ static int ue_peer_of(int fd, uds_echo_peer *peer)
     socklen_t size = sizeof who;
     memset(&who, 0, sizeof who);
     if (UDS_ECHO_SYS(getsockopt)(fd, SOL_SOCKET, SO_PEERCRED, &who, &size)) return 0;
-    peer->pid = (long)who.pid;
+    peer->pid = who.pid > 0 ? (long)who.pid : INT_MAX; /* 0: of another pid namespace, and to kill(2) one's own group */
     peer->uid = (long)who.uid;
     peer->gid = (long)who.gid;
     return 1;
@@ -1257,7 +1353,7 @@ static int ue_poller_open(ue_poller *p, size_t size)
 {
     (void)size;
     p->next = p->count = 0;
-    p->fd = UDS_ECHO_SYS(epoll_create1)(EPOLL_CLOEXEC);
+    p->fd = ue_above_stdio(UDS_ECHO_SYS(epoll_create1)(EPOLL_CLOEXEC));
     return p->fd >= 0;
 }
 
@@ -1373,17 +1469,21 @@ static int ue_poller_next(ue_poller *p, unsigned long long *token)
 #endif
 
 // >>claim
-/* From a path to a listening socket, and back.
+/* From a path to a listening socket, and back. docs/claim.md has the reasons; tests/model has a model that is checked.
 
-   look    what is at the path: nothing, a stale socket, or something that refuses the start
-   stage   bind under a temporary name (path~0 .. path~9), mode, listen
-   publish nothing was there: rename without replacing. A stale socket was there: under the folder's lock, exchange the
-           two names and look at what came out; the wrong thing is put back
-   retire  under the lock, unlink the path if it still is the socket that was staged
+   lock     the directory, for a fresh start too: whoever stages without it may take another server's file for its own
+   inspect  what is at the path: nothing, a stale socket, or something that refuses the start
+   stage    bind under a temporary name (path~0 .. path~9), hold the file open, see the mark, set the mode, listen
+   publish  nothing was there: rename without replacing. A stale socket was there: exchange the two names and look at
+            what came out; the wrong thing is put back
+   confirm  look at the path: it leads to this socket, and somebody is bound to it
+   unlink   under the lock, the path, if it still is the socket that was staged
 
-   Two rules: no lock, no removal but of what was just staged; and stale is believed only when seen twice, for bind(2)
-   makes the file a moment before the socket can be found through it. A crash leaves at most one temporary name; whoever
-   next holds the lock sweeps it up. */
+   Three rules. No lock, no removal but of what was just staged. Stale is believed only when seen twice, because bind(2)
+   makes the file a moment before the socket can be found through it. No effect is believed that can be looked at. A
+   crash leaves at most one temporary name, which the next start with the lock removes. */
+enum { UE_MARK = 01000 }; /* the sticky bit, which means nothing on a socket: from birth on the file that is ours */
+
 typedef struct ue_inode {
     dev_t dev;
     ino_t ino;
@@ -1394,10 +1494,13 @@ typedef struct ue_claim {
     uds_echo_failure *failure;
     ue_path path;
     int fd;                 /* the staged socket; -1: none */
-    ue_inode inode;         /* of its file, by lstat: fstat of a socket tells another */
+    int file;               /* its file, held open so that its number is not reused; -1: not */
+    ue_inode inode;         /* of that file, once the mark was seen; else zero, and nothing of it is removed */
     char suffix[3];         /* of the name it has now; "": the published one */
     int locked, lock_error; /* errno where it could not be had */
-    int was_wider;          /* once already its mode was not what bind(2) makes */
+    int direct;             /* bind in place: asked for, or no rename is offered here */
+    int unlike;             /* how often what was staged was not like what bind(2) makes */
+    int unswept;            /* errno: a temporary file of this user may not be removed; 0: all may */
 } ue_claim;
 
 enum { UE_PATH_ABSENT, UE_PATH_STALE };
@@ -1406,6 +1509,19 @@ enum { UE_PATH_ABSENT, UE_PATH_STALE };
 static int ue_same_inode(const ue_inode *a, const ue_inode *b)
 {
     return a->dev == b->dev && a->ino == b->ino;
+}
+
+static int ue_is_inode(const ue_inode *inode, const struct stat *st)
+{
+    return inode->dev == st->st_dev && inode->ino == st->st_ino;
+}
+
+static ue_inode ue_inode_of(const struct stat *st)
+{
+    ue_inode inode;
+    inode.dev = st->st_dev;
+    inode.ino = st->st_ino;
+    return inode;
 }
 
 static void ue_name(char name[UE_NAME_SIZE], const ue_path *p, const char *suffix)
@@ -1422,22 +1538,22 @@ static int ue_lstat(int dirfd, const char *name, struct stat *st)
     return UDS_ECHO_SYS(fstatat)(dirfd, name, st, AT_SYMLINK_NOFOLLOW) ? errno : 0;
 }
 
-/* bind(2) and connect(2) go by an address. Does it lead to this file, of the open folder? A path may lead elsewhere by
-   now, and /proc/self is that of the first thread, which may have other descriptors (unshare(2)). */
+/* bind(2) and connect(2) go by an address. Does it lead to this file, of the open directory? A path may lead elsewhere
+   by now, and /proc/self is that of the first thread, which may have other descriptors (unshare(2)). */
 static int ue_resolves_to(const struct sockaddr_un *address, const struct stat *file)
 {
     struct stat st;
     return !ue_lstat(AT_FDCWD, address->sun_path, &st) && st.st_dev == file->st_dev && st.st_ino == file->st_ino;
 }
 
-/* Unlinks a socket file if it still is the one that is meant. Between the two calls stands only the folder's lock. 0,
+/* Unlinks a socket file if it still is the one that is meant. Between the two calls stands only the directory lock. 0,
    or the errno; ENOENT: that file is not there any more. */
 static int ue_unlink_if_same(int dirfd, const char *name, const ue_inode *which)
 {
     struct stat st;
     int os_error = ue_lstat(dirfd, name, &st);
     if (os_error) return os_error;
-    if (!S_ISSOCK(st.st_mode) || st.st_dev != which->dev || st.st_ino != which->ino) return ENOENT;
+    if (!S_ISSOCK(st.st_mode) || !ue_is_inode(which, &st)) return ENOENT;
     return UDS_ECHO_SYS(unlinkat)(dirfd, name, 0) ? errno : 0;
 }
 
@@ -1497,7 +1613,7 @@ static uds_echo_error ue_stat_socket(const ue_path *p, const char *suffix, struc
     os_error = ue_lstat(p->dirfd, name, st);
     *is_there = !os_error;
     if (os_error == ENOENT) return UDS_ECHO_OK;
-    if (os_error) return ue_fail(failure, ue_error_of(os_error), os_error, "fstatat");
+    if (os_error) return ue_fail_path(failure, os_error, "fstatat");
     return S_ISSOCK(st->st_mode) ? UDS_ECHO_OK : ue_fail(failure, UDS_ECHO_ERR_NOT_SOCKET, 0, "fstatat");
 }
 
@@ -1510,16 +1626,23 @@ static uds_echo_error ue_inspect(const ue_path *p, const char *suffix, int *seen
     uds_echo_error error = ue_stat_socket(p, suffix, &st, &is_there, failure);
     *seen = UE_PATH_ABSENT;
     if (error || !is_there) return error;
-    which->dev = st.st_dev;
-    which->ino = st.st_ino;
+    *which = ue_inode_of(&st);
     os_error = ue_probe(p, suffix, &st);
     if (os_error == ENOENT) return UDS_ECHO_OK; /* it went away meanwhile */
     if (os_error == ECONNREFUSED) {
         *seen = UE_PATH_STALE;
         return UDS_ECHO_OK;
     }
-    if (os_error) return ue_fail(failure, ue_error_of(os_error), os_error, "connect");
+    if (os_error) return ue_fail_path(failure, os_error, "connect");
     return ue_fail(failure, UDS_ECHO_ERR_IN_USE, 0, "connect");
+}
+
+/* No lock that is held for longer than this start waits. EBADF, EACCES: the directory may be searched but not read; else
+   the file system or a sandbox has no locks. */
+static uds_echo_error ue_lock_refusal(int os_error)
+{
+    if (os_error == EWOULDBLOCK || os_error == EINTR) return UDS_ECHO_ERR_BUSY;
+    return os_error == EBADF || os_error == EACCES ? UDS_ECHO_ERR_DENIED : UDS_ECHO_ERR_UNSUPPORTED;
 }
 
 static void ue_lock(ue_claim *claim)
@@ -1531,68 +1654,128 @@ static void ue_lock(ue_claim *claim)
 
 static void ue_unlock(ue_claim *claim)
 {
-    /* once more where it failed: the lock would be held for as long as the server keeps the folder open */
+    /* once more where it failed: the lock would be held for as long as the server keeps the directory open */
     if (claim->locked && UDS_ECHO_SYS(flock)(claim->path.dirfd, LOCK_UN))
         (void)UDS_ECHO_SYS(flock)(claim->path.dirfd, LOCK_UN);
     claim->locked = 0;
 }
 
 /* Removes what crashed starters left under the temporary names. Needs the lock. */
-static void ue_sweep(const ue_path *p)
+static void ue_sweep(ue_claim *claim)
 {
+    const ue_path *p = &claim->path;
     char name[UE_NAME_SIZE], suffix[3] = "~0";
     ue_inode first, again;
-    int seen;
+    int seen, os_error;
     for (; suffix[1] <= '9'; suffix[1]++) {
         if (ue_inspect(p, suffix, &seen, &first, NULL) || seen != UE_PATH_STALE) continue;
         ue_sleep_ms(1);
         if (ue_inspect(p, suffix, &seen, &again, NULL) || seen != UE_PATH_STALE) continue;
         ue_name(name, p, suffix);
-        if (ue_same_inode(&first, &again)) (void)ue_unlink_if_same(p->dirfd, name, &first);
+        os_error = ue_same_inode(&first, &again) ? ue_unlink_if_same(p->dirfd, name, &first) : 0;
+        if (ue_path_error(os_error) == UDS_ECHO_ERR_DENIED) claim->unswept = os_error;
     }
 }
 
-/* Gives up the staged socket, its file included. */
-static void ue_unstage(ue_claim *claim)
+/* A removal that was refused though no sticky bit protects the files of other users: none will be allowed. */
+static int ue_removal_is_forbidden(const ue_claim *claim)
 {
-    char name[UE_NAME_SIZE];
-    ue_name(name, &claim->path, claim->suffix);
-    (void)ue_unlink_if_same(claim->path.dirfd, name, &claim->inode);
-    ue_close(&claim->fd);
+    struct stat st;
+    return claim->unswept && !ue_lstat(claim->path.dirfd, ".", &st) && !(st.st_mode & S_ISVTX);
 }
 
-/* The file's mode is right from its first moment: bind(2) takes the socket's own mode less the umask, so it can only be
-   narrower, and is widened before anything can connect. What is no socket, or wider, is not what bind(2) made: somebody
-   put it in its place, and it is left alone. Wider twice: the file system knows no modes. */
-static uds_echo_error ue_stage_file(ue_claim *claim)
+/* Gives up the staged socket, its file included. 0, or the errno where the file stays: the directory lets files be made
+   and not be removed. */
+static int ue_unstage(ue_claim *claim)
 {
     char name[UE_NAME_SIZE];
-    struct sockaddr_un address;
-    struct stat st;
-    socklen_t size;
-    mode_t mode = (mode_t)claim->desc->mode;
     int os_error;
     ue_name(name, &claim->path, claim->suffix);
-    (void)ue_address(&address, &size, &claim->path, claim->suffix); /* as it was bound */
-    os_error = ue_lstat(claim->path.dirfd, name, &st);
-    if (!os_error && (!S_ISSOCK(st.st_mode) || !ue_resolves_to(&address, &st))) os_error = ENOENT;
-    if (os_error == ENOENT) return ue_fail(claim->failure, UE_RETRY, os_error, "fstatat");
-    if (os_error) return ue_fail(claim->failure, ue_error_of(os_error), os_error, "fstatat");
-    if (st.st_mode & 0777 & ~mode)
-        return ue_fail(claim->failure, claim->was_wider++ ? UDS_ECHO_ERR_UNSUPPORTED : UE_RETRY, 0, "fstatat");
-    claim->inode.dev = st.st_dev;
-    claim->inode.ino = st.st_ino;
-    if ((st.st_mode & 0777) == mode) return UDS_ECHO_OK;
-    if (!UDS_ECHO_SYS(fchmodat)(claim->path.dirfd, name, mode, AT_SYMLINK_NOFOLLOW)) return UDS_ECHO_OK;
-    return ue_fail_os(claim->failure, "fchmodat");
+    os_error = ue_unlink_if_same(claim->path.dirfd, name, &claim->inode);
+    ue_close(&claim->file);
+    ue_close(&claim->fd);
+    return os_error == ENOENT ? 0 : os_error;
 }
 
-/* Binds in place (UDS_ECHO_PUBLISH_DIRECT), else under the first free temporary name. 0, or the errno. */
+static uds_echo_error ue_give_up(ue_claim *claim, uds_echo_error error)
+{
+    int os_error = ue_unstage(claim);
+    if (!os_error || (error != UE_RETRY && error != UDS_ECHO_ERR_DENIED)) return error;
+    return ue_fail_path(claim->failure, os_error, "unlinkat");
+}
+
+/* proc(5): the link of an open file, which leads to that file wherever its names lead by now. 0: there is no /proc. */
+static int ue_link_of(struct sockaddr_un *link, int file)
+{
+    struct stat st;
+    socklen_t size;
+    ue_text t = ue_address_begin(link);
+    if (!UDS_ECHO_HAVE_PROC_FD || file < 0) return 0;
+    ue_puts(&t, "/proc/self/fd/");
+    ue_put_number(&t, file);
+    return ue_address_end(link, &size, &t, "") && !UDS_ECHO_SYS(fstatat)(AT_FDCWD, link->sun_path, &st, 0);
+}
+
+/* What is at the staged name: by the directory, by the address, and by the file that is held open. 0, or the errno;
+   ENOENT: they are not one socket file. */
+static int ue_stat_staged(const ue_claim *claim, const struct sockaddr_un *address, const char *link, struct stat *st)
+{
+    char name[UE_NAME_SIZE];
+    struct stat held;
+    int os_error;
+    ue_name(name, &claim->path, claim->suffix);
+    os_error = ue_lstat(claim->path.dirfd, name, st);
+    if (os_error) return os_error;
+    if (!S_ISSOCK(st->st_mode) || !ue_resolves_to(address, st)) return ENOENT;
+    if (!link) return 0;
+    if (UDS_ECHO_SYS(fstatat)(AT_FDCWD, link, &held, 0)) return errno;
+    return held.st_dev == st->st_dev && held.st_ino == st->st_ino ? 0 : ENOENT;
+}
+
+/* The file gets the mode that was asked for, and loses the mark. By its link, so that no other file does; without /proc
+   by its name. */
+static uds_echo_error ue_set_mode(const ue_claim *claim, const char *link, const struct stat *st)
+{
+    char name[UE_NAME_SIZE];
+    mode_t mode = (mode_t)claim->desc->mode;
+    int failed;
+    ue_name(name, &claim->path, claim->suffix);
+    failed = link ? UDS_ECHO_SYS(fchmodat)(AT_FDCWD, link, mode, 0)
+                  : UDS_ECHO_SYS(fchmodat)(claim->path.dirfd, name, mode, AT_SYMLINK_NOFOLLOW);
+    if (!failed || (st->st_mode & 0777) == mode) return UDS_ECHO_OK; /* a mark that stays says nothing to anybody */
+    if (errno == ENOENT) return ue_fail(claim->failure, UE_RETRY, ENOENT, "fchmodat");
+    if (ue_is_refused(errno)) return ue_fail(claim->failure, UDS_ECHO_ERR_UNSUPPORTED, errno, "fchmodat");
+    return ue_fail_path(claim->failure, errno, "fchmodat");
+}
+
+/* Is what was bound ours? bind(2) gives the file the socket's own mode less the umask, and the mark, which the umask does
+   not touch and no other server's file has. What is without it, or wider than asked, somebody else put there, and it is
+   left alone. Twice: the file system keeps no modes. */
+static uds_echo_error ue_stage_file(ue_claim *claim)
+{
+    struct sockaddr_un address, link;
+    struct stat st;
+    socklen_t size;
+    int os_error, has_link;
+    (void)ue_address(&address, &size, &claim->path, claim->suffix); /* as it was bound */
+    claim->file = ue_open(address.sun_path, UE_O_PATH | O_NOFOLLOW);
+    if (claim->file < 0 && ue_error_of(errno) != UDS_ECHO_ERR_SYSTEM) return ue_fail_os(claim->failure, "open");
+    has_link = ue_link_of(&link, claim->file);
+    os_error = ue_stat_staged(claim, &address, has_link ? link.sun_path : NULL, &st);
+    if (os_error == ENOENT) return ue_fail(claim->failure, UE_RETRY, os_error, "fstatat");
+    if (os_error) return ue_fail_path(claim->failure, os_error, "fstatat");
+    if (!(st.st_mode & UE_MARK) || (st.st_mode & 0777 & ~(mode_t)claim->desc->mode))
+        return ue_fail(claim->failure, claim->unlike++ ? UDS_ECHO_ERR_UNSUPPORTED : UE_RETRY, 0, "fchmod");
+    claim->inode = ue_inode_of(&st);
+    return ue_set_mode(claim, has_link ? link.sun_path : NULL, &st);
+}
+
+/* Binds in place, else under the first free temporary name. 0, or the errno. */
 static int ue_bind(ue_claim *claim)
 {
     struct sockaddr_un address;
     socklen_t size;
-    const char *suffix = claim->desc->publish == UDS_ECHO_PUBLISH_DIRECT ? "" : "~0";
+    const char *suffix = claim->direct ? "" : "~0";
     memcpy(claim->suffix, suffix, strlen(suffix) + 1);
     for (;; claim->suffix[1]++) {
         (void)ue_address(&address, &size, &claim->path, claim->suffix); /* it fits: ue_listener_open looked */
@@ -1610,7 +1793,7 @@ static uds_echo_error ue_stage(ue_claim *claim)
     claim->fd = ue_socket(SOCK_STREAM);
     if (claim->fd < 0) return ue_fail_os(claim->failure, "socket");
     ue_disable_passrights(claim->fd);
-    if (UDS_ECHO_SYS(fchmod)(claim->fd, (mode_t)claim->desc->mode)) {
+    if (UDS_ECHO_SYS(fchmod)(claim->fd, (mode_t)claim->desc->mode | UE_MARK)) {
         error = ue_fail_os(claim->failure, "fchmod");
         ue_close(&claim->fd);
         return error;
@@ -1619,19 +1802,23 @@ static uds_echo_error ue_stage(ue_claim *claim)
     if (os_error) {
         ue_close(&claim->fd);
         if (os_error == EADDRINUSE) return ue_fail(claim->failure, UE_RETRY, os_error, "bind");
-        return ue_fail(claim->failure, ue_error_of(os_error), os_error, "bind");
+        return ue_fail_path(claim->failure, os_error, "bind");
     }
     error = ue_stage_file(claim);
     if (!error && UDS_ECHO_SYS(listen)(claim->fd, claim->desc->backlog)) error = ue_fail_os(claim->failure, "listen");
-    if (error) ue_unstage(claim);
-    return error;
+    return error ? ue_give_up(claim, error) : UDS_ECHO_OK;
 }
 
-/* 0, or the errno; ENOSYS and EINVAL: this system or file system has no such rename. */
+/* 0, or the errno. */
 #if UDS_ECHO_HAVE_RENAMEAT2
 static int ue_rename(int dirfd, const char *from, const char *to, unsigned int how)
 {
     return UDS_ECHO_SYS(renameat2)(dirfd, from, dirfd, to, how) ? errno : 0;
+}
+#elif UDS_ECHO_HAVE_SYSCALL
+static int ue_rename(int dirfd, const char *from, const char *to, unsigned int how)
+{
+    return UDS_ECHO_SYS(syscall)(SYS_renameat2, dirfd, from, dirfd, to, how) ? errno : 0;
 }
 #else
 static int ue_rename(int dirfd, const char *from, const char *to, unsigned int how)
@@ -1641,15 +1828,83 @@ static int ue_rename(int dirfd, const char *from, const char *to, unsigned int h
 }
 #endif
 
+static int ue_rename_over(int dirfd, const char *from, const char *to)
+{
+    return UDS_ECHO_SYS(renameat)(dirfd, from, dirfd, to) ? errno : 0;
+}
+
 /* Puts somebody's file back where it was; once more where that failed. */
 static int ue_rename_back(int dirfd, const char *from, const char *to, unsigned int how)
 {
     return ue_rename(dirfd, from, to, how) ? ue_rename(dirfd, from, to, how) : 0;
 }
 
-static int ue_is_rename_missing(int os_error)
+/* Whether a rename is not to be had here: this system, the file system or a sandbox does not offer it. EPERM and EACCES
+   come from a directory, too. So the same call is asked of no name at all: ENOENT, it is offered, and it is the
+   directory that forbids it. how 0: renameat(2). */
+static int ue_is_rename_missing(int dirfd, int os_error, unsigned int how)
 {
-    return os_error == ENOSYS || os_error == EINVAL;
+    int answer;
+    if (os_error == ENOSYS || os_error == EINVAL || os_error == EOPNOTSUPP) return 1;
+    if (os_error != EPERM && os_error != EACCES) return 0;
+    answer = how ? ue_rename(dirfd, "", "", how) : ue_rename_over(dirfd, "", "");
+    return answer != ENOENT;
+}
+
+/* With the lock it is the names that others have, or that may not be removed. */
+static uds_echo_error ue_fail_busy(const ue_claim *claim)
+{
+    if (claim->locked && claim->unswept) return ue_fail_path(claim->failure, claim->unswept, "unlinkat");
+    if (claim->locked) return ue_fail(claim->failure, UDS_ECHO_ERR_BUSY, EADDRINUSE, "bind");
+    return ue_fail(claim->failure, ue_lock_refusal(claim->lock_error), claim->lock_error, "flock");
+}
+
+/* A staged socket that did not come to its path. Where nothing can be renamed, the next attempt binds in place. */
+static uds_echo_error ue_not_published(ue_claim *claim, int os_error)
+{
+    if (os_error == EEXIST || os_error == ENOENT)
+        return ue_give_up(claim, ue_fail(claim->failure, UE_RETRY, os_error, "rename"));
+    if (!ue_is_rename_missing(claim->path.dirfd, os_error, 0))
+        return ue_give_up(claim, ue_fail_path(claim->failure, os_error, "rename"));
+    if (!claim->locked) return ue_give_up(claim, ue_fail_busy(claim));
+    claim->direct = 1;
+    return ue_give_up(claim, UE_RETRY);
+}
+
+/* Does a second name lead to the staged socket here? Over libfuse it is another file, to which nobody is bound. Tried
+   beside the path, where nobody looks. 0: yes; else an errno; ENOENT: what was staged is gone. */
+static int ue_try_link(const ue_claim *claim, const char *staged)
+{
+    char other[UE_NAME_SIZE];
+    ue_inode linked;
+    struct stat st;
+    int dirfd = claim->path.dirfd, answer;
+    if (claim->suffix[1] == '9') return EEXIST;
+    ue_name(other, &claim->path, "~9");
+    if (UDS_ECHO_SYS(linkat)(dirfd, staged, dirfd, other, 0)) return errno;
+    if (ue_lstat(dirfd, other, &st)) return EOPNOTSUPP;
+    answer = ue_probe(&claim->path, "~9", &st);
+    linked = ue_inode_of(&st);
+    (void)ue_unlink_if_same(dirfd, other, &linked);
+    return !answer || ue_is_refused(answer) ? 0 : EOPNOTSUPP;
+}
+
+/* Nothing was at the path, and no rename refuses to replace: a link does, where it leads to this socket. Else, under the
+   lock, rename; docs/limits.md names its window. 0, or the errno. */
+static int ue_publish_by_link(const ue_claim *claim, const char *staged)
+{
+    struct stat st;
+    const char *name = claim->path.name;
+    int dirfd = claim->path.dirfd, os_error = ue_try_link(claim, staged);
+    if (!os_error) {
+        if (UDS_ECHO_SYS(linkat)(dirfd, staged, dirfd, name, 0)) return errno;
+        (void)ue_unlink_if_same(dirfd, staged, &claim->inode);
+        return 0;
+    }
+    if (os_error == ENOENT || !claim->locked) return os_error == ENOENT ? ENOENT : EOPNOTSUPP;
+    os_error = ue_lstat(dirfd, name, &st);
+    if (os_error != ENOENT) return os_error ? os_error : EEXIST;
+    return ue_rename_over(dirfd, staged, name);
 }
 
 /* Nothing was at the path. Two starters may be here at once: one finds it taken and looks again (UE_RETRY). */
@@ -1660,17 +1915,11 @@ static uds_echo_error ue_publish_new(ue_claim *claim)
     if (!claim->suffix[0]) return UDS_ECHO_OK;
     ue_name(staged, &claim->path, claim->suffix);
     os_error = ue_rename(dirfd, staged, claim->path.name, UE_RENAME_NOREPLACE);
-    if (ue_is_rename_missing(os_error)) {
-        os_error = UDS_ECHO_SYS(linkat)(dirfd, staged, dirfd, claim->path.name, 0) ? errno : 0;
-        if (!os_error) (void)ue_unlink_if_same(dirfd, staged, &claim->inode);
-    }
-    if (!os_error) {
-        claim->suffix[0] = '\0';
-        return UDS_ECHO_OK;
-    }
-    ue_unstage(claim);
-    if (os_error == EEXIST || os_error == ENOENT) return ue_fail(claim->failure, UE_RETRY, os_error, "rename");
-    return ue_fail(claim->failure, ue_error_of(os_error), os_error, "rename");
+    if (os_error && ue_is_rename_missing(dirfd, os_error, UE_RENAME_NOREPLACE))
+        os_error = ue_publish_by_link(claim, staged);
+    if (os_error) return ue_not_published(claim, os_error);
+    claim->suffix[0] = '\0';
+    return UDS_ECHO_OK;
 }
 
 /* The same file, and still nobody is bound to it: the number alone may be another's by now, it is reused at once. */
@@ -1682,7 +1931,7 @@ static int ue_still_stale(const ue_claim *claim, const char *suffix, const ue_in
 }
 
 /* A stale file is at the path, and the lock is held. What comes out of the exchange is looked at, and only the file
-   that was probed is removed. Without such an exchange: rename over it, whose window the manual names. */
+   that was probed is removed. Without such an exchange: rename over it, whose window docs/limits.md names. */
 static uds_echo_error ue_replace_stale(ue_claim *claim, const ue_inode *stale)
 {
     char staged[UE_NAME_SIZE];
@@ -1690,10 +1939,9 @@ static uds_echo_error ue_replace_stale(ue_claim *claim, const ue_inode *stale)
     int dirfd = claim->path.dirfd, exchanged = 1, os_error;
     ue_name(staged, &claim->path, claim->suffix);
     os_error = ue_rename(dirfd, staged, name, UE_RENAME_EXCHANGE);
-    if (ue_is_rename_missing(os_error)) {
+    if (os_error && ue_is_rename_missing(dirfd, os_error, UE_RENAME_EXCHANGE)) {
         exchanged = 0;
-        if (!ue_still_stale(claim, "", stale)) os_error = ENOENT;
-        else os_error = UDS_ECHO_SYS(renameat)(dirfd, staged, dirfd, name) ? errno : 0;
+        os_error = ue_still_stale(claim, "", stale) ? ue_rename_over(dirfd, staged, name) : ENOENT;
     }
     if (!os_error && (!exchanged || ue_still_stale(claim, claim->suffix, stale))) {
         claim->suffix[0] = '\0';
@@ -1705,13 +1953,11 @@ static uds_echo_error ue_replace_stale(ue_claim *claim, const ue_inode *stale)
         if (os_error) claim->suffix[0] = '\0'; /* ours stayed at the path, and is taken away from there */
         else os_error = ENOENT;
     }
-    ue_unstage(claim);
-    if (os_error == ENOENT) return ue_fail(claim->failure, UE_RETRY, os_error, "rename");
-    return ue_fail(claim->failure, ue_error_of(os_error), os_error, "rename");
+    return ue_not_published(claim, os_error);
 }
 
-/* UDS_ECHO_PUBLISH_DIRECT over a stale file: it is moved to a free temporary name, looked at there, and removed or put
-   back. 0, or the errno; that the file went away meanwhile is fine. */
+/* In place over a stale file: it is moved to a free temporary name, looked at there, and removed or put back. 0, or the
+   errno; that the file went away meanwhile is fine. */
 static int ue_move_aside(const ue_claim *claim, const ue_inode *stale)
 {
     char aside[UE_NAME_SIZE], suffix[3] = "~0";
@@ -1722,35 +1968,54 @@ static int ue_move_aside(const ue_claim *claim, const ue_inode *stale)
         os_error = ue_rename(dirfd, name, aside, UE_RENAME_NOREPLACE);
         if (os_error != EEXIST || suffix[1] == '9') break;
     }
-    if (ue_is_rename_missing(os_error))
+    if (os_error && ue_is_rename_missing(dirfd, os_error, UE_RENAME_NOREPLACE))
         os_error = ue_still_stale(claim, "", stale) ? ue_unlink_if_same(dirfd, name, stale) : ENOENT;
     else if (!os_error && ue_still_stale(claim, suffix, stale)) os_error = ue_unlink_if_same(dirfd, aside, stale);
     else if (!os_error) os_error = ue_rename_back(dirfd, aside, name, UE_RENAME_NOREPLACE);
     return os_error == ENOENT ? 0 : os_error;
 }
 
+/* The path leads to this socket, and somebody is bound to it. UE_RETRY: it does not. A sandbox that lets nobody ask: the
+   inode decides. */
+static uds_echo_error ue_confirm(ue_claim *claim)
+{
+    struct stat st;
+    int os_error = ue_lstat(claim->path.dirfd, claim->path.name, &st);
+    if (!os_error && (!S_ISSOCK(st.st_mode) || !ue_is_inode(&claim->inode, &st))) os_error = ENOENT;
+    if (os_error == ENOENT) return ue_fail(claim->failure, UE_RETRY, os_error, "fstatat");
+    if (os_error) return ue_fail_path(claim->failure, os_error, "fstatat");
+    os_error = ue_probe(&claim->path, "", &st);
+    if (!os_error || ue_is_refused(os_error)) return UDS_ECHO_OK;
+    if (os_error == ECONNREFUSED && claim->unlike++)
+        return ue_fail(claim->failure, UDS_ECHO_ERR_UNSUPPORTED, os_error, "connect");
+    if (os_error == ENOENT || os_error == ECONNREFUSED) return ue_fail(claim->failure, UE_RETRY, os_error, "connect");
+    return ue_fail_path(claim->failure, os_error, "connect");
+}
+
 /* One attempt, after a look that found nothing or, twice and under the lock, this stale file. */
 static uds_echo_error ue_claim_once(ue_claim *claim, const ue_inode *stale)
 {
     uds_echo_error error;
-    if (stale && claim->desc->publish == UDS_ECHO_PUBLISH_DIRECT) {
-        int os_error = ue_move_aside(claim, stale);
+    int os_error;
+    if (stale && claim->direct) {
+        os_error = ue_move_aside(claim, stale);
         if (os_error == EEXIST) return ue_fail(claim->failure, UE_RETRY, os_error, "rename");
-        if (os_error) return ue_fail(claim->failure, ue_error_of(os_error), os_error, "rename");
+        if (os_error) return ue_fail_path(claim->failure, os_error, "rename");
         stale = NULL;
     }
     error = ue_stage(claim);
+    if (!error) error = stale ? ue_replace_stale(claim, stale) : ue_publish_new(claim);
     if (error) return error;
-    return stale ? ue_replace_stale(claim, stale) : ue_publish_new(claim);
+    error = ue_confirm(claim);
+    if (error) return ue_give_up(claim, error);
+    ue_close(&claim->file);
+    return UDS_ECHO_OK;
 }
 
-/* With the lock it is the names that others have. EBADF: the folder may be searched but not read, so there is no lock
-   to be had. */
-static uds_echo_error ue_fail_busy(const ue_claim *claim)
+/* Whether a fresh start may go on without the lock: there is none to be had, or it was waited for long enough. */
+static int ue_goes_without_lock(const ue_claim *claim, long long deadline)
 {
-    int os_error = claim->lock_error;
-    if (claim->locked) return ue_fail(claim->failure, UDS_ECHO_ERR_BUSY, EADDRINUSE, "bind");
-    return ue_fail(claim->failure, os_error == EBADF ? UDS_ECHO_ERR_DENIED : UDS_ECHO_ERR_BUSY, os_error, "flock");
+    return ue_lock_refusal(claim->lock_error) != UDS_ECHO_ERR_BUSY || ue_now() >= deadline;
 }
 
 /* Looks and tries until the path is ours or refuses; UE_RETRY means that somebody moved meanwhile. */
@@ -1759,27 +2024,32 @@ static uds_echo_error ue_claim_path(ue_claim *claim)
     long long deadline = ue_deadline(claim->desc->lock_ms);
     ue_inode before, now;
     uds_echo_error error;
-    int seen, seen_before = UE_PATH_ABSENT, twice, tries = 0;
+    int seen, seen_before = UE_PATH_ABSENT, twice, forbidden, tries = 0;
     memset(&before, 0, sizeof before);
     ue_lock(claim);
-    if (claim->locked) ue_sweep(&claim->path);
+    if (claim->locked) ue_sweep(claim);
+    forbidden = ue_removal_is_forbidden(claim);
     for (;;) {
         error = ue_inspect(&claim->path, "", &seen, &now, claim->failure);
         if (error == UDS_ECHO_ERR_IN_USE) ue_identify_owner(&claim->path, claim->failure);
         if (error) return error;
         if (seen == UE_PATH_STALE && claim->desc->if_exists == UDS_ECHO_IF_EXISTS_REFUSE)
             return ue_fail(claim->failure, UDS_ECHO_ERR_EXISTS, 0, "fstatat");
+        if (forbidden) return ue_fail_busy(claim);
         twice = seen == UE_PATH_STALE && seen_before == UE_PATH_STALE && ue_same_inode(&before, &now);
         error = UE_RETRY;
-        if (seen == UE_PATH_ABSENT) error = ue_claim_once(claim, NULL);
+        if (seen == UE_PATH_ABSENT && (claim->locked || ue_goes_without_lock(claim, deadline)))
+            error = ue_claim_once(claim, NULL);
         else if (twice && claim->locked) error = ue_claim_once(claim, &now);
         if (error != UE_RETRY) return error;
-        if (twice && claim->lock_error == EBADF) return ue_fail_busy(claim); /* and there will be no lock */
-        if (ue_now() >= deadline && (!claim->locked || ++tries >= 10)) return ue_fail_busy(claim);
+        if (twice && !claim->locked && ue_lock_refusal(claim->lock_error) != UDS_ECHO_ERR_BUSY)
+            return ue_fail_busy(claim); /* and there will be no lock */
+        if (ue_now() >= deadline && ((seen == UE_PATH_STALE && !claim->locked) || ++tries >= 10))
+            return ue_fail_busy(claim);
         seen_before = seen;
         before = now;
         ue_sleep_ms(1);
-        if (seen == UE_PATH_STALE) ue_lock(claim);
+        ue_lock(claim);
     }
 }
 
@@ -1824,7 +2094,8 @@ static uds_echo_error ue_listener_open(ue_listener **listener, const uds_echo_se
     memset(&claim, 0, sizeof claim);
     claim.desc = desc;
     claim.failure = failure;
-    claim.fd = -1;
+    claim.fd = claim.file = -1;
+    claim.direct = desc->publish == UDS_ECHO_PUBLISH_DIRECT;
     *listener = NULL;
     error = ue_path_split(&claim.path, desc->path, "desc.path", failure);
     if (!error) error = ue_path_open_dir(&claim.path, failure);
@@ -1853,11 +2124,10 @@ static uds_echo_error ue_unlink_path(ue_listener *l)
 {
     int os_error;
     if (l->dirfd < 0) return UDS_ECHO_OK;
-    if (UDS_ECHO_SYS(flock)(l->dirfd, LOCK_EX | LOCK_NB))
-        return errno == EBADF ? UDS_ECHO_ERR_DENIED : UDS_ECHO_ERR_BUSY;
+    if (UDS_ECHO_SYS(flock)(l->dirfd, LOCK_EX | LOCK_NB)) return ue_lock_refusal(errno);
     os_error = ue_unlink_if_same(l->dirfd, l->name, &l->inode);
     (void)UDS_ECHO_SYS(flock)(l->dirfd, LOCK_UN);
-    if (os_error && os_error != ENOENT) return ue_error_of(os_error);
+    if (os_error && os_error != ENOENT) return ue_path_error(os_error);
     ue_close(&l->dirfd);
     return UDS_ECHO_OK;
 }
@@ -1930,6 +2200,7 @@ struct uds_echo_server {
     ue_listener *listener;     /* NULL: accepts no more */
     ue_wakeup wakeup;
     long pid;                /* of the process that opened it */
+    int os_error;            /* of the wait or of reading the wakeup, in this step; 0: none */
     int phase, in_callback;  /* in_callback: a step, or another call that may call back, is running */
     int stop_mode;           /* the strongest that was asked for; -1: none */
     int listener_registered; /* with the poller */
@@ -2004,12 +2275,18 @@ static int ue_has_turn(const uds_echo_server *s)
     return s->starved == UE_NIL && ue_has_room(s);
 }
 
-/* The clock is read at a wake-up before which something was to become due, and where somebody asks for the time or it
-   matters how long a handler took. One that fails stands still. */
-static void ue_update_now(uds_echo_server *s)
+/* The time for a server never goes back, and stands still while the clock fails. */
+static long long ue_clock(const uds_echo_server *s)
 {
     long long now = ue_now();
-    if (now != UE_NO_CLOCK) s->now = now;
+    return now == UE_NO_CLOCK || now < s->now ? s->now : now;
+}
+
+/* The clock is read at a wake-up before which something was to become due, and where somebody asks for the time or it
+   matters how long a handler took. */
+static void ue_update_now(uds_echo_server *s)
+{
+    s->now = ue_clock(s);
 }
 
 static void ue_log(uds_echo_server *s, uds_echo_log_level level, uds_echo_error cause, const char *event)
@@ -2121,7 +2398,7 @@ UE_COLD void ue_fail_conn(uds_echo_conn *c, uds_echo_error why)
 static void ue_shut_input(uds_echo_conn *c)
 {
     if (!UDS_ECHO_SYS(shutdown)(c->fd, SHUT_RD)) return;
-    ue_fail_conn(c, ue_error_of(errno));
+    ue_fail_conn(c, ue_conn_error(errno));
     ue_todo_add(c);
 }
 
@@ -2267,7 +2544,7 @@ UE_HOT void ue_conn_write(uds_echo_conn *c, const unsigned char *bytes, size_t s
     if (c->failed || !size) return;
     if (!c->unsent) n = ue_send(c->fd, bytes, size);
     if (n < 0) {
-        ue_fail_conn(c, ue_error_of(errno));
+        ue_fail_conn(c, ue_conn_error(errno));
         return;
     }
     if (n > 0) {
@@ -2365,7 +2642,7 @@ UE_HOT void ue_conn_read(uds_echo_conn *c)
         if (n == 0)
             ue_fail_conn(c, c->unhandled ? UDS_ECHO_ERR_UNEXPECTED_EOF
                                          : UDS_ECHO_OK); /* all that came before is answered */
-        if (n < 0 && !ue_is_transient(errno)) ue_fail_conn(c, ue_error_of(errno));
+        if (n < 0 && !ue_is_transient(errno)) ue_fail_conn(c, ue_conn_error(errno));
         if (n <= 0) break;
         s->stats.bytes_in += (unsigned long)n;
         ue_touch(c);
@@ -2395,7 +2672,7 @@ static void ue_conn_handle_saved(uds_echo_conn *c)
 static void ue_conn_send_unsent(uds_echo_conn *c)
 {
     long n = ue_send(c->fd, ue_buf_bytes(c->unsent), ue_buf_size(c->unsent));
-    if (n < 0) ue_fail_conn(c, ue_error_of(errno));
+    if (n < 0) ue_fail_conn(c, ue_conn_error(errno));
     if (n > 0) {
         c->unsent->start += (size_t)n;
         c->server->stats.bytes_out += (unsigned long)n;
@@ -2534,7 +2811,8 @@ UDS_ECHO_API uds_echo_server *uds_echo_conn_server(const uds_echo_conn *conn)
 UDS_ECHO_API uds_echo_error uds_echo_conn_peer(const uds_echo_conn *conn, uds_echo_peer *peer)
 {
     if (!peer) return UDS_ECHO_ERR_INVALID;
-    peer->pid = peer->uid = peer->gid = -1;
+    peer->pid = INT_MAX;
+    peer->uid = peer->gid = -1;
     if (!conn) return UDS_ECHO_ERR_INVALID;
     return ue_peer_of(conn->fd, peer) ? UDS_ECHO_OK : UDS_ECHO_ERR_SYSTEM;
 }
@@ -2606,6 +2884,13 @@ static int ue_is_full(const uds_echo_server *s)
     return s->stats.connections >= s->conns_max && s->desc.when_full == UDS_ECHO_FULL_QUEUE;
 }
 
+/* Where descriptors run out the table is as full as it can be. */
+static int ue_may_evict(const uds_echo_server *s, int os_error)
+{
+    return (os_error == EMFILE || os_error == ENFILE) && s->desc.when_full == UDS_ECHO_FULL_EVICT &&
+           s->stats.connections > 0;
+}
+
 /* accept(2), at most so many; only the first may have another evicted, for those behind it would evict who has not been
    looked at yet. 1: the queue is empty; 0: there may be more. */
 static int ue_accept_some(uds_echo_server *s, int most)
@@ -2622,6 +2907,9 @@ static int ue_accept_some(uds_echo_server *s, int most)
             ue_conn_open(s, fd);
         } else if (os_error == EAGAIN || os_error == EWOULDBLOCK || (os_error == EINVAL && s->phase == UE_FLUSHING)) {
             return 1;
+        } else if (first && ue_may_evict(s, os_error)) {
+            ue_abort(&s->conns[s->lru_head], UDS_ECHO_ERR_EVICTED); /* the next step accepts */
+            return 0;
         } else if (os_error != EINTR && os_error != ECONNABORTED && os_error != EPROTO) {
             return ue_pause_accept_failed(s, os_error), 0;
         }
@@ -2747,7 +3035,7 @@ UE_COLD void ue_end_grace(uds_echo_server *s)
 {
     if (s->listener->dirfd >= 0) { /* a neighbour in the folder had the lock */
         uds_echo_error error = ue_unlink_path(s->listener);
-        if (!error || s->now < s->unlink_until) {
+        if (!error || (error == UDS_ECHO_ERR_BUSY && s->now < s->unlink_until)) {
             s->grace_until = s->now + UE_GRACE_MS;
             return;
         }
@@ -2858,6 +3146,10 @@ static void ue_tick(uds_echo_server *s)
 UE_COLD void ue_on_wakeup(uds_echo_server *s)
 {
     int signals = ue_wakeup_read(&s->wakeup);
+    if (signals < 0) {
+        s->os_error = errno; /* the step says so: what was asked for cannot be known, and it stays ready */
+        return;
+    }
     if (signals & UE_WAKEUP_NOW) s->stop_mode = UDS_ECHO_STOP_NOW;
     else if (signals & UE_WAKEUP_DRAIN && s->stop_mode < UDS_ECHO_STOP_DRAIN) s->stop_mode = UDS_ECHO_STOP_DRAIN;
     if (signals & UE_WAKEUP_WAKE && s->desc.on_wake) s->desc.on_wake(s, s->desc.user);
@@ -2885,10 +3177,10 @@ UE_HOT int ue_timeout(const uds_echo_server *s)
     if (s->phase == UE_GRACE) due = ue_earlier(due, s->grace_until);
     if (s->desc.idle_ms > 0 && s->lru_head != UE_NIL)
         due = ue_earlier(due, s->conns[s->lru_head].last_io_ms + s->desc.idle_ms);
-    return due == UE_NONE ? -1 : ue_remaining_ms(due, ue_now());
+    return due == UE_NONE ? -1 : ue_remaining_ms(due, ue_clock(s));
 }
 
-static int ue_wait(uds_echo_server *s, int timeout_ms)
+UE_HOT int ue_wait(uds_echo_server *s, int timeout_ms)
 {
     long long until = ue_busy_poll_until(s->desc.busy_poll_us, &timeout_ms);
     int count = 0;
@@ -2896,10 +3188,23 @@ static int ue_wait(uds_echo_server *s, int timeout_ms)
     if (until) {
         s->stats.busy_waits++;
         do count = ue_poller_wait(&s->poller, 0);
-        while (count == 0 && ue_now_us() < until);
+        while (count == 0 && ue_busy_poll_goes_on(until, s->desc.busy_poll_us));
         s->stats.busy_wait_hits += count > 0;
     }
     return count ? count : ue_poller_wait(&s->poller, timeout_ms);
+}
+
+/* A wait of at most due milliseconds, after which something is due. One that took all its time tells how late it is,
+   whatever the clock says: so what is due comes to pass. Keeps errno. */
+UE_COLD int ue_timed_wait(uds_echo_server *s, int due, int timeout_ms)
+{
+    int wait_ms = timeout_ms < 0 || due < timeout_ms ? due : timeout_ms;
+    int count = ue_wait(s, wait_ms), os_error = errno;
+    long long least = s->now + (count ? 0 : wait_ms);
+    ue_update_now(s);
+    if (s->now < least) s->now = least;
+    errno = os_error;
+    return count;
 }
 
 /* One step, or one after the other. The loop is in here because a processor does not foresee a return that comes after
@@ -2907,14 +3212,13 @@ static int ue_wait(uds_echo_server *s, int timeout_ms)
 static uds_echo_error ue_run(uds_echo_server *s, int timeout_ms, int once)
 {
     unsigned long long token;
-    int due, count, os_error;
+    int due, count;
     do {
         due = ue_timeout(s);
         if (s->phase == UE_STOPPED) return UDS_ECHO_ERR_STOPPED;
-        count = ue_wait(s, due >= 0 && (timeout_ms < 0 || due < timeout_ms) ? due : timeout_ms);
-        os_error = count < 0 ? errno : 0;
+        count = due < 0 ? ue_wait(s, timeout_ms) : ue_timed_wait(s, due, timeout_ms);
+        s->os_error = count < 0 && errno != EINTR ? errno : 0;
         s->in_callback = 1;
-        if (due >= 0) ue_update_now(s);
         s->wait_end = s->now;
         ue_feed(s);
         while (ue_poller_next(&s->poller, &token)) ue_event(s, token);
@@ -2922,8 +3226,8 @@ static uds_echo_error ue_run(uds_echo_server *s, int timeout_ms, int once)
         ue_tick(s);
         s->in_callback = 0;
         if (s->phase == UE_STOPPED) return UDS_ECHO_ERR_STOPPED;
-        if (os_error && os_error != EINTR) {
-            errno = os_error;
+        if (s->os_error) {
+            errno = s->os_error;
             return UDS_ECHO_ERR_SYSTEM;
         }
     } while (!once);
@@ -3018,12 +3322,12 @@ static uds_echo_error ue_server_new(uds_echo_server **server, const uds_echo_ser
     if (!s) return ue_fail(failure, UDS_ECHO_ERR_NO_MEMORY, ENOMEM, "calloc");
     s->desc = *desc;
     s->pid = (long)UDS_ECHO_SYS(getpid)();
-    ue_update_now(s);
+    s->now = ue_now();
     s->free_slot = s->lru_head = s->lru_tail = s->todo = s->starved = s->starved_last = UE_NIL;
     s->stop_mode = -1;
     s->accept_resume_at = s->grace_until = s->drain_until = UE_NONE;
     for (i = 0; i < UE_WAKEUP_FDS; i++) s->wakeup.rfd[i] = s->wakeup.wfd[i] = -1;
-    error = ue_apply_defaults(s, failure);
+    error = s->now == UE_NO_CLOCK ? ue_fail_os(failure, "clock_gettime") : ue_apply_defaults(s, failure);
     if (error) {
         UDS_ECHO_SYS(free)(s);
         return error;
@@ -3046,6 +3350,7 @@ static uds_echo_error ue_server_begin(uds_echo_server *s, uds_echo_server **serv
 {
     s->desc.path = NULL; /* the caller's, and used no more */
     s->desc.share_with = NULL;
+    if (ue_accept_is_refused()) return ue_fail_os(failure, UDS_ECHO_HAVE_ACCEPT4 ? "accept4" : "accept");
     if (!ue_register_listener(s)) return ue_fail_os(failure, "epoll_ctl");
     *server = s;
     s->in_callback = 1;
@@ -3246,8 +3551,9 @@ static uds_echo_error ue_connect(int fd, const ue_path *p, long long deadline, u
     if (!ue_address(&address, &size, p, "")) return ue_fail(failure, UDS_ECHO_ERR_BAD_PATH, 0, p->arg_name);
     for (;;) {
         if (!UDS_ECHO_SYS(connect)(fd, (struct sockaddr *)&address, size)) return UDS_ECHO_OK;
-        if (!ue_is_transient(errno)) return ue_fail_os(failure, "connect");
-        left = ue_remaining_ms_now(deadline);
+        if (!ue_is_transient(errno)) return ue_fail_path(failure, errno, "connect");
+        left =
+            deadline < UE_NONE ? 0 : ue_remaining_ms_now(deadline); /* without a clock a full queue is not waited for */
         if (!left) return ue_fail(failure, UDS_ECHO_ERR_TIMEOUT, errno, "connect");
         ue_sleep_ms(left > 0 && left < pause_ms ? left : pause_ms);
         if (pause_ms < 16) pause_ms *= 2;
@@ -3311,6 +3617,7 @@ typedef struct ue_xfer {
     int until_eof;       /* a call: half-close after the last byte, then read to EOF */
     int can_out, can_in; /* worth a try */
     int overflow;        /* bytes came for which there is no space */
+    int waited_out;      /* the last wait took all its time */
     int os_error;        /* of the call that failed; 0: none did */
 } ue_xfer;
 
@@ -3380,9 +3687,10 @@ static int ue_xfer_wait(ue_xfer *t, long long deadline)
     p.events = (short)uds_echo_client_events(t->client, t->io);
     p.revents = 0;
     while (until && (count = UDS_ECHO_SYS(poll)(&p, 1, 0)) == 0)
-        if (ue_now_us() >= until) until = 0;
+        if (!ue_busy_poll_goes_on(until, t->client->busy_poll_us)) until = 0;
     if (!count) count = UDS_ECHO_SYS(poll)(&p, 1, timeout_ms);
     if (count < 0 && errno != EINTR) return 0;
+    t->waited_out = count == 0;
     t->can_out = count > 0 && p.revents & (POLLOUT | any);
     t->can_in = count > 0 && p.revents & (POLLIN | any);
     return 1;
@@ -3399,11 +3707,11 @@ static uds_echo_error ue_xfer_run(ue_xfer *t, int timeout_ms)
     for (;; waits++) {
         if ((t->can_out && !ue_xfer_out(t)) || (t->can_in && !ue_xfer_in(t))) break;
         if (ue_xfer_done(t, &verdict)) return verdict;
-        if (waits && deadline != UE_NONE && ue_now() >= deadline) return UDS_ECHO_ERR_TIMEOUT;
+        if (waits && ue_is_past(deadline, t->waited_out)) return UDS_ECHO_ERR_TIMEOUT;
         if (!ue_xfer_wait(t, deadline)) break;
     }
     t->os_error = errno;
-    return ue_error_of(errno);
+    return ue_conn_error(errno);
 }
 
 UDS_ECHO_API uds_echo_error uds_echo_client_exchange(uds_echo_client *client, uds_echo_io *io, int timeout_ms)
@@ -3423,7 +3731,7 @@ UDS_ECHO_API uds_echo_error uds_echo_client_shutdown(uds_echo_client *client)
 {
     if (!client || !client->is_open) return UDS_ECHO_ERR_INVALID;
     if (client->shutdown_sent) return UDS_ECHO_OK;
-    if (UDS_ECHO_SYS(shutdown)(client->fd, SHUT_WR)) return ue_error_of(errno);
+    if (UDS_ECHO_SYS(shutdown)(client->fd, SHUT_WR)) return ue_conn_error(errno);
     client->shutdown_sent = 1;
     return UDS_ECHO_OK;
 }
@@ -3483,6 +3791,7 @@ UDS_ECHO_API uds_echo_error uds_echo_call(const char *path, const void *msg, siz
 
 #undef UE_COLD
 #undef UE_EPOLLEXCLUSIVE
+#undef UE_F_DUPFD_CLOEXEC
 #undef UE_HOT
 #undef UE_NAME_SIZE
 #undef UE_O_PATH

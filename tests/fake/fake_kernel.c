@@ -19,7 +19,8 @@ enum { PIPE_ROOM = 65536, PIPE_PAGE = 4096, SEND_BUFFER = 212992, SEND_BUFFER_LE
 enum { LINKS_MAX = 40, TARGET_MAX = 128 }; /* path_resolution(7) */
 enum { QUEUE = 128, CALLS_KEPT = 1000000, COMPLAINTS = 32, WORLDS_MAX = 1000000 };
 
-typedef enum kind { K_NONE, K_SOCKET, K_EPOLL, K_EVENT, K_PIPE_IN, K_PIPE_OUT, K_DIR } kind;
+/* K_HELD: a file opened with O_PATH. K_COPY: the number that a descriptor had before F_DUPFD gave it another; it can only be closed. */
+typedef enum kind { K_NONE, K_SOCKET, K_EPOLL, K_EVENT, K_PIPE_IN, K_PIPE_OUT, K_DIR, K_HELD, K_COPY } kind;
 
 typedef struct descriptor {
     kind kind;
@@ -73,7 +74,8 @@ typedef struct inode {
     long device;
     unsigned long number;   /* st_ino: the lowest that is free on the device, as soon as it is */
     int sock;               /* who is bound; -1: nobody */
-    int links, parent, own; /* own: the process made it by bind */
+    int links, parent, own; /* own: the process made it, by bind or as a copy that a link became */
+    int held;               /* open by so many descriptors: it stays, and so does its number */
     char target[TARGET_MAX];
 } inode;
 
@@ -128,7 +130,7 @@ typedef struct fault {
     fake_call call;
 } fault;
 
-static unsigned long waits, calls, strikes, connections, calls_of[FAKE_CALL_COUNT];
+static unsigned long waits, calls, strikes, connections, lacks, calls_of[FAKE_CALL_COUNT];
 static fault faults[2];
 static unsigned char kept[CALLS_KEPT];
 static unsigned long long hash;
@@ -238,6 +240,7 @@ static int gate(fake_call what)
     if (!os_error) os_error = strike(&faults[1], what);
     if (os_error) {
         strikes++;
+        lacks += (os_error == EMFILE || os_error == ENFILE) && (what == FAKE_accept || what == FAKE_accept4);
         errno = os_error;
         mix(os_error);
     }
@@ -321,9 +324,19 @@ int fake_fault_happened(void)
     return faults[0].happened + faults[1].happened;
 }
 
+fake_call fake_fault_of(int n)
+{
+    return faults[n].call;
+}
+
 unsigned long fake_strikes(void)
 {
     return strikes;
+}
+
+unsigned long fake_lacks(void)
+{
+    return lacks;
 }
 
 unsigned long fake_calls(void)
@@ -363,10 +376,17 @@ unsigned long long fake_trace_hash(void)
 
 /* ---- descriptors ------------------------------------------------------------------------------------------------- */
 
+static int lowest_fd(int least)
+{
+    int fd;
+    for (fd = least; fd < FDS && fds[fd].kind; fd++) continue;
+    return fd;
+}
+
 static int new_fd(kind what, int index, int cloexec, int nonblock)
 {
     int fd;
-    for (fd = 3; fd < FDS && fds[fd].kind; fd++) continue;
+    fd = lowest_fd(fake.low_descriptors ? 0 : 3);
     if (fd >= FDS || fd - 3 >= fake.descriptors_max) return fail(EMFILE);
     memset(&fds[fd], 0, sizeof fds[fd]);
     fds[fd].kind = what;
@@ -380,7 +400,7 @@ static int new_fd(kind what, int index, int cloexec, int nonblock)
 static int has_fd(void)
 {
     int fd;
-    for (fd = 3; fd < FDS && fds[fd].kind; fd++) continue;
+    fd = lowest_fd(fake.low_descriptors ? 0 : 3);
     return fd < FDS && fd - 3 < fake.descriptors_max; /* getrlimit(2): the number counts, not how many are open */
 }
 
@@ -507,7 +527,7 @@ static void close_sock(int i)
     }
     if (s->inode >= 0) {
         inodes[s->inode].sock = -1;
-        if (!inodes[s->inode].links) inodes[s->inode].kind = F_NONE;
+        if (!inodes[s->inode].links && !inodes[s->inode].held) inodes[s->inode].kind = F_NONE;
     }
     free(s->bytes);
     memset(s, 0, sizeof *s);
@@ -680,7 +700,7 @@ static int start_of(int dir, const char *path, int *used, int *links)
 {
     int fd, size = 0;
     *used = 0;
-    if (strncmp(path, "/proc/self/fd/", 14) || sscanf(path + 14, "%d/%n", &fd, &size) != 1 || !size)
+    if (fake.no_proc || strncmp(path, "/proc/self/fd/", 14) || sscanf(path + 14, "%d/%n", &fd, &size) != 1 || !size)
         return *path == '/' ? ROOT : dir;
     *used = 14 + size;
     *links += 2;
@@ -811,7 +831,7 @@ static void drop_name(int n)
     inode *i = &inodes[names[n].inode];
     names[n].text[0] = '\0';
     i->links--;
-    if (!i->links && i->sock < 0) i->kind = F_NONE;
+    if (!i->links && !i->held && i->sock < 0) i->kind = F_NONE;
 }
 
 /* A folder's descriptor or AT_FDCWD, to an inode. */
@@ -824,10 +844,24 @@ static int folder_of(int fd)
     return d->kind == K_DIR ? d->index : fail(ENOTDIR);
 }
 
+/* proc(5): a descriptor's own link leads to the file itself, whatever has its name by now. -1: it is no such path. */
+static int held_by(const char *path)
+{
+    int fd, size = 0;
+    if (strncmp(path, "/proc/self/fd/", 14) || sscanf(path + 14, "%d%n", &fd, &size) != 1 || path[14 + size]) return -1;
+    return fd >= 0 && fd < FDS && fds[fd].kind == K_HELD && !fake.no_proc ? fds[fd].index : -1;
+}
+
 static int locate(int fd, const char *path, int follow, spot *at)
 {
     const char *c;
-    int dir;
+    int dir = follow ? held_by(path) : -1;
+    if (dir >= 0) {
+        for (c = path; *c; c++) mix((unsigned char)*c);
+        at->entry = -2;
+        at->folder = dir;
+        return 0;
+    }
     for (c = path; *c; c++) mix((unsigned char)*c); /* char has a sign on some machines only */
     if (c - path >= PATH_MAX) return fail(ENAMETOOLONG);
     dir = *path == '/' ? ROOT : folder_of(fd); /* openat(2): of an absolute path the folder is not asked */
@@ -1130,7 +1164,7 @@ int fake_bind(int fd, const struct sockaddr *address, socklen_t size)
     if (locate(AT_FDCWD, path, 0, &at)) return -1;
     if (at.entry != -1) return fail(EADDRINUSE);
     if (!allowed(at.folder, 2)) return fail(EACCES);
-    node = new_inode(F_SOCK, s->mode & ~fake.umask);
+    node = new_inode(F_SOCK, s->mode & ~fake.umask & (fake.drops_mark ? 0777 : 07777));
     inodes[node].sock = fds[fd].index;
     inodes[node].own = 1;
     s->inode = node;
@@ -1161,7 +1195,9 @@ static int accept_some(fake_call what, int fd, int flags)
     int n;
     if (gate_fd(what, fd)) return -1;
     law_of_birth();
+    if (fd == -1) return fail(EBADF); /* no descriptor at all: who asks so only asks whether the call is to be had */
     if (!get(fd)) return -1;
+    lacks += !has_fd();
     if (!has_fd()) return fail(EMFILE); /* before the queue is looked at */
     l = get_sock(fd);
     if (!l) return -1;
@@ -1333,6 +1369,20 @@ int fake_getsockname(int fd, struct sockaddr *address, socklen_t *size)
     return done(0);
 }
 
+/* fcntl(2), F_DUPFD_CLOEXEC: a second number for the same, after which the first is closed. */
+static int renumber(int fd, int least)
+{
+    int other = lowest_fd(least);
+    if (fds[fd].watch || fds[fd].kind == K_COPY) fake_complain("F_DUPFD of a descriptor that is in use");
+    if (other >= FDS || other - 3 >= fake.descriptors_max) return fail(EMFILE);
+    fds[other] = fds[fd];
+    fds[other].cloexec = 1;
+    fds[fd].kind = K_COPY;
+    if (fds[other].kind == K_SOCKET) socks[fds[other].index].fd = other;
+    if (other >= fds_used) fds_used = other + 1;
+    return done(other);
+}
+
 int fake_fcntl(int fd, int what, ...)
 {
     va_list arguments;
@@ -1346,6 +1396,7 @@ int fake_fcntl(int fd, int what, ...)
     va_start(arguments, what);
     value = va_arg(arguments, int);
     va_end(arguments);
+    if (what == F_DUPFD_CLOEXEC) return renumber(fd, value);
     if (what == F_SETFD) d->cloexec = !!(value & FD_CLOEXEC);
     if (what == F_SETFL) d->nonblock = !!(value & O_NONBLOCK), d->is_async = !!(value & O_ASYNC);
     return done(0);
@@ -1389,6 +1440,8 @@ static void release(int fd)
     if (d->kind == K_SOCKET && !socks[d->index].held) close_sock(d->index);
     else if (d->kind == K_SOCKET) socks[d->index].fd = -1;
     if (d->kind == K_PIPE_IN || d->kind == K_PIPE_OUT) close_pipe_end(fd);
+    if (d->kind == K_HELD && !--inodes[d->index].held && !inodes[d->index].links && inodes[d->index].sock < 0)
+        inodes[d->index].kind = F_NONE;
     d->kind = K_NONE;
 }
 
@@ -1537,6 +1590,11 @@ int fake_open(const char *path, int flags, ...)
     if (locate(AT_FDCWD, path, !(flags & O_NOFOLLOW), &at)) return -1;
     node = node_at(&at);
     if (node < 0) return fail(ENOENT);
+    if (inodes[node].kind != F_DIR && flags & O_PATH && !(flags & O_DIRECTORY)) {
+        int held = new_fd(K_HELD, node, !!(flags & O_CLOEXEC), 1);
+        if (held >= 0) inodes[node].held++;
+        return done(held);
+    }
     if (inodes[node].kind != F_DIR) return fail(ENOTDIR);
     if (!(flags & O_PATH) && !allowed(node, 4)) return fail(EACCES);
     node = new_fd(K_DIR, node, !!(flags & O_CLOEXEC), 1);
@@ -1577,7 +1635,9 @@ static void law_of_removal(int entry, const char *how)
 /* No lock, no removal, but of what the process itself is bound to. */
 static void law_of_lock(int entry, int dir)
 {
-    if (!is_own(names[entry].inode) && !locks[dir]) fake_complain("a removal without the lock");
+    const inode *i = &inodes[names[entry].inode];
+    const int just_made = i->own && fake.links_are_copies;
+    if (!is_own(names[entry].inode) && !just_made && !locks[dir]) fake_complain("a removal without the lock");
 }
 
 int fake_unlinkat(int fd, const char *path, int flags)
@@ -1606,6 +1666,13 @@ int fake_linkat(int from_fd, const char *from, int to_fd, const char *to, int fl
     if (inodes[a.folder].device != inodes[b.folder].device) return fail(EXDEV);
     if (!allowed(b.folder, 2)) return fail(EACCES);
     if (inodes[names[a.entry].inode].kind == F_DIR) return fail(EPERM);
+    if (fake.links_are_copies) {
+        inode copy = inodes[names[a.entry].inode];
+        int node = new_inode(copy.kind, copy.mode);
+        inodes[node].own = 1;
+        add_name(b.folder, b.last, b.size, node);
+        return done(0);
+    }
     add_name(b.folder, b.last, b.size, names[a.entry].inode);
     return done(0);
 }
@@ -1668,6 +1735,23 @@ int fake_renameat2(int from_fd, const char *from, int to_fd, const char *to, uns
     return rename_some(from_fd, from, to_fd, to, how);
 }
 
+/* syscall(2): of renameat2 only, which not every libc has a function for. */
+long fake_syscall(long number, ...)
+{
+    va_list arguments;
+    const char *from, *to;
+    int from_fd, to_fd;
+    unsigned int how;
+    va_start(arguments, number);
+    from_fd = va_arg(arguments, int);
+    from = va_arg(arguments, const char *);
+    to_fd = va_arg(arguments, int);
+    to = va_arg(arguments, const char *);
+    how = va_arg(arguments, unsigned int);
+    va_end(arguments);
+    return fake_renameat2(from_fd, from, to_fd, to, how);
+}
+
 int fake_fchmod(int fd, mode_t mode)
 {
     sock *s;
@@ -1680,15 +1764,18 @@ int fake_fchmod(int fd, mode_t mode)
 
 int fake_fchmodat(int fd, const char *path, mode_t mode, int flags)
 {
+    const int follows = !(flags & AT_SYMLINK_NOFOLLOW);
     spot at;
+    int node;
     if (gate(FAKE_fchmodat)) return -1;
-    if (!(flags & AT_SYMLINK_NOFOLLOW)) fake_complain("chmod that follows links");
-    if (locate(fd, path, 0, &at)) return -1;
-    if (at.entry < 0) return fail(ENOENT);
-    if (inodes[names[at.entry].inode].kind == F_LINK) return fail(EOPNOTSUPP);
-    if (!is_own(names[at.entry].inode)) fake_complain("chmod of something foreign");
-    if (fake.uid && inodes[names[at.entry].inode].uid != fake.uid) return fail(EPERM);
-    inodes[names[at.entry].inode].mode = mode;
+    if (follows && held_by(path) < 0) fake_complain("chmod that follows links");
+    if (locate(fd, path, follows, &at)) return -1;
+    node = node_at(&at);
+    if (node < 0) return fail(ENOENT);
+    if (inodes[node].kind == F_LINK) return fail(EOPNOTSUPP);
+    if (!is_own(node)) fake_complain("chmod of something foreign");
+    if (fake.uid && inodes[node].uid != fake.uid) return fail(EPERM);
+    inodes[node].mode = mode;
     return done(0);
 }
 
@@ -1761,6 +1848,7 @@ static void law_of_waiting(void)
     int fd;
     for (fd = 0; fd < fds_used; fd++) {
         if (!fds[fd].kind) continue;
+        if (fd < 3) complain_fd("a standard stream's number", fd);
         if (!fds[fd].cloexec) complain_fd("not close-on-exec", fd);
         if (!fds[fd].nonblock && fds[fd].kind != K_EPOLL) complain_fd("not nonblocking", fd);
     }
@@ -2171,7 +2259,7 @@ void fake_reset(void)
     live_blocks = 0;
     now_us = 1000000;
     served[0] = served[1] = -1;
-    calls = strikes = connections = 0;
+    calls = strikes = connections = lacks = 0;
     waits = 1;
     hash = 14695981039346656037ull;
     fake_fault(0, 0, 0);

@@ -86,15 +86,19 @@ typedef enum fake_call {
 
 /* How this kernel is; fake_reset() sets the defaults, a test changes them before or while it runs. */
 typedef struct fake_config {
-    int descriptors_max; /* EMFILE above; default 64 */
-    int no_limit;        /* getrlimit says RLIM_INFINITY */
-    size_t queue_bytes;  /* what one direction of a connection holds; default 256 */
-    int no_renameat2;    /* renameat2 says ENOSYS; 2: EINVAL, as a file system that has no such rename */
-    int no_passrights;   /* setsockopt does not know SO_PASSRIGHTS: Linux before 6.16 */
-    unsigned umask;      /* default 022 */
-    long pid, uid, gid;  /* of the process; 100, 1000, 1001 */
-    int staged;          /* what is sent is in flight until fake_peer_arrive or fake_peer_drain */
-    int foreign_lock;    /* somebody else holds the lock on every folder */
+    int descriptors_max;  /* EMFILE above; default 64 */
+    int low_descriptors;  /* 0, 1 and 2 are free: the process was started with its standard streams closed */
+    int no_limit;         /* getrlimit says RLIM_INFINITY */
+    size_t queue_bytes;   /* what one direction of a connection holds; default 256 */
+    int no_renameat2;     /* renameat2 says ENOSYS; 2: EINVAL, as a file system that has no such rename */
+    int links_are_copies; /* linkat makes another file, to which nobody is bound, as over libfuse */
+    int drops_mark;       /* bind keeps the permission bits of the socket's mode only */
+    int no_proc;          /* there is no /proc */
+    int no_passrights;    /* setsockopt does not know SO_PASSRIGHTS: Linux before 6.16 */
+    unsigned umask;       /* default 022 */
+    long pid, uid, gid;   /* of the process; 100, 1000, 1001 */
+    int staged;           /* what is sent is in flight until fake_peer_arrive or fake_peer_drain */
+    int foreign_lock;     /* somebody else holds the lock on every folder */
     unsigned long
         calls_per_ms; /* time passes by itself, too: so many calls take a millisecond; default 0: they take none */
     unsigned long calls_max; /* more calls in one run are a livelock; default 100,000 */
@@ -127,6 +131,7 @@ void fake_fault_too(unsigned long call, int os_error, int for_ever); /* after fa
 /* The call with this number, whatever it is, fails with one of the errors that fit it; which: 0 and up. for_ever as above,
    where that error is a lack of something; else once. */
 void fake_fault_any(unsigned long call, int which, int for_ever);
+fake_call fake_fault_of(int n);   /* which call the first (0) or the second (1) was aimed at; FAKE_CALL_COUNT: none */
 int fake_fault_happened(void);    /* how many of them did, so far */
 unsigned long fake_strikes(void); /* calls that failed by them in this run; one that lasts strikes more than once */
 /* The error of a fault that struck this descriptor since it was made; 0: none did. A call on it failed, or memory ran out
@@ -134,6 +139,7 @@ unsigned long fake_strikes(void); /* calls that failed by them in this run; one 
    and EAGAIN, after which a call is tried again, only where there was no other. */
 int fake_struck(int fd);
 unsigned long fake_calls(void);
+unsigned long fake_lacks(void);       /* accepts that failed for want of a descriptor */
 unsigned long fake_connections(void); /* made since the last fake_reset() */
 unsigned long fake_calls_of(fake_call what);
 fake_call fake_call_at(unsigned long call); /* of this run; the first 1,000,000 are kept */
@@ -144,7 +150,7 @@ unsigned long long fake_trace_hash(void);
 
 long long fake_now_ms(void);
 void fake_sleep(int ms);
-void fake_set_clock(long long us); /* before anything looks at it; fake_reset() sets it to a second */
+void fake_set_clock(long long us); /* also back; fake_reset() sets it to a second */
 int fake_open_descriptors(void);
 long fake_live_blocks(void);
 size_t fake_live_bytes(void);
@@ -237,6 +243,7 @@ ssize_t fake_send(int, const void *, size_t, int);
 int fake_setsockopt(int, int, int, const void *, socklen_t);
 int fake_shutdown(int, int);
 int fake_socket(int, int, int);
+long fake_syscall(long, ...);
 int fake_unlinkat(int, const char *, int);
 ssize_t fake_write(int, const void *, size_t);
 

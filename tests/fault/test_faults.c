@@ -1,5 +1,6 @@
 /* Every call in turn fails, with each error it can give, once, for ever, and a lack of something until a descriptor is
-   closed; and with a number as argument every pair of calls that are at most so far apart (0: however far).
+   closed; it is refused for good, as a sandbox, an old kernel or a file system may do to any call; and with a number as
+   argument every pair of calls fails that are at most so far apart (0: however far).
 
    A scenario is run once without a fault, which tells how many calls it makes and which. Then it is run again for each
    of these calls, each error, once and for ever; each of these runs tells in turn which calls follow, among which the
@@ -101,6 +102,7 @@ static actor actors[ACTORS];
 static uds_echo_server *servers[2];
 static uds_echo_id debts[16], broken; /* broken: conn_send() said so */
 static int debt_count, accepted, opened, closed_count, named, stopping, cut_short, stirring, in_vain, hung_up;
+static int unstopped, errors_of_steps, pauses;
 static unsigned long runs, unhappy, calls_made, distance;
 static unsigned long stale, theirs; /* inodes of a file that may be removed, of one that may not; 0: none */
 static unsigned long long asked, hits;
@@ -215,6 +217,7 @@ static void on_end(uds_echo_server *server, void *user)
     int i;
     (void)user;
     accepted += (int)stats.accepted;
+    pauses += (int)stats.pauses_failed;
     hits += stats.busy_wait_hits;
     for (i = 1; i < UDS_ECHO_ERROR_COUNT; i++) named += (int)stats.closed[i];
     if (stats.closed[0] + (unsigned)named != stats.accepted && !now->shared)
@@ -337,6 +340,7 @@ static void prepare(void)
     prepare_files();
     servers[0] = servers[1] = NULL;
     debt_count = accepted = opened = closed_count = named = stopping = cut_short = stirring = in_vain = hung_up = 0;
+    unstopped = errors_of_steps = pauses = 0;
     broken = 0;
     asked = hits = 0;
 }
@@ -372,13 +376,14 @@ static void close_server(int i)
     servers[i] = NULL;
 }
 
-/* Everything is said, or it is time: the servers are asked to stop, and again, for the asking itself may fail. */
+/* Everything is said, or it is time: the servers are asked to stop, and again, for the asking itself may fail. A drain
+   has to end by itself: nobody asks for NOW after it. */
 static void ask_to_stop(int round)
 {
     int i, before = stopping;
     if (round > 200 && !stopping) in_vain = 1;
-    if (round > 200 || (now->cut_at && round >= now->cut_at)) stopping = 2;
-    else if (!stopping && (all_done() || (now->drain_at && round >= now->drain_at))) stopping = 1;
+    if (now->cut_at && round >= now->cut_at) stopping = 2;
+    else if (!stopping && (all_done() || round > 200 || (now->drain_at && round >= now->drain_at))) stopping = 1;
     if (fake.foreign_lock > 0) fake.foreign_lock--;
     if (stopping && !before) fake.foreign_lock = now->locked;
     if (stopping && !before && now->successor) {
@@ -391,18 +396,36 @@ static void ask_to_stop(int round)
             uds_echo_server_stop(servers[i], stopping == 1 ? UDS_ECHO_STOP_DRAIN : UDS_ECHO_STOP_NOW);
 }
 
-/* Steps the servers until they have stopped. What the step itself cannot do (an error of the wait) is tried again. */
+/* A step of at most 20 ms. What the step itself cannot do (an error of the wait) is tried again. 0: it has stopped. Ten
+   steps in a row in which no time passed, nothing happened and nothing failed are a spin. */
+static int step(uds_echo_server *server, int *in_row)
+{
+    uds_echo_stats before = stats_of(server), after;
+    const long long then = fake_now_ms();
+    uds_echo_error error = uds_echo_server_step(server, 20);
+    if (error == UDS_ECHO_ERR_STOPPED) return 0;
+    after = stats_of(server);
+    before.waits = after.waits;
+    before.busy_waits = after.busy_waits;
+    errors_of_steps += error != UDS_ECHO_OK;
+    *in_row = error || fake_now_ms() != then || memcmp(&before, &after, sizeof after) != 0 ? 0 : *in_row + 1;
+    if (*in_row == 10) fake_complain("steps that waited for nothing");
+    return 1;
+}
+
+/* Steps the servers until they have stopped. */
 static void serve(void)
 {
-    int round, i, running = 1;
-    for (round = 0; round < 400 && running; round++) {
+    int round, i, running = 1, in_row[2] = {0, 0};
+    for (round = 0; round < 600 && running; round++) {
         running = 0;
         for (i = 0; i < 2; i++)
-            if (servers[i] && uds_echo_server_step(servers[i], 20) != UDS_ECHO_ERR_STOPPED) running = 1;
+            if (servers[i] && step(servers[i], &in_row[i])) running = 1;
         pay_debts();
         if (now->leave_at && round == now->leave_at) close_server(0);
         ask_to_stop(round);
     }
+    unstopped = running;
 }
 
 static void check_client(const char *in, size_t n)
@@ -473,7 +496,7 @@ static void check_actors(int may_stall)
         if (a->peer >= 0 && !a->rude && a->got < a->sent && !all_is_not_answered()) lost++;
         if (!a->done && !may_stall) fake_complain("a peer that was never finished with");
     }
-    if (in_vain && !may_stall && !now->stubborn) fake_complain("peers wait in vain, though faults have passed");
+    if (in_vain && !may_stall && !now->stubborn) fake_complain("peers wait in vain");
     /* those that nobody could accept were never a connection of ours */
     if (lost > named + (connected > accepted ? connected - accepted : 0))
         fake_complain("bytes lost, and the connection says it ended in order");
@@ -500,6 +523,7 @@ static void check_files(const fault *first, const fault *second)
         if (!excuses_a_file(what)) continue;
         excuses++;
         any_number |= what == FAKE_fstatat || (second->call && faults[i]->for_ever);
+        excuses += what == FAKE_unlinkat && faults[i]->for_ever; /* of a link that was tried, too */
     }
     for (i = 0; *fake_left_behind(i); i++) left += strchr(fake_left_behind(i), '~') != NULL;
     if (left > excuses && !any_number) fake_complain("a temporary name is left");
@@ -555,6 +579,61 @@ static void check_lock(const fault *first, const fault *second)
     if (fake_locked("/w") && failing < 2) fake_complain("the folder stays locked");
 }
 
+/* A peer may wait in vain where a call on its own connection fails for ever, where the wait itself does, where its late
+   answer cannot wake the server, and where nobody can be accepted any more, which is counted. */
+static int may_stall(const fault *f, fake_call what)
+{
+    if (!f->for_ever) return 0;
+    switch (what) {
+    case FAKE_accept:
+    case FAKE_accept4: return pauses > 0;
+    case FAKE_read:
+    case FAKE_epoll_wait:
+    case FAKE_poll: return errors_of_steps > 0;
+    case FAKE_write:
+    case FAKE_epoll_ctl:
+    case FAKE_fcntl:
+    case FAKE_recv:
+    case FAKE_send:
+    case FAKE_setsockopt:
+    case FAKE_shutdown:
+    case FAKE_calloc:
+    case FAKE_malloc:
+    case FAKE_realloc: return 1;
+    default: return 0;
+    }
+}
+
+/* No stop can reach a server whose wakeup cannot be written. One that cannot be read, and a wait that fails for ever, is
+   the error of each step: then the server is closed. */
+static int hides_a_stop(const fault *f, fake_call what)
+{
+    if (!f->for_ever) return 0;
+    switch (what) {
+    case FAKE_write: return 1;
+    case FAKE_read:
+    case FAKE_epoll_wait:
+    case FAKE_poll: return errors_of_steps > 0;
+    default: return 0;
+    }
+}
+
+static int is_refusal(int os_error)
+{
+    return os_error == ENOSYS || os_error == EINVAL || os_error == EPERM || os_error == EACCES ||
+           os_error == EOPNOTSUPP;
+}
+
+/* Where there is another way, a start goes it. */
+static int has_another_way(const fault *f)
+{
+    switch (fake_call_at(f->call)) {
+    case FAKE_renameat2: return f->for_ever && is_refusal(f->os_error);
+    case FAKE_accept4: return f->for_ever && f->os_error == ENOSYS;
+    default: return 0;
+    }
+}
+
 /* Opens, serves and closes; 0: it did not come to that. */
 static int live(const fault *first, const fault *second)
 {
@@ -570,7 +649,9 @@ static int live(const fault *first, const fault *second)
     serve();
     for (i = 1; i >= 0; i--) close_server(i);
     for (i = 0; i < 1000 && world(NULL); i++) continue; /* the peers read what is on its way */
-    check_actors(first->for_ever || second->for_ever);
+    if (unstopped && !hides_a_stop(first, fake_fault_of(0)) && !hides_a_stop(second, fake_fault_of(1)))
+        fake_complain("not stopped after 600 steps");
+    check_actors(may_stall(first, fake_fault_of(0)) || may_stall(second, fake_fault_of(1)));
     return 1;
 }
 
@@ -595,7 +676,8 @@ static void run(const fault *first, const fault *second)
     calls_made = 0;
     if (!setjmp(fake_escape)) {
         fake_escape_set = 1;
-        if (!live(first, second) && !first->call && !now->taken) fake_complain("cannot start though nothing fails");
+        if (!live(first, second) && !now->taken && (!first->call || (!second->call && has_another_way(first))))
+            fake_complain("cannot start though nothing fails, or though there is another way");
         if (!first->call && now->spin && !hits) fake_complain("busy-poll that never hits");
         calls_made = fake_calls();
         check_files(first, second);
@@ -614,6 +696,14 @@ static void run(const fault *first, const fault *second)
 static int would_be_a_lie(fake_call what, int os_error)
 {
     return now->taken == BY_A_SERVER && what == FAKE_connect && os_error == ECONNREFUSED;
+}
+
+/* An interrupted call and one that would block are not so for ever, nor is every client gone before it is accepted; but
+   a lock may be held, and a queue full. */
+static int passes(fake_call what, int os_error)
+{
+    return os_error == EINTR || os_error == ECONNABORTED || os_error == EPROTO ||
+           (os_error == EAGAIN && what != FAKE_flock && what != FAKE_connect);
 }
 
 static const fault nothing;
@@ -636,6 +726,7 @@ static void enumerate_second(const fault *first)
             if (would_be_a_lie(what, *error)) continue;
             second.os_error = *error;
             for (second.for_ever = 0; second.for_ever < 2; second.for_ever++) {
+                if (second.for_ever && passes(what, *error)) break;
                 run(first, &second);
                 of_pairs++;
             }
@@ -654,6 +745,21 @@ static void progress(unsigned long call, unsigned long calls)
 }
 
 static int pairs; /* two faults each */
+
+/* A call is refused for good by a sandbox, an old kernel or a file system. Nobody refuses memory so. */
+static void enumerate_refusals(fault *first)
+{
+    static const int refusals[] = {ENOSYS, EPERM, EACCES, EOPNOTSUPP};
+    fake_call what = fake_call_at(first->call);
+    size_t i;
+    if (!fake_errors_of(what)[0] || what == FAKE_malloc || what == FAKE_calloc || what == FAKE_realloc) return;
+    for (i = 0; i < sizeof refusals / sizeof refusals[0] && unhappy < 8; i++) {
+        first->os_error = refusals[i];
+        first->for_ever = 1;
+        run(first, &nothing);
+        if (pairs) enumerate_second(first);
+    }
+}
 
 static int is_lack(int os_error)
 {
@@ -679,10 +785,13 @@ static void enumerate(void **state)
             if (would_be_a_lie(what, *error)) continue;
             first.os_error = *error;
             for (first.for_ever = 0; first.for_ever <= (is_lack(*error) ? FAKE_UNTIL_CLOSE : 1); first.for_ever++) {
+                if (first.for_ever && passes(what, *error)) break;
                 run(&first, &nothing);
                 if (pairs && first.for_ever != FAKE_UNTIL_CLOSE) enumerate_second(&first);
             }
         }
+        run(&nothing, &nothing);
+        enumerate_refusals(&first);
         if (pairs) progress(first.call, calls);
     }
     print_message("# %s: %lu calls, %lu runs\n", now->name, calls, runs - before);

@@ -17,7 +17,7 @@ flags='-std=c99 -O0 -gdwarf-4 -w -fcf-protection=none -fno-jump-tables -I. -Ites
 gcc $flags -c tests/fake/fake_kernel.c -o "$build/fake_kernel.o" || exit 1
 programs=
 for variant in epoll: poll:-DUDS_ECHO_USE_POLL \
-    plain:'-DUDS_ECHO_HAVE_EVENTFD=0 -DUDS_ECHO_HAVE_ACCEPT4=0 -DUDS_ECHO_HAVE_RENAMEAT2=0'; do
+    plain:'-DUDS_ECHO_HAVE_EVENTFD=0 -DUDS_ECHO_HAVE_ACCEPT4=0 -DUDS_ECHO_HAVE_RENAMEAT2=0 -DUDS_ECHO_HAVE_SYSCALL=0'; do
     name=${variant%%:*}
     for test in $(grep -l 'harness\.h"' tests/unit/test_*.c tests/fault/test_faults.c); do
         program=$build/$(basename "$test" .c)_$name

@@ -175,7 +175,7 @@ static void live_refuses(void **state)
             int live = fake_put_live(PATH, kinds[i].type, kinds[i].listening), k;
             for (k = 0; full && k < 5; k++) (void)fake_peer_connect(PATH);
             assert_int_equal(start(&server, PATH), UDS_ECHO_ERR_IN_USE);
-            assert_int_equal(why.pid, i == 0 && !full ? 4711 : -1);
+            assert_int_equal(why.pid, i == 0 && !full ? 4711 : INT_MAX);
             assert_true(fake_exists(PATH));
             fake_remove(PATH);
             fake_peer_close(live);
@@ -970,7 +970,7 @@ static void where_no_mode_is_kept(void **state)
         desc.publish = direct ? UDS_ECHO_PUBLISH_DIRECT : UDS_ECHO_PUBLISH_ATOMIC;
         began = fake_now_ms();
         assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_ERR_UNSUPPORTED);
-        assert_string_equal(why.call, "fstatat");
+        assert_string_equal(why.call, "fchmod");
         assert_in_range(fake_now_ms() - began, 0, 50);
         assert_in_range(files_left(0), 1, 2);
         fake_finish();
@@ -980,8 +980,8 @@ static void where_no_mode_is_kept(void **state)
 
 static void break_the_look(fake_call what)
 {
-    if (what == FAKE_bind) bound++;
-    if (what == FAKE_fstatat && bound == 1) fake_fault(fake_calls(), EIO, 0), bound++;
+    if (what == FAKE_bind) bound = 1;
+    if (what == FAKE_fstatat && bound && ++bound == 3) fake_fault(fake_calls(), EIO, 0); /* the first is of the link */
 }
 
 /* A file that was made and cannot be looked at is not known as ours: nothing is published, nothing removed. */
@@ -1044,8 +1044,8 @@ static void mode_is_exact(void **state)
             desc.mode = modes[i];
             widened = fake_calls_of(FAKE_fchmodat);
             server = open_server(&desc);
-            /* the file had its mode from the first moment, unless the umask made it narrower */
-            if (masks[m] == 0) assert_int_equal(fake_calls_of(FAKE_fchmodat), widened);
+            /* once, which takes the mark off and gives the mode, whatever the umask left of it */
+            assert_int_equal(fake_calls_of(FAKE_fchmodat), widened + 1);
             assert_int_equal(fake_mode(PATH), modes[i] ? modes[i] : 0600);
             (void)uds_echo_server_close(server);
         }

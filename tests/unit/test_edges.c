@@ -814,7 +814,7 @@ static void why_a_call_failed(void **state)
     fake.world = step_server;
     fake.user = server;
     fail_next(FAKE_send, 0, 1, EPERM);
-    assert_int_equal(uds_echo_call(PATH, "x", 1, reply, sizeof reply, NULL, 1000, &why), UDS_ECHO_ERR_DENIED);
+    assert_int_equal(uds_echo_call(PATH, "x", 1, reply, sizeof reply, NULL, 1000, &why), UDS_ECHO_ERR_SYSTEM);
     assert_int_equal(why.os_error, EPERM);
     assert_string_equal(why.call, "exchange");
     errno = EPERM;

@@ -10,7 +10,9 @@ static int harmless(fake_call what)
 {
     return what == FAKE_close || what == FAKE_poll || what == FAKE_unlinkat || what == FAKE_clock_gettime ||
            what == FAKE_epoll_del || what == FAKE_flock || what == FAKE_fstatat || what == FAKE_connect ||
-           what == FAKE_socket || what == FAKE_fcntl || what == FAKE_setsockopt;
+           what == FAKE_socket || what == FAKE_fcntl || what == FAKE_setsockopt || what == FAKE_fchmodat ||
+           what == FAKE_open /* of the staged file: its name does, too */ || what == FAKE_accept ||
+           what == FAKE_accept4 || what == FAKE_linkat /* of a link that is tried */;
 }
 
 /* The calls that make one thing go by one name: a probe is its connect, moving a stale

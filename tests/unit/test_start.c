@@ -101,7 +101,7 @@ static void defaults(void **state)
     assert_int_equal(resolved(&s, desc), UDS_ECHO_OK);
     assert_int_equal(s.conns_max, 1);
     fail_next(FAKE_getrlimit, 0, 1, EPERM);
-    assert_int_equal(resolved(&s, desc), UDS_ECHO_ERR_DENIED);
+    assert_int_equal(resolved(&s, desc), UDS_ECHO_ERR_SYSTEM);
     assert_string_equal(why.call, "getrlimit");
     fake.descriptors_max = 64;
 }
@@ -198,33 +198,40 @@ static void every_error_has_its_name(void **state)
 {
     static const struct {
         int os_error;
-        uds_echo_error error;
-    } cases[] = {{EACCES, UDS_ECHO_ERR_DENIED},
-                 {EPERM, UDS_ECHO_ERR_DENIED},
-                 {EROFS, UDS_ECHO_ERR_DENIED},
-                 {ENOENT, UDS_ECHO_ERR_NOT_FOUND},
-                 {ENOTDIR, UDS_ECHO_ERR_NOT_FOUND},
-                 {ENAMETOOLONG, UDS_ECHO_ERR_BAD_PATH},
-                 {ECONNREFUSED, UDS_ECHO_ERR_REFUSED},
-                 {EPROTOTYPE, UDS_ECHO_ERR_WRONG_TYPE},
-                 {ENOMEM, UDS_ECHO_ERR_NO_MEMORY},
-                 {ENOBUFS, UDS_ECHO_ERR_NO_MEMORY},
-                 {EMFILE, UDS_ECHO_ERR_TOO_MANY_FILES},
-                 {ENFILE, UDS_ECHO_ERR_TOO_MANY_FILES},
-                 {EPIPE, UDS_ECHO_ERR_RESET},
-                 {ECONNRESET, UDS_ECHO_ERR_RESET},
-                 {EIO, UDS_ECHO_ERR_SYSTEM},
-                 {0, UDS_ECHO_ERR_SYSTEM},
-                 {EAGAIN, UDS_ECHO_ERR_SYSTEM}};
+        uds_echo_error of_any, of_a_path, of_a_connection;
+    } cases[] = {
+        {EACCES, UDS_ECHO_ERR_SYSTEM, UDS_ECHO_ERR_DENIED, UDS_ECHO_ERR_SYSTEM},
+        {EPERM, UDS_ECHO_ERR_SYSTEM, UDS_ECHO_ERR_DENIED, UDS_ECHO_ERR_SYSTEM},
+        {EROFS, UDS_ECHO_ERR_SYSTEM, UDS_ECHO_ERR_DENIED, UDS_ECHO_ERR_SYSTEM},
+        {ENOENT, UDS_ECHO_ERR_SYSTEM, UDS_ECHO_ERR_NOT_FOUND, UDS_ECHO_ERR_SYSTEM},
+        {ENOTDIR, UDS_ECHO_ERR_SYSTEM, UDS_ECHO_ERR_NOT_FOUND, UDS_ECHO_ERR_SYSTEM},
+        {ENAMETOOLONG, UDS_ECHO_ERR_SYSTEM, UDS_ECHO_ERR_BAD_PATH, UDS_ECHO_ERR_SYSTEM},
+        {ECONNREFUSED, UDS_ECHO_ERR_SYSTEM, UDS_ECHO_ERR_REFUSED, UDS_ECHO_ERR_SYSTEM},
+        {EPROTOTYPE, UDS_ECHO_ERR_SYSTEM, UDS_ECHO_ERR_WRONG_TYPE, UDS_ECHO_ERR_SYSTEM},
+        {ENOMEM, UDS_ECHO_ERR_NO_MEMORY, UDS_ECHO_ERR_NO_MEMORY, UDS_ECHO_ERR_NO_MEMORY},
+        {ENOBUFS, UDS_ECHO_ERR_NO_MEMORY, UDS_ECHO_ERR_NO_MEMORY, UDS_ECHO_ERR_NO_MEMORY},
+        {EMFILE, UDS_ECHO_ERR_TOO_MANY_FILES, UDS_ECHO_ERR_TOO_MANY_FILES, UDS_ECHO_ERR_TOO_MANY_FILES},
+        {ENFILE, UDS_ECHO_ERR_TOO_MANY_FILES, UDS_ECHO_ERR_TOO_MANY_FILES, UDS_ECHO_ERR_TOO_MANY_FILES},
+        {EPIPE, UDS_ECHO_ERR_SYSTEM, UDS_ECHO_ERR_SYSTEM, UDS_ECHO_ERR_RESET},
+        {ENOTCONN, UDS_ECHO_ERR_SYSTEM, UDS_ECHO_ERR_SYSTEM, UDS_ECHO_ERR_RESET}, /* a dead FUSE daemon's path */
+        {ECONNRESET, UDS_ECHO_ERR_SYSTEM, UDS_ECHO_ERR_SYSTEM, UDS_ECHO_ERR_RESET},
+        {ELOOP, UDS_ECHO_ERR_SYSTEM, UDS_ECHO_ERR_SYSTEM, UDS_ECHO_ERR_SYSTEM},
+        {EBUSY, UDS_ECHO_ERR_SYSTEM, UDS_ECHO_ERR_SYSTEM, UDS_ECHO_ERR_SYSTEM},
+        {EXDEV, UDS_ECHO_ERR_SYSTEM, UDS_ECHO_ERR_SYSTEM, UDS_ECHO_ERR_SYSTEM},
+        {ENOSPC, UDS_ECHO_ERR_SYSTEM, UDS_ECHO_ERR_SYSTEM, UDS_ECHO_ERR_SYSTEM},
+        {EIO, UDS_ECHO_ERR_SYSTEM, UDS_ECHO_ERR_SYSTEM, UDS_ECHO_ERR_SYSTEM},
+        {0, UDS_ECHO_ERR_SYSTEM, UDS_ECHO_ERR_SYSTEM, UDS_ECHO_ERR_SYSTEM},
+        {EAGAIN, UDS_ECHO_ERR_SYSTEM, UDS_ECHO_ERR_SYSTEM, UDS_ECHO_ERR_SYSTEM}};
     size_t i;
     (void)state;
     for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        assert_int_equal(ue_error_of(cases[i].os_error), cases[i].error);
+        assert_int_equal(ue_path_error(cases[i].os_error), cases[i].of_a_path);
+        assert_int_equal(ue_conn_error(cases[i].os_error), cases[i].of_a_connection);
         errno = cases[i].os_error;
-        assert_int_equal(ue_fail_os(&why, "call"), cases[i].error);
+        assert_int_equal(ue_fail_os(&why, "call"), cases[i].of_any);
         assert_int_equal(why.os_error, cases[i].os_error);
         assert_string_equal(why.call, "call");
-        assert_int_equal(why.pid, -1);
+        assert_int_equal(why.pid, INT_MAX);
         assert_int_equal(why.uid, -1);
     }
     assert_true(ue_is_transient(EINTR));
@@ -240,7 +247,7 @@ static void a_mode_that_cannot_be_widened(void **state)
     fake.umask = 077;
     desc.mode = 0660;
     fail_next(FAKE_fchmodat, 0, 1, EPERM);
-    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_ERR_DENIED);
+    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_ERR_UNSUPPORTED);
     assert_string_equal(why.call, "fchmodat");
     assert_int_equal(fake_calls_of(FAKE_listen), 0); /* with a wrong mode nobody can ever connect */
     assert_false(fake_exists(PATH));
@@ -358,7 +365,7 @@ static void an_incumbent_that_cannot_be_named(void **state)
         fail_next(cases[i].what, cases[i].skips, 1, ENOMEM);
         assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_ERR_IN_USE);
         assert_int_equal(fail_times, 0);
-        assert_int_equal(why.pid, -1);
+        assert_int_equal(why.pid, INT_MAX);
         assert_int_equal(why.uid, -1);
     }
     fake.before = NULL;
