@@ -169,49 +169,45 @@ extern "C" {
 /* One list for every error: X(name, what is wrong, what to do about it). The names are complete, so that a macro of a
    user, such as EOF or BUSY, cannot change the list. */
 #define UDS_ECHO_ERRORS(X)                                                                                             \
-    X(UDS_ECHO_OK, "success", "nothing to do")                                                                         \
-    X(UDS_ECHO_ERR_INVALID, "an argument is missing, out of range or not for this call",                               \
-      "correct the one that is named")                                                                                 \
-    X(UDS_ECHO_ERR_BAD_PATH, "the path is empty, ends in a slash or is too long",                                      \
-      "correct it, or let its last component be shorter")                                                              \
-    X(UDS_ECHO_ERR_NOT_FOUND, "there is no such file or folder",                                                       \
-      "create the folder; to connect, start the server first")                                                         \
-    X(UDS_ECHO_ERR_DENIED, "permission was denied", "check owner and mode of the socket and of its folder")            \
-    X(UDS_ECHO_ERR_NOT_SOCKET, "something that is not a socket is there",                                              \
-      "it was left alone: remove it, or choose another path")                                                          \
-    X(UDS_ECHO_ERR_IN_USE, "a live server is there", "stop it, or choose another path")                                \
-    X(UDS_ECHO_ERR_EXISTS, "a stale socket is there",                                                                  \
-      "remove it, or let if_exists be UDS_ECHO_IF_EXISTS_REPLACE_STALE")                                               \
-    X(UDS_ECHO_ERR_BUSY, "others are starting there, or hold the folder's lock",                                       \
-      "try again, or use a folder only you can read")                                                                  \
-    X(UDS_ECHO_ERR_REFUSED, "nobody listens there, or it is no socket", "start the server, or look what is there")     \
-    X(UDS_ECHO_ERR_WRONG_TYPE, "the socket is not a Unix stream socket", "use one that is, or choose another path")    \
-    X(UDS_ECHO_ERR_UNTRUSTED, "the server runs as another user than required",                                         \
-      "find out who took the path before you go on")                                                                   \
-    X(UDS_ECHO_ERR_NO_MEMORY, "memory ran out", "free some, or lower the limits")                                      \
-    X(UDS_ECHO_ERR_TOO_MANY_FILES, "descriptors ran out", "close some, or raise the limit (ulimit -n)")                \
-    X(UDS_ECHO_ERR_SYSTEM, "the system said no", "look up the error number under the call that is named")              \
-    X(UDS_ECHO_ERR_UNSUPPORTED, "this system cannot do that", "see PLATFORMS in uds_echo.h")                           \
-    X(UDS_ECHO_ERR_REENTRANT, "called from one of this server's own callbacks", "call it after the callback returned") \
-    X(UDS_ECHO_ERR_FORKED, "this process is not the one that opened the server", "open a new server after fork()")     \
-    X(UDS_ECHO_ERR_STOPPED, "the server was stopped", "nothing to do; to share, take one that runs")                   \
-    X(UDS_ECHO_ERR_TIMEOUT, "the time is up",                                                                          \
-      "allow more time (an exchange goes on where it was, a call begins anew)")                                        \
-    X(UDS_ECHO_ERR_UNEXPECTED_EOF, "the end came before everything was said",                                          \
-      "use what came; look at the peer for the reason")                                                                \
-    X(UDS_ECHO_ERR_RESET, "the peer went away", "use what came; connect again")                                        \
-    X(UDS_ECHO_ERR_BUFFER_FULL, "the input buffer is full, and the peer reads no more until its answers are read",     \
-      "give it more room")                                                                                             \
-    X(UDS_ECHO_ERR_TRUNCATED, "the answer is longer than the buffer", "use a larger buffer")                           \
-    X(UDS_ECHO_ERR_WOULD_BLOCK, "too much is waiting for this peer to read",                                           \
-      "send later, drop it, or close the connection")                                                                  \
-    X(UDS_ECHO_ERR_TOO_LONG, "a message is longer than message_max, or can never be one",                              \
-      "send less, or raise message_max")                                                                               \
-    X(UDS_ECHO_ERR_BAD_HANDLER, "the handler broke its contract",                                                      \
-      "leave data, keep size within capacity, return a verdict")                                                       \
-    X(UDS_ECHO_ERR_IDLE, "no byte moved for idle_ms", "keep the connection busy, or raise idle_ms")                    \
-    X(UDS_ECHO_ERR_EVICTED, "it was the idlest when a place was needed", "raise connections_max")                      \
-    X(UDS_ECHO_ERR_CLOSING, "the connection is ending", "forget its id")
+    X(UDS_ECHO_OK, "success", "no action needed")                                                                      \
+    X(UDS_ECHO_ERR_INVALID, "invalid argument", "correct the argument or field named in brackets")                     \
+    X(UDS_ECHO_ERR_BAD_PATH, "invalid socket path",                                                                    \
+      "it must not be empty, end in a slash, or have a last component that is too long")                               \
+    X(UDS_ECHO_ERR_NOT_FOUND, "no such file or directory", "create the directory; to connect, start the server first") \
+    X(UDS_ECHO_ERR_DENIED, "permission denied",                                                                        \
+      "check the owner and mode of the socket and its directory, or whether the file system or a sandbox forbids the " \
+      "call named in brackets")                                                                                        \
+    X(UDS_ECHO_ERR_NOT_SOCKET, "path exists and is not a socket",                                                      \
+      "it was not changed: remove it, or use another path")                                                            \
+    X(UDS_ECHO_ERR_IN_USE, "path is in use by a live server", "stop that server, or use another path")                 \
+    X(UDS_ECHO_ERR_EXISTS, "a stale socket file exists", "remove it, or let if_exists replace stale files")            \
+    X(UDS_ECHO_ERR_BUSY, "another process is starting a server here or holds the directory lock",                      \
+      "retry, or use a directory that only you can read")                                                              \
+    X(UDS_ECHO_ERR_REFUSED, "connection refused", "start the server, or check that the path is a socket")              \
+    X(UDS_ECHO_ERR_WRONG_TYPE, "socket of another type", "use the type the server uses, or another path")              \
+    X(UDS_ECHO_ERR_UNTRUSTED, "server runs as an unexpected user", "find out who owns the path before continuing")     \
+    X(UDS_ECHO_ERR_NO_MEMORY, "out of memory", "free memory, or lower the limits")                                     \
+    X(UDS_ECHO_ERR_TOO_MANY_FILES, "too many open files", "close some, or raise the limit (ulimit -n)")                \
+    X(UDS_ECHO_ERR_SYSTEM, "system call failed", "see the call and the errno in brackets")                             \
+    X(UDS_ECHO_ERR_UNSUPPORTED, "this system, file system or sandbox cannot do it",                                    \
+      "the call in brackets is what is missing; try UDS_ECHO_PUBLISH_DIRECT")                                          \
+    X(UDS_ECHO_ERR_REENTRANT, "called from a callback of the same server", "call it after the callback returns")       \
+    X(UDS_ECHO_ERR_FORKED, "server belongs to another process", "open a new server after fork()")                      \
+    X(UDS_ECHO_ERR_STOPPED, "server is stopped", "no action needed; to share a listener, use a running server")        \
+    X(UDS_ECHO_ERR_TIMEOUT, "timed out", "allow more time (exchange resumes, call starts over)")                       \
+    X(UDS_ECHO_ERR_UNEXPECTED_EOF, "connection closed in the middle of a message or exchange",                         \
+      "use the data received; check the peer for the reason")                                                          \
+    X(UDS_ECHO_ERR_RESET, "connection reset by peer", "use the data received; connect again")                          \
+    X(UDS_ECHO_ERR_BUFFER_FULL, "receive buffer full and sending blocked", "provide a larger buffer and call again")   \
+    X(UDS_ECHO_ERR_TRUNCATED, "reply longer than the buffer", "use a larger buffer")                                   \
+    X(UDS_ECHO_ERR_WOULD_BLOCK, "too much unsent data for this peer",                                                  \
+      "send later, drop the message, or close the connection")                                                         \
+    X(UDS_ECHO_ERR_TOO_LONG, "message is malformed or too long", "send less, or raise message_max or reply_max")       \
+    X(UDS_ECHO_ERR_BAD_HANDLER, "handler violated the on_message contract",                                            \
+      "leave data unchanged, keep size <= capacity, return a valid verdict")                                           \
+    X(UDS_ECHO_ERR_IDLE, "idle timeout", "keep the connection active, or raise idle_ms")                               \
+    X(UDS_ECHO_ERR_EVICTED, "closed to make room for a new connection", "raise connections_max")                       \
+    X(UDS_ECHO_ERR_CLOSING, "connection is closing", "discard its id")
 
 /* What a function returns; UDS_ECHO_OK is 0. New ones are appended. The comments below leave out the UDS_ECHO_ERR_ of
    all but the first that they name. */
@@ -986,6 +982,14 @@ static uds_echo_error ue_fail_path(uds_echo_failure *failure, int os_error, cons
     return ue_fail(failure, ue_path_error(os_error), os_error, call);
 }
 
+// clang-format off
+#define UE_ERRNOS(X)                                                                                                   \
+    X(EACCES) X(EADDRINUSE) X(EAGAIN) X(EBADF) X(EBUSY) X(ECONNREFUSED) X(ECONNRESET) X(EDQUOT) X(EEXIST) X(EINTR)     \
+    X(EINVAL) X(EIO) X(EISDIR) X(ELOOP) X(EMFILE) X(ENAMETOOLONG) X(ENFILE) X(ENOBUFS) X(ENOENT) X(ENOLCK) X(ENOMEM)   \
+    X(ENOSPC) X(ENOSYS) X(ENOTCONN) X(ENOTDIR) X(ENOTSOCK) X(EOPNOTSUPP) X(EPERM) X(EPIPE) X(EPROTOTYPE) X(EROFS)      \
+    X(ESTALE) X(EXDEV)
+// clang-format on
+
 static const char *const ue_what[] = {
 #define UE_X(name, what, advice) what,
     UDS_ECHO_ERRORS(UE_X)
@@ -998,9 +1002,45 @@ static const char *const ue_advice[] = {
 #undef UE_X
 };
 
+/* strerror(3) is not safe with threads, and a symbol can be looked up. */
+static const struct {
+    int os_error;
+    const char *name;
+} ue_symbols[] = {
+#define UE_X(symbol) {symbol, #symbol},
+    UE_ERRNOS(UE_X)
+#undef UE_X
+};
+
+static const char *ue_symbol_of(int os_error)
+{
+    size_t i;
+    for (i = 0; i < sizeof ue_symbols / sizeof ue_symbols[0]; i++)
+        if (ue_symbols[i].os_error == os_error) return ue_symbols[i].name;
+    return NULL;
+}
+
+/* Where the errno or the call says more than the error, the advice follows it. */
+static const char *ue_advice_of(const uds_echo_failure *f, int told)
+{
+    if (told && f->os_error == EROFS) return "the file system is read-only: use a path on another one";
+    if (told && f->os_error == EBUSY) return "the path is a mount point: mount the directory, not the socket file";
+    if (told && f->error == UDS_ECHO_ERR_DENIED && !strcmp(f->call, "unlinkat"))
+        return "the directory must let files be removed: remove PATH~0 to PATH~9, or use UDS_ECHO_PUBLISH_DIRECT";
+    return ue_advice[f->error];
+}
+
 UDS_ECHO_API const char *uds_echo_strerror(uds_echo_error error)
 {
     return (int)error >= 0 && error < UDS_ECHO_ERROR_COUNT ? ue_what[error] : "not an error of this library";
+}
+
+static void ue_put_errno(ue_text *t, int os_error)
+{
+    const char *symbol = ue_symbol_of(os_error);
+    ue_puts(t, symbol ? ": " : ": errno ");
+    if (symbol) ue_puts(t, symbol);
+    else ue_put_number(t, os_error);
 }
 
 UDS_ECHO_API size_t uds_echo_explain(const uds_echo_failure *failure, const char *path, char *text, size_t size)
@@ -1029,15 +1069,12 @@ UDS_ECHO_API size_t uds_echo_explain(const uds_echo_failure *failure, const char
     if (told && failure->call[0]) {
         ue_puts(&t, " [");
         ue_puts(&t, failure->call);
-        if (failure->os_error) {
-            ue_puts(&t, ": errno ");
-            ue_put_number(&t, failure->os_error);
-        }
+        if (failure->os_error) ue_put_errno(&t, failure->os_error);
         ue_puts(&t, "]");
     }
     if (failure && failure->error && (int)failure->error > 0 && failure->error < UDS_ECHO_ERROR_COUNT) {
         ue_puts(&t, "; ");
-        ue_puts(&t, ue_advice[failure->error]);
+        ue_puts(&t, ue_advice_of(failure, told));
     }
     return ue_text_end(&t);
 }
@@ -3791,6 +3828,7 @@ UDS_ECHO_API uds_echo_error uds_echo_call(const char *path, const void *msg, siz
 
 #undef UE_COLD
 #undef UE_EPOLLEXCLUSIVE
+#undef UE_ERRNOS
 #undef UE_F_DUPFD_CLOEXEC
 #undef UE_HOT
 #undef UE_NAME_SIZE

@@ -37,7 +37,7 @@ packages_of() {
     clang-14) echo clang-14 ;;
     clang-new) newest_clang ;;
     # gcc-multilib would remove the compilers for other processors.
-    m32) echo gcc-12-multilib libc6-dev-i386 lib32stdc++-12-dev ;;
+    m32) echo gcc-12-multilib libc6-dev-i386 lib32stdc++-12-dev qemu-user ;;
     musl) echo musl-tools ;;
     tcc) echo tcc ;;
     aarch64) echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user ;;
@@ -47,6 +47,12 @@ packages_of() {
 
 wrap() {
     printf '#!/bin/sh\nexec %s "$@"\n' "$2" >"$folder/bin/$1" && chmod +x "$folder/bin/$1"
+}
+
+# 0 also where it cannot be told yet, for want of the compiler.
+runs_32_bits() {
+    echo 'int main(void) { return 0; }' >"$folder/bits.c"
+    ! gcc -m32 "$folder/bits.c" -o "$folder/bits" 2>/dev/null || "$folder/bits" 2>/dev/null
 }
 
 # Sets cc, cxx, link, runner, nm and os for a target. The kernel's headers of the machine do for 32 bits, too.
@@ -59,7 +65,9 @@ describe() {
     m32)
         wrap m32-gcc "gcc -m32 -idirafter /usr/include/x86_64-linux-gnu"
         wrap m32-g++ "g++ -m32 -idirafter /usr/include/x86_64-linux-gnu"
-        cc=m32-gcc cxx=m32-g++ os= ;;
+        cc=m32-gcc cxx=m32-g++ os=
+        # A kernel may have been told not to run 32 bits (ia32_emulation=off).
+        runs_32_bits || runner=qemu-i386 matrix_runner=qemu-i386 os=OS= ;;
     musl) cc=musl-gcc link=-static os= ;;
     tcc) cc=tcc ;;
     aarch64 | s390x)

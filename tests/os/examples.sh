@@ -173,7 +173,7 @@ check "a name that fits no address is refused" says 1 client.err echo_server "$f
 check "with a word about it" has client.err 'too long'
 check "by the client too" says 1 client.err echo_client "$folder/$(printf '%0250d' 0)"
 check "a missing folder is refused" says 1 client.err echo_server "$folder/missing/uds_socket"
-check "with a word about it" has client.err 'no such file or folder'
+check "with a word about it" has client.err 'no such file or directory'
 nothing_more() { test -z "$(find . -name '*~*' -o -type s)"; }
 check "no refused start leaves a file" nothing_more
 

@@ -225,7 +225,7 @@ static int is_in_use(const char *what, long pid)
     assert_int_equal(open_failing_at(os.path, &why), UDS_ECHO_ERR_IN_USE);
     print_message("    %s: IN_USE, pid %ld uid %ld\n", what, why.pid, why.uid);
     os_exactly("pid", (double)why.pid, (double)pid);
-    os_exactly("uid", (double)why.uid, pid < 0 ? -1 : (double)geteuid());
+    os_exactly("uid", (double)why.uid, pid == INT_MAX ? -1 : (double)geteuid());
     os_at_most("ms", os_now() - began, 500 * OS_SLOW);
     assert_true(same_file(os.path, &before));
     assert_int_equal(os_names(os.dir, NULL, 0), 1);
@@ -251,7 +251,7 @@ static void p02_a_full_backlog_is_live(void **state)
 {
     int listener = os_listen(os.path, SOCK_STREAM, 0), first = os_connect();
     (void)state;
-    OS_CASES(is_in_use("full backlog", -1), 1);
+    OS_CASES(is_in_use("full backlog", INT_MAX), 1);
     (void)close(first);
     (void)close(listener);
 }
@@ -260,15 +260,15 @@ static void p02_other_types_are_live(void **state)
 {
     int fd = os_listen(os.path, SOCK_SEQPACKET, 8), cases = 0;
     (void)state;
-    cases += is_in_use("SOCK_SEQPACKET", -1);
+    cases += is_in_use("SOCK_SEQPACKET", INT_MAX);
     (void)close(fd);
     assert_int_equal(unlink(os.path), 0);
     fd = os_bind(os.path, SOCK_DGRAM);
-    cases += is_in_use("SOCK_DGRAM", -1);
+    cases += is_in_use("SOCK_DGRAM", INT_MAX);
     (void)close(fd);
     assert_int_equal(unlink(os.path), 0);
     fd = os_bind(os.path, SOCK_STREAM);
-    cases += is_in_use("bound and not yet listening", -1);
+    cases += is_in_use("bound and not yet listening", INT_MAX);
     (void)close(fd);
     OS_CASES(cases, 3);
 }

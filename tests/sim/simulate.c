@@ -54,6 +54,7 @@ static uds_echo_server_desc descs[SERVERS];
 static long long stopped_at[SERVERS]; /* -1: not asked to */
 static long long slow;                /* ms that handlers have taken in this step */
 static long long drained_at[SERVERS]; /* the end of the step that began to; -1: none did */
+static unsigned long lacked;          /* accepts that wanted a descriptor, before the step or as of the last eviction */
 static int asked[SERVERS];            /* how it was asked */
 static int in_vain[SERVERS];          /* steps that were due at once, did nothing, and are due at once again */
 static int inside[SERVERS];           /* a step of it is running */
@@ -461,7 +462,7 @@ static int is_past_limit(const uds_echo_server *server)
     (void)server;
     return 0;
 #else
-    size_t places = server->poller.places;
+    size_t places = server->poller.used;
     while (places && server->poller.fds[places - 1].fd < 0) places--;
     return places > (size_t)fake.descriptors_max + 3;
 #endif
@@ -490,6 +491,7 @@ static uds_echo_error step(int s)
     faults.waits = 0;
     faults.wait_told = is_past_limit(servers[s]) ? UDS_ECHO_ERR_SYSTEM : UDS_ECHO_OK;
     inside[s]++;
+    lacked = fake_lacks();
     error = uds_echo_server_step(servers[s], 0);
     inside[s]--;
     if (servers[s]->phase != UE_SERVING && drained_at[s] < 0) drained_at[s] = fake_now_ms();
@@ -567,7 +569,9 @@ static void judge_end(int s, const peer *p, const uds_echo_conn *conn, uds_echo_
         break;
     case UDS_ECHO_ERR_EVICTED: /* with idle_ms whom we keep waiting is no longer among the idle */
         check(d->when_full == UDS_ECHO_FULL_EVICT, "evicted, and it was to rest");
-        check(conn->server->stats.connections >= (unsigned)d->connections_max, "evicted, and there is a place");
+        check(conn->server->stats.connections >= (unsigned)d->connections_max || fake_lacks() != lacked,
+              "evicted, and there is a place");
+        lacked = fake_lacks();
         check(d->idle_ms > 0 || is_idlest(conn), "evicted, and another was idler");
         break;
     case UDS_ECHO_ERR_STOPPED:

@@ -1534,8 +1534,8 @@ static void failures_explain_themselves(void **state)
     assert_int_equal(start(&server, PATH), UDS_ECHO_ERR_IN_USE);
     length = uds_echo_explain(&why, "/w/so\nck", text, sizeof text);
     assert_int_equal(length, strlen(text));
-    assert_string_equal(text, "\"/w/so\\nck\": a live server is there (pid 4711, uid 1000) [connect]; "
-                              "stop it, or choose another path");
+    assert_string_equal(text, "\"/w/so\\nck\": path is in use by a live server (pid 4711, uid 1000) [connect]; "
+                              "stop that server, or use another path");
     assert_int_equal(uds_echo_explain(&why, "/w/so\nck", cut, sizeof cut), length);
     assert_string_equal(cut, "\"/w/so\\nc");
     assert_int_equal(uds_echo_explain(&why, "/w/so\nck", NULL, 0), length);

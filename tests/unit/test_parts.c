@@ -106,6 +106,17 @@ static void well_formed_utf8(void **state)
     }
 }
 
+/* What to do is told after the errno where that says more than the error. */
+static void advises(uds_echo_error error, int os_error, const char *call, const char *what)
+{
+    uds_echo_failure failure;
+    char text[1024];
+    ue_fail(&failure, error, os_error, call);
+    (void)uds_echo_explain(&failure, "p", text, sizeof text);
+    if (!strstr(text, what)) print_message("%s\n", text);
+    assert_non_null(strstr(text, what));
+}
+
 static void explanations(void **state)
 {
     uds_echo_failure failure;
@@ -120,12 +131,20 @@ static void explanations(void **state)
     assert_string_equal(text, "success");
     ue_fail(&failure, UDS_ECHO_ERR_TIMEOUT, 0, "");
     (void)uds_echo_explain(&failure, "p", text, sizeof text);
-    assert_string_equal(
-        text, "\"p\": the time is up; allow more time (an exchange goes on where it was, a call begins anew)");
+    assert_string_equal(text, "\"p\": timed out; allow more time (exchange resumes, call starts over)");
     ue_fail(&failure, UDS_ECHO_ERR_SYSTEM, 5, "read");
     (void)uds_echo_explain(&failure, NULL, text, sizeof text);
-    assert_string_equal(text,
-                        "the system said no [read: errno 5]; look up the error number under the call that is named");
+    assert_string_equal(text, "system call failed [read: EIO]; see the call and the errno in brackets");
+    advises(UDS_ECHO_ERR_DENIED, EROFS, "open", "read-only");
+    advises(UDS_ECHO_ERR_SYSTEM, EBUSY, "rename", "mount the directory, not the socket file"); /* A9 */
+    advises(UDS_ECHO_ERR_DENIED, EPERM, "unlinkat", "UDS_ECHO_PUBLISH_DIRECT");
+    advises(UDS_ECHO_ERR_DENIED, EPERM, "rename", "a sandbox forbids");
+    advises(UDS_ECHO_ERR_UNSUPPORTED, EINVAL, "connect", "UDS_ECHO_PUBLISH_DIRECT"); /* A10 */
+    advises(UDS_ECHO_ERR_SYSTEM, 4711, "read", "[read: errno 4711]");
+    ue_fail(&failure, UDS_ECHO_ERR_IN_USE, 0, "connect");
+    failure.uid = 7; /* of another pid namespace */
+    (void)uds_echo_explain(&failure, NULL, text, sizeof text);
+    assert_non_null(strstr(text, "(pid unknown, uid 7)"));
     ue_fail(&failure, (uds_echo_error)-3, 0, "");
     (void)uds_echo_explain(&failure, NULL, text, sizeof text);
     assert_string_equal(text, "not an error of this library");
@@ -135,7 +154,7 @@ static void explanations(void **state)
     memset(&failure, 0, sizeof failure); /* made by hand, of an error that came without */
     failure.error = UDS_ECHO_ERR_TIMEOUT;
     (void)uds_echo_explain(&failure, NULL, text, sizeof text);
-    assert_string_equal(text, "the time is up; allow more time (an exchange goes on where it was, a call begins anew)");
+    assert_string_equal(text, "timed out; allow more time (exchange resumes, call starts over)");
     memset(longest, 'a', sizeof longest);
     longest[256] = '\0';
     assert_int_equal(uds_echo_explain(NULL, longest, NULL, 0), 256 + 4 + 7);

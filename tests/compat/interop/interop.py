@@ -194,7 +194,7 @@ def one_server(name, build, command, path, does, most):
             status, out, err, seconds = run([exchange, 'whole', path, '1000'], data)
             cannot('%s, %s: all, or stuck, and our client says so in time' % (name, mib(size)),
                    out == data[:len(out)] and seconds < 20 and
-                   (status == 0 and len(out) == size or status == 1 and b'the time is up' in err), err.decode().strip())
+                   (status == 0 and len(out) == size or status == 1 and b'timed out' in err), err.decode().strip())
         half_close(name, build, path, does)
         echoes('our client, %s: uds_echo_call of 1 KiB' % name, [exchange, 'call', path], some_bytes(1024))
         tally.check('%s goes on' % name, server.alive())
