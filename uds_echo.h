@@ -637,8 +637,8 @@ UDS_ECHO_API size_t uds_echo_escape(const void *bytes, size_t size, char *text, 
 #define UDS_ECHO_HAVE_RENAMEAT2 0
 #endif
 #endif
-/* syscall(2) of renameat2, where libc has no function for it (musl, bionic). 0: link(2) to a fresh path, rename(2) under
-   the directory lock over a stale one. */
+/* syscall(2) of renameat2, where libc has no function for it (musl, bionic). 0: link(2) to a fresh path, rename(2)
+   under the directory lock over a stale one. */
 #if !UDS_ECHO_HAVE_RENAMEAT2 && !defined(UDS_ECHO_HAVE_SYSCALL)
 #include <sys/syscall.h>
 #ifdef SYS_renameat2
@@ -1674,8 +1674,8 @@ static uds_echo_error ue_inspect(const ue_path *p, const char *suffix, int *seen
     return ue_fail(failure, UDS_ECHO_ERR_IN_USE, 0, "connect");
 }
 
-/* No lock that is held for longer than this start waits. EBADF, EACCES: the directory may be searched but not read; else
-   the file system or a sandbox has no locks. */
+/* No lock that is held for longer than this start waits. EBADF, EACCES: the directory may be searched but not read;
+   else the file system or a sandbox has no locks. */
 static uds_echo_error ue_lock_refusal(int os_error)
 {
     if (os_error == EWOULDBLOCK || os_error == EINTR) return UDS_ECHO_ERR_BUSY;
@@ -1785,9 +1785,9 @@ static uds_echo_error ue_set_mode(const ue_claim *claim, const char *link, const
     return ue_fail_path(claim->failure, errno, "fchmodat");
 }
 
-/* Is what was bound ours? bind(2) gives the file the socket's own mode less the umask, and the mark, which the umask does
-   not touch and no other server's file has. What is without it, or wider than asked, somebody else put there, and it is
-   left alone. Twice: the file system keeps no modes. */
+/* Is what was bound ours? bind(2) gives the file the socket's own mode less the umask, and the mark, which the umask
+   does not touch and no other server's file has. What is without it, or wider than asked, somebody else put there, and
+   it is left alone. Twice: the file system keeps no modes. */
 static uds_echo_error ue_stage_file(ue_claim *claim)
 {
     struct sockaddr_un address, link;
@@ -1926,8 +1926,8 @@ static int ue_try_link(const ue_claim *claim, const char *staged)
     return !answer || ue_is_refused(answer) ? 0 : EOPNOTSUPP;
 }
 
-/* Nothing was at the path, and no rename refuses to replace: a link does, where it leads to this socket. Else, under the
-   lock, rename; docs/limits.md names its window. 0, or the errno. */
+/* Nothing was at the path, and no rename refuses to replace: a link does, where it leads to this socket. Else, under
+   the lock, rename; docs/limits.md names its window. 0, or the errno. */
 static int ue_publish_by_link(const ue_claim *claim, const char *staged)
 {
     struct stat st;
@@ -2012,8 +2012,8 @@ static int ue_move_aside(const ue_claim *claim, const ue_inode *stale)
     return os_error == ENOENT ? 0 : os_error;
 }
 
-/* The path leads to this socket, and somebody is bound to it. UE_RETRY: it does not. A sandbox that lets nobody ask: the
-   inode decides. */
+/* The path leads to this socket, and somebody is bound to it. UE_RETRY: it does not. A sandbox that lets nobody ask:
+   the inode decides. */
 static uds_echo_error ue_confirm(ue_claim *claim)
 {
     struct stat st;
@@ -2921,6 +2921,11 @@ static int ue_is_full(const uds_echo_server *s)
     return s->stats.connections >= s->conns_max && s->desc.when_full == UDS_ECHO_FULL_QUEUE;
 }
 
+static void ue_evict(uds_echo_server *s)
+{
+    ue_abort(&s->conns[s->lru_head], UDS_ECHO_ERR_EVICTED);
+}
+
 /* Where descriptors run out the table is as full as it can be. */
 static int ue_may_evict(const uds_echo_server *s, int os_error)
 {
@@ -2939,13 +2944,13 @@ static int ue_accept_some(uds_echo_server *s, int most)
         fd = ue_accept(s->listener->fd);
         os_error = errno;
         if (fd >= 0) {
-            if (s->stats.connections >= s->conns_max) ue_abort(&s->conns[s->lru_head], UDS_ECHO_ERR_EVICTED);
+            if (s->stats.connections >= s->conns_max) ue_evict(s);
             first = 0;
             ue_conn_open(s, fd);
         } else if (os_error == EAGAIN || os_error == EWOULDBLOCK || (os_error == EINVAL && s->phase == UE_FLUSHING)) {
             return 1;
-        } else if (first && ue_may_evict(s, os_error)) {
-            ue_abort(&s->conns[s->lru_head], UDS_ECHO_ERR_EVICTED); /* the next step accepts */
+        } else if (ue_may_evict(s, os_error)) {
+            if (first) ue_evict(s); /* the next step accepts */
             return 0;
         } else if (os_error != EINTR && os_error != ECONNABORTED && os_error != EPROTO) {
             return ue_pause_accept_failed(s, os_error), 0;
