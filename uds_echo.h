@@ -84,30 +84,26 @@ LIMITS
                    exists can be connected to. getsockname(), getpeername() and /proc/net/unix go on showing the first
                    name; what judges by that whether a socket is in use (a cleaner of /tmp) is wrong.
                    desc.publish = UDS_ECHO_PUBLISH_DIRECT binds in place instead.
-   Removal         a stop that finds the folder locked leaves the file, stale, for the next start; a drain tries for
-                   200 ms. Who may read the folder can hold its lock, and so keep a stale file from being replaced: let
-                   others only search it. A folder that you may search but not read cannot be locked at all: there each
-                   stop leaves the file, and the next start says DENIED until it is removed by hand. The system has no
-                   "unlink this inode": retiring a path compares and then unlinks, and a stale file under a temporary
-                   name is probed and then unlinked, under a lock on the folder that binds those who take it. A
-                   foreign program that replaces the file in between loses its name. Starting over a stale file has
-                   this window only where renameat2() is missing; with it, two that replace the file within one start
-                   may have one of theirs left under a temporary name.
-   Mode            where desc.mode is wider than the umask allows, the file is widened by its name: who may rename in
-                   the folder can have another file of yours widened instead. There set the umask, or own the folder.
-   Stale           is whom this kernel finds nobody bound to, by this mount: servers of other machines (NFS, virtiofs)
-                   and those behind an overlay look stale.
-   Folder          a start during which the path comes to lead to another folder (chdir(2), a link that is changed, a
-                   rename) fails with BUSY or NOT_FOUND, and may leave dead sockets in that one.
+   Removal         A stop that finds the directory locked leaves the file, stale, for the next start; a drain retries
+   for
+                   200 ms. Anybody who may read the directory can hold its lock. That delays a fresh start by lock_ms,
+                   and keeps a stale file from being replaced. In a directory that may be searched but not read, or that
+                   has no locks, each stop leaves the file, and the next start fails until the file is removed by hand.
+                   docs/limits.md has the moments in which a foreign program can lose its file.
+   Mode            The server holds its socket file open from the start, so only that file gets its mode. Until then the
+                   file has the sticky bit, which means nothing on a socket. Without /proc the mode is set by name:
+                   there, set the umask, or own the directory.
+   Stale           A socket file of another machine (NFS, virtiofs) or behind an overlay mount looks stale.
+   Directory       It must allow creating, renaming and removing sockets. A start during which the path comes to lead to
+                   another directory fails with BUSY or NOT_FOUND, and may leave a stale file there.
    Passed descriptors  are refused: the peer's sendmsg(2) gets EPERM (Linux 6.16). Before, and where they were sent to
                    an adopted listener before this server accepted, they are closed unseen, and closing the last copy
                    of a TCP connection waits for its SO_LINGER: there, who may connect can stall the thread.
    End of a connection  a handler's REPLY_AND_CLOSE, a refusal and a drain let the peer read all that was sent; its next
-   send gets
-                   EPIPE. Only cutting (idle, evicted, stopped now, a drain out of time), want of memory and a call that
-                   fails may show the peer ECONNRESET. Where an answer meets a peer that is gone (RESET), what it had
-                   sent and nobody handled is dropped: who wants all of it handled half-closes, and closes after the
-                   server's end.
+                   send gets EPIPE. Only cutting (idle, evicted, stopped now, a drain out of time), want of memory and a
+                   call that fails may show the peer ECONNRESET. Where an answer meets a peer that is gone (RESET), what
+                   it had sent and nobody handled is dropped: who wants all of it handled half-closes, and closes after
+                   the server's end.
 
 LATENCY
    A thread that sleeps takes the system some 10 us to wake, 30 to 50 on another core; one that spins, none. With
@@ -223,9 +219,10 @@ typedef struct uds_echo_failure {
     int os_error;     /* errno of the call that failed; 0 where no call did */
     const char *call; /* that call, or the step it was part of ("rename" may be linkat), or the argument that is wrong
                          ("desc.mode"); a constant string, never NULL */
-    long pid,
-        uid; /* UDS_ECHO_ERR_IN_USE, UDS_ECHO_ERR_UNTRUSTED: who listens (unix(7), SO_PEERCRED); -1: not known. After
-                         IN_USE one connection was made to learn it, and closed at once; with failure NULL, none */
+    /* UDS_ECHO_ERR_IN_USE, UDS_ECHO_ERR_UNTRUSTED: the process that called listen(2), and its user (unix(7),
+       SO_PEERCRED). Unknown, as of a process in another pid namespace: INT_MAX, which kill(2) refuses, and -1. For
+       IN_USE one connection is made to learn this, and closed at once; with failure NULL, none. */
+    long pid, uid;
 } uds_echo_failure;
 
 // >>types
@@ -234,7 +231,8 @@ typedef struct uds_echo_conn uds_echo_conn;     /* opaque; the pointer is good f
 typedef unsigned long long uds_echo_id;         /* of one connection of its server, until its slot was used anew 2^32
                                                    times; never 0 */
 
-/* Who connected (unix(7), SO_PEERCRED: as of connect()). The pid may be reused by now; decide on uid and gid. */
+/* Who connected (unix(7), SO_PEERCRED: as of connect()). The pid may be reused by now; decide on uid and gid. It is
+   INT_MAX, which kill(2) refuses, where it is unknown, as of a process in another pid namespace. */
 typedef struct uds_echo_peer {
     long pid, uid, gid;
 } uds_echo_peer;
@@ -288,8 +286,8 @@ typedef enum uds_echo_when_full {
     /* Abort the connection on which no byte moved for longest, as far as steps of less than 256 events have seen, with
        EVICTED. A deferred reply does not protect it. At most one is evicted a step, before on_open sees the new one.
        With idle_ms a connection that waits for this side, for a reply or for space, counts as one on which a byte
-       moves, at least once every idle_ms and when the wait ends. Where descriptors run out first, accepting pauses and
-       nobody is evicted, so keep connections_max well below ulimit -n. */
+       moves, at least once every idle_ms and when the wait ends. Where descriptors run out first, that is a
+       full table, too: the idlest goes, and the next step accepts. */
     UDS_ECHO_FULL_EVICT = 401
 } uds_echo_when_full;
 
@@ -317,8 +315,9 @@ typedef struct uds_echo_server_desc {
                                       0200 the next start cannot ask whether the file is stale, and says DENIED */
     uds_echo_if_exists if_exists;  /* 0: UDS_ECHO_IF_EXISTS_REPLACE_STALE */
     uds_echo_publish_mode publish; /* 0: UDS_ECHO_PUBLISH_ATOMIC */
-    int lock_ms;                 /* wait for the folder's lock, which replacing a stale file needs; 0: 1,000; -1: not */
-    int backlog;                 /* queued by the kernel, see listen(2); 0: 4,096; net.core.somaxconn caps it */
+    int lock_ms; /* milliseconds to wait for the directory lock. A stale file is replaced only with it; a
+                                    fresh start goes on without it then. 0: 1,000; -1: not */
+    int backlog; /* queued by the kernel, see listen(2); 0: 4,096; net.core.somaxconn caps it */
     uds_echo_server *share_with; /* accept from that server's listener: path is NULL, the fields above are not used.
                                     Open all that share before one of them runs (or in its callbacks); run all, for
                                     one that does not delays the others; stop each; the path goes with the last. One
@@ -393,11 +392,11 @@ UDS_ECHO_API uds_echo_error uds_echo_serve(const uds_echo_server_desc *desc, uds
 
 /* Opens a server that listens on desc->path, or on the listener of desc->share_with; *server is NULL on failure. A
    stale socket file is replaced; a live server, and anything that is not a socket, is left alone. A live server sees
-   one connection that ends at once, if failure is not NULL: that is how its pid is learned. Blocks only over a stale
-   file whose folder somebody else has locked, or where others have all of the temporary names: lock_ms, and some 10 ms
-   of looking twice. UDS_ECHO_ERR_INVALID (failure->call names the field), BAD_PATH, NOT_FOUND, DENIED, NOT_SOCKET,
-   IN_USE, EXISTS, BUSY, NO_MEMORY, TOO_MANY_FILES, SYSTEM, UNSUPPORTED (the file system knows no modes); for share_with
-   STOPPED, FORKED, and UNSUPPORTED where the compiler has no atomics. */
+   one connection that ends at once, if failure is not NULL: that is how its pid is learned. Blocks for at most lock_ms
+   while others hold the directory lock or all temporary names, and about 2 ms for each stale file that it finds.
+   UDS_ECHO_ERR_INVALID (failure->call names the field), BAD_PATH, NOT_FOUND, DENIED, NOT_SOCKET, IN_USE, EXISTS, BUSY,
+   NO_MEMORY, TOO_MANY_FILES, SYSTEM, UNSUPPORTED (the file system knows no modes); for share_with STOPPED, FORKED, and
+   UNSUPPORTED where the compiler has no atomics. */
 UDS_ECHO_API uds_echo_error uds_echo_server_open(uds_echo_server **server, const uds_echo_server_desc *desc,
                                                  uds_echo_failure *failure);
 
@@ -473,8 +472,8 @@ UDS_ECHO_API void *uds_echo_conn_user(const uds_echo_conn *conn);
 /* The server a connection belongs to. */
 UDS_ECHO_API uds_echo_server *uds_echo_conn_server(const uds_echo_conn *conn);
 
-/* Who connected; all -1 where that fails (UDS_ECHO_ERR_INVALID, SYSTEM). In a user namespace an unmapped user
-   is 65534. */
+/* Who connected; where that fails (UDS_ECHO_ERR_INVALID, SYSTEM) pid is INT_MAX, uid and gid are -1. In a user
+   namespace an unmapped user is 65534. */
 UDS_ECHO_API uds_echo_error uds_echo_conn_peer(const uds_echo_conn *conn, uds_echo_peer *peer);
 
 // >>client api
@@ -1506,7 +1505,7 @@ static int ue_poller_next(ue_poller *p, unsigned long long *token)
 #endif
 
 // >>claim
-/* From a path to a listening socket, and back. docs/claim.md has the reasons; tests/model has a model that is checked.
+/* From a path to a listening socket, and back. docs/claim.md has the reasons, and tests/model a model.
 
    lock     the directory, for a fresh start too: whoever stages without it may take another server's file for its own
    inspect  what is at the path: nothing, a stale socket, or something that refuses the start

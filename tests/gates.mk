@@ -122,6 +122,12 @@ real_flags = $(if $(filter poll,$1),-DUDS_ECHO_USE_POLL) $(if $(filter plain,$1)
 real: $(REAL) fuzz-inputs ## test: equal transcripts of the fake and the real kernel
 	@sh tests/real/real.sh '$(BUILD)/real' '$(BUILD)/fuzz/kept'
 
+model: ## test: the claim of a path, every order of events; DEEP=1
+	@sh tests/model/model.sh '$(BUILD)/model'
+
+environment: all ## test: FUSE, overlay, sandboxes, odd directories
+	@CC='$(CC)' sh tests/os/environment.sh '$(BUILD)'
+
 # Deliberate wrap-around is listed in tests/tools/integer.ignore with its reason.
 integer: ## memory, numbers, threads: wrap-around and conversions that change a value
 	@sh tests/tools/integer.sh '$(BUILD)/integer'
@@ -153,4 +159,4 @@ msan: ## memory, numbers, threads: under MemorySanitizer alone
 
 .PHONY: simulate simulate-all matrix interop chaos peers trace-hash portability tsan valgrind planted planted-fuzz mutants \
         faults negative negative-gates coverage analyze analyze-gcc analyze-clang analyze-tidy analyze-cppcheck asan ubsan \
-        lsan msan real integer checks
+        lsan msan real model environment integer checks

@@ -40,6 +40,7 @@ check() {
     libuv) package=libuv1-dev what='this is compared with libuv' && links uv.h uv ;;
     libevent) package=libevent-dev what='this is compared with libevent' && links event2/event.h event_core ;;
     node) package=nodejs what='this needs node' && command -v node >/dev/null ;;
+    seccomp) package=libseccomp-dev what='sandboxes need libseccomp' && links seccomp.h seccomp ;;
     gnuplot) package=gnuplot-nox what='the plots need gnuplot' && command -v gnuplot >/dev/null ;;
     llvm | llvm-cov) package=llvm what='this needs the tools of llvm' && command -v llvm-cov >/dev/null ;;
     mcdc)
