@@ -2245,6 +2245,8 @@ struct uds_echo_server {
     int adopted;
     int reported;                      /* this server's part of shared_total */
     unsigned long long ready_again_at; /* the wait after the one that last reported the listener */
+    int clock_failed;                  /* at the last look */
+    int drain_is_unsure;               /* its deadlines are of a time that nobody could look at */
     long long now, wait_end;           /* the clock, as last looked at; when the last wait ended */
     long long accept_resume_at, unlink_until, grace_until, drain_until;
 
@@ -2322,7 +2324,9 @@ static long long ue_clock(const uds_echo_server *s)
    matters how long a handler took. */
 static void ue_update_now(uds_echo_server *s)
 {
-    s->now = ue_clock(s);
+    long long now = ue_now();
+    s->clock_failed = now == UE_NO_CLOCK;
+    if (!s->clock_failed && now > s->now) s->now = now;
 }
 
 static void ue_log(uds_echo_server *s, uds_echo_log_level level, uds_echo_error cause, const char *event)
@@ -3050,6 +3054,16 @@ static void ue_shut_all_input(uds_echo_server *s)
         if (s->conns[i].state != UE_FREE && s->conns[i].state != UE_DISCARDING) ue_shut_input(&s->conns[i]);
 }
 
+/* From the time that was last looked at. Where the clock failed then, they are set again when it works: nobody is
+   aborted by an old time. */
+UE_COLD void ue_set_drain_deadlines(uds_echo_server *s)
+{
+    if (s->desc.drain_ms >= 0) s->drain_until = s->now + s->desc.drain_ms;
+    s->unlink_until = s->now + UE_UNLINK_MS;
+    s->grace_until = s->now + UE_GRACE_MS;
+    s->drain_is_unsure = s->clock_failed;
+}
+
 /* Drain, on a listener that is ours alone: the path goes, those who found it in time are accepted for a moment more,
    then the listener is shut, which refuses new ones and still hands out the queue (closing it would reset them). One
    that others hold is only left. */
@@ -3059,10 +3073,8 @@ UE_COLD void ue_begin_drain(uds_echo_server *s)
     ue_update_now(s);
     ue_unregister_listener(s);
     last = ue_leave_listener(s);
-    if (s->desc.drain_ms >= 0) s->drain_until = s->now + s->desc.drain_ms;
+    ue_set_drain_deadlines(s);
     if (last && !s->adopted) {
-        s->unlink_until = s->now + UE_UNLINK_MS;
-        s->grace_until = s->now + UE_GRACE_MS;
         s->phase = UE_GRACE;
         (void)ue_unlink_path(s->listener);
     } else {
@@ -3244,6 +3256,7 @@ UE_COLD int ue_timed_wait(uds_echo_server *s, int due, int timeout_ms)
     long long least = s->now + (count ? 0 : wait_ms);
     ue_update_now(s);
     if (s->now < least) s->now = least;
+    if (s->drain_is_unsure && !s->clock_failed) ue_set_drain_deadlines(s);
     errno = os_error;
     return count;
 }
