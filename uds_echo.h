@@ -1158,7 +1158,8 @@ static int ue_is_refused(int os_error)
 /* Whether nobody will ever be accepted: of no descriptor accept(2) says EBADF where it is offered. */
 static int ue_accept_is_refused(void)
 {
-    return ue_accept(-1) < 0 && ue_is_refused(errno);
+    (void)ue_accept(-1);
+    return ue_is_refused(errno);
 }
 
 static int ue_open(const char *path, int flags)
@@ -1937,7 +1938,8 @@ static int ue_publish_by_link(const ue_claim *claim, const char *staged)
         (void)ue_unlink_if_same(dirfd, staged, &claim->inode);
         return 0;
     }
-    if (os_error == ENOENT || !claim->locked) return os_error == ENOENT ? ENOENT : EOPNOTSUPP;
+    if (os_error == ENOENT) return ENOENT;
+    if (!claim->locked) return EOPNOTSUPP;
     os_error = ue_lstat(dirfd, name, &st);
     if (os_error != ENOENT) return os_error ? os_error : EEXIST;
     return ue_rename_over(dirfd, staged, name);

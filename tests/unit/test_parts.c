@@ -141,6 +141,10 @@ static void explanations(void **state)
     advises(UDS_ECHO_ERR_DENIED, EPERM, "rename", "a sandbox forbids");
     advises(UDS_ECHO_ERR_UNSUPPORTED, EINVAL, "connect", "UDS_ECHO_PUBLISH_DIRECT"); /* A10 */
     advises(UDS_ECHO_ERR_SYSTEM, 4711, "read", "[read: errno 4711]");
+    advises(UDS_ECHO_ERR_SYSTEM, EIO, "unlinkat", "see the call");
+    advises(UDS_ECHO_ERR_DENIED, EROFS, NULL, "check the owner"); /* made by hand: nothing is known of a call */
+    advises(UDS_ECHO_ERR_SYSTEM, EBUSY, NULL, "see the call");
+    advises(UDS_ECHO_ERR_DENIED, EPERM, NULL, "check the owner");
     ue_fail(&failure, UDS_ECHO_ERR_IN_USE, 0, "connect");
     failure.uid = 7; /* of another pid namespace */
     (void)uds_echo_explain(&failure, NULL, text, sizeof text);

@@ -89,11 +89,12 @@ static void renames_that_a_sandbox_refuses(void **state)
     }
 }
 
+/* The directory forbids it; of no name at all, which is every other time, it is not asked. */
 static void forbid_renames(fake_call what)
 {
-    if (what == FAKE_renameat2 || what == FAKE_unlinkat) fake_fault(fake_calls(), EPERM, 0);
-    /* of no name at all the directory is not asked */
-    if (what == FAKE_renameat2 && fake_calls_of(what) % 2 == 0) fake_fault(fake_calls(), ENOENT, 0);
+    const fake_call last = UDS_ECHO_HAVE_RENAMEAT2 ? FAKE_renameat2 : FAKE_renameat;
+    if (what == FAKE_linkat || what == FAKE_unlinkat) fake_fault(fake_calls(), EPERM, 0);
+    if (what == last) fake_fault(fake_calls(), fake_calls_of(what) % 2 ? EPERM : ENOENT, 0);
 }
 
 /* A7: a directory that lets files be made and nothing else: DENIED by name, and what is left does not pile up. */
@@ -102,7 +103,6 @@ static void directory_that_allows_creating_only(void **state)
     uds_echo_server *server;
     int i;
     (void)state;
-    if (!UDS_ECHO_HAVE_RENAMEAT2) skip();
     fake.before = forbid_renames;
     for (i = 0; i < 12; i++) {
         assert_int_equal(start(&server, UDS_ECHO_PUBLISH_ATOMIC), UDS_ECHO_ERR_DENIED);
@@ -299,6 +299,218 @@ static void a_live_socket_takes_the_place_before_the_look(void **state)
     assert_int_equal(start(&server, UDS_ECHO_PUBLISH_DIRECT), UDS_ECHO_ERR_IN_USE);
     assert_int_equal(fake_inode(PATH), foreign);
     assert_int_equal(fake_mode(PATH), 0755);
+}
+
+/* What is staged is replaced, after it was opened, by what could be another starter's: it has the mark. Or by a file. */
+static const char *replaced_by;
+
+static void replace_the_staged(fake_call what)
+{
+    if (what != FAKE_fstatat || !replaced_by || opened < 2) return;
+    fake_remove(PATH "~0");
+    if (replaced_by[0] == 's') (void)fake_put_live(PATH "~0", SOCK_STREAM, 1);
+    else fake_put_file(PATH "~0");
+    fake_set_mode(PATH "~0", 01600);
+    replaced_by = NULL;
+}
+
+static void count_opens(fake_call what)
+{
+    opened += what == FAKE_open;
+    replace_the_staged(what);
+}
+
+static void a_marked_file_takes_the_place(void **state)
+{
+    static const char *const kinds[] = {"socket", "file"};
+    int i;
+    for (i = 0; i < 2; i++) {
+        uds_echo_server *server;
+        (void)setup_refused(state);
+        opened = 0;
+        replaced_by = kinds[i];
+        fake.before = count_opens;
+        assert_int_equal(start(&server, UDS_ECHO_PUBLISH_ATOMIC), UDS_ECHO_OK);
+        assert_null(replaced_by);
+        assert_int_equal(fake_mode(PATH "~0"), 01600);
+        assert_true(fake_is_ours(PATH));
+        fake.before = NULL;
+        assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+        assert_true(fake_exists(PATH "~0"));
+        (void)teardown(state);
+    }
+}
+
+/* What the look after publishing meets: how often, and with which errno. */
+static int confirm_errno, confirm_times;
+static fake_call confirm_call;
+
+static void at_the_confirmation(fake_call what)
+{
+    if (what != confirm_call || confirm_times == 0 || !fake_is_ours(PATH) || fake_exists(PATH "~0")) return;
+    confirm_times--;
+    fake_fault(fake_calls(), confirm_errno, 0);
+}
+
+static void the_look_after_publishing(void **state)
+{
+    static const struct {
+        fake_call call;
+        int os_error, times;
+        uds_echo_error error;
+    } cases[] = {{FAKE_connect, ECONNREFUSED, 1, UDS_ECHO_OK}, /* once: somebody moved */
+                 {FAKE_connect, ECONNREFUSED, 99, UDS_ECHO_ERR_UNSUPPORTED},
+                 {FAKE_connect, ENOENT, 2, UDS_ECHO_OK},
+                 {FAKE_connect, EPERM, 99, UDS_ECHO_OK}, /* nobody may ask: the inode decides */
+                 {FAKE_connect, ENOMEM, 99, UDS_ECHO_ERR_NO_MEMORY},
+                 {FAKE_socket, EMFILE, 99, UDS_ECHO_ERR_TOO_MANY_FILES},
+                 {FAKE_fstatat, ENOENT, 1, UDS_ECHO_OK},
+                 {FAKE_fstatat, EIO, 1, UDS_ECHO_ERR_SYSTEM}};
+    size_t i;
+    for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        uds_echo_server *server;
+        uds_echo_error error;
+        (void)setup_refused(state);
+        confirm_call = cases[i].call;
+        confirm_errno = cases[i].os_error;
+        confirm_times = cases[i].times;
+        fake.before = at_the_confirmation;
+        error = start(&server, UDS_ECHO_PUBLISH_ATOMIC);
+        assert_int_equal(error, cases[i].error);
+        assert_true(confirm_times < cases[i].times);
+        fake.before = NULL;
+        if (error) {
+            assert_string_equal(why.call, cases[i].call == FAKE_fstatat ? "fstatat" : "connect");
+            assert_int_equal(why.os_error, cases[i].os_error);
+        } else {
+            serves(server);
+        }
+        if (cases[i].os_error != EIO) assert_false(fake_exists(PATH)); /* what cannot be looked at is not removed */
+        fake_remove(PATH);
+        (void)teardown(state);
+    }
+}
+
+/* No descriptor for the file that was staged. */
+static void no_descriptor_for_the_file(fake_call what)
+{
+    if (what == FAKE_open && ++opened == 2) fake_fault(fake_calls(), EMFILE, 0);
+}
+
+static void a_staged_file_that_cannot_be_held(void **state)
+{
+    uds_echo_server *server;
+    (void)state;
+    opened = 0;
+    fake.before = no_descriptor_for_the_file;
+    assert_int_equal(start(&server, UDS_ECHO_PUBLISH_ATOMIC), UDS_ECHO_ERR_TOO_MANY_FILES);
+    assert_string_equal(why.call, "open");
+}
+
+static int lock_polls;
+
+static int neighbour(void *user)
+{
+    (void)user;
+    if (++lock_polls == 5) fake.foreign_lock = 0;
+    return 0;
+}
+
+/* A fresh start waits for the lock, gets it when a neighbour gives it back, and goes on without it in the end. */
+static void a_lock_that_is_held(void **state)
+{
+    uds_echo_server *server;
+    long long began;
+    (void)state;
+    lock_polls = 0;
+    fake.foreign_lock = 1;
+    fake.world = neighbour;
+    began = fake_now_ms();
+    assert_int_equal(start(&server, UDS_ECHO_PUBLISH_ATOMIC), UDS_ECHO_OK);
+    assert_in_range(fake_now_ms() - began, 4, 12);
+    fake.world = NULL;
+    serves(server);
+    fake.foreign_lock = 1;
+    began = fake_now_ms();
+    assert_int_equal(start(&server, UDS_ECHO_PUBLISH_ATOMIC), UDS_ECHO_OK);
+    assert_in_range(fake_now_ms() - began, 20, 25);
+    fake.foreign_lock = 0;
+    serves(server);
+}
+
+/* Others have the name under which a link is tried, or all but that name. */
+static void names_for_a_trial(void **state)
+{
+    char name[32];
+    int all, i;
+    for (all = 0; all < 2; all++) {
+        uds_echo_server *server;
+        (void)setup_refused(state);
+        fake.no_renameat2 = 1;
+        for (i = all ? 0 : 9; i < (all ? 9 : 10); i++) {
+            (void)snprintf(name, sizeof name, PATH "~%d", i);
+            fake_put_file(name);
+        }
+        assert_int_equal(start(&server, UDS_ECHO_PUBLISH_ATOMIC), UDS_ECHO_OK);
+        serves(server);
+        (void)teardown(state);
+    }
+}
+
+static void put_a_live_server(void)
+{
+    (void)fake_put_live(PATH, SOCK_STREAM, 1);
+}
+
+/* Without renames a path that is taken after the trial link refuses, and nothing is renamed over. */
+static void a_path_that_is_taken_after_the_trial(void **state)
+{
+    int copies;
+    for (copies = 0; copies < 2; copies++) {
+        uds_echo_server *server;
+        (void)setup_refused(state);
+        fake.no_renameat2 = 1;
+        fake.links_are_copies = copies;
+        before_next(FAKE_linkat, put_a_live_server);
+        assert_int_equal(start(&server, UDS_ECHO_PUBLISH_ATOMIC), UDS_ECHO_ERR_IN_USE);
+        assert_true(fake_exists(PATH));
+        assert_string_equal(fake_left_behind(0), "");
+        (void)teardown(state);
+    }
+}
+
+static void errnos_one_by_one(void **state)
+{
+    static const int yes[] = {ENOSYS, EPERM, EACCES, EOPNOTSUPP}, no[] = {0, EINVAL, ENOENT, EBADF, EINTR, EROFS};
+    uds_echo_server s;
+    size_t i;
+    (void)state;
+    for (i = 0; i < 4; i++) assert_true(ue_is_refused(yes[i]));
+    for (i = 0; i < 6; i++) assert_false(ue_is_refused(no[i]));
+    assert_int_equal(ue_lock_refusal(EWOULDBLOCK), UDS_ECHO_ERR_BUSY);
+    assert_int_equal(ue_lock_refusal(EINTR), UDS_ECHO_ERR_BUSY);
+    assert_int_equal(ue_lock_refusal(EBADF), UDS_ECHO_ERR_DENIED);
+    assert_int_equal(ue_lock_refusal(EACCES), UDS_ECHO_ERR_DENIED);
+    assert_int_equal(ue_lock_refusal(ENOLCK), UDS_ECHO_ERR_UNSUPPORTED);
+    memset(&s, 0, sizeof s);
+    s.desc.when_full = UDS_ECHO_FULL_EVICT;
+    assert_false(ue_may_evict(&s, EMFILE));
+    s.stats.connections = 1;
+    assert_true(ue_may_evict(&s, EMFILE));
+    assert_true(ue_may_evict(&s, ENFILE));
+    assert_false(ue_may_evict(&s, ENOMEM));
+    s.desc.when_full = UDS_ECHO_FULL_QUEUE;
+    assert_false(ue_may_evict(&s, EMFILE));
+    fake_set_clock(5000000);
+    assert_true(ue_busy_poll_goes_on(5000001, 10));
+    assert_true(ue_busy_poll_goes_on(5000010, 10));
+    assert_false(ue_busy_poll_goes_on(5000000, 10));
+    assert_false(ue_busy_poll_goes_on(5000011, 10));
+    assert_true(ue_is_past(5000, 0));
+    assert_false(ue_is_past(5001, 1));
+    assert_false(ue_is_past(UE_NONE, 1));
+    assert_true(ue_is_past(UE_NONE - 8, 1));
+    assert_false(ue_is_past(UE_NONE - 8, 0));
 }
 
 /* ---- time ---------------------------------------------------------------------------------------------------------- */
@@ -499,6 +711,13 @@ int main(void)
                                        TEST(paths_that_are_not_connected),
                                        TEST(a_live_socket_takes_the_place),
                                        TEST(a_live_socket_takes_the_place_before_the_look),
+                                       TEST(a_marked_file_takes_the_place),
+                                       TEST(the_look_after_publishing),
+                                       TEST(a_staged_file_that_cannot_be_held),
+                                       TEST(a_lock_that_is_held),
+                                       TEST(names_for_a_trial),
+                                       TEST(a_path_that_is_taken_after_the_trial),
+                                       TEST(errnos_one_by_one),
                                        TEST(a_clock_that_is_refused),
                                        TEST(a_client_without_a_clock),
                                        TEST(a_clock_that_goes_back),
