@@ -316,12 +316,15 @@ static uds_echo_error expected(void)
     return may_write() ? UDS_ECHO_OK : UDS_ECHO_ERR_DENIED;
 }
 
-/* All temporary names taken by what may not be removed: there is no name to stage under. */
+/* All temporary names taken by what may not be removed: there is no name to stage under. Without renameat2() and
+   without the lock a start needs one more, the last, to try a link under. */
 static int has_name(void)
 {
     int i;
     const int sweeps = !fake.foreign_lock && can_lock && may_write();
-    for (i = 1; i <= 10; i++)
+    const int links = fake.no_renameat2 && !sweeps && desc.publish != UDS_ECHO_PUBLISH_DIRECT;
+    if (links && kind_at(&spots[10]) != NOTHING) return 0;
+    for (i = 1; i <= (links ? 9 : 10); i++)
         if (kind_at(&spots[i]) == NOTHING || (kind_at(&spots[i]) == STALE && sweeps)) return 1;
     return desc.publish == UDS_ECHO_PUBLISH_DIRECT && (kind_at(&spots[0]) != STALE || fake.no_renameat2);
 }

@@ -147,7 +147,7 @@ if sh tests/tools/need.sh seccomp >"$dir/said" && $cc tests/os/sandbox.c -o "$di
     for call in $calls; do
         for number in 1 38; do
             s=$dir/box/s-$call-$number
-            starts "$s" "$dir/sandbox" $call $number "$dir/server" -q "$s"
+            starts "$s" "$dir/sandbox" "$call" "$number" "$dir/server" -q "$s"
             status=$?
             case $status,$call,$number in
             1,accept4,1) grep -q '\[accept4: EPERM\]' "$dir/said" ;;

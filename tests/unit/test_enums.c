@@ -11,7 +11,8 @@ static uds_echo_failure why;
 static int is_known(int value)
 {
     switch (value) {
-#define X_CASE(name, what, advice) case name:
+#define X_CASE(name, what, advice)                                                                                     \
+    case name: return 1;
         UDS_ECHO_ERRORS(X_CASE)
 #undef X_CASE
     case UDS_ECHO_NO_REPLY:
