@@ -122,8 +122,8 @@ real_flags = $(if $(filter poll,$1),-DUDS_ECHO_USE_POLL) $(if $(filter plain,$1)
 real: $(REAL) fuzz-inputs ## test: equal transcripts of the fake and the real kernel
 	@sh tests/real/real.sh '$(BUILD)/real' '$(BUILD)/fuzz/kept'
 
-model: ## test: the claim of a path, every order of events; DEEP=1
-	@sh tests/model/model.sh '$(BUILD)/model'
+model: ## test: the claim of a path, every order of events; MODELS= DEEP=1
+	@sh tests/model/model.sh '$(BUILD)/model' $(MODELS)
 
 environment: all ## test: FUSE, overlay, sandboxes, odd directories
 	@CC='$(CC)' sh tests/os/environment.sh '$(BUILD)'

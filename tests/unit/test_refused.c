@@ -451,10 +451,34 @@ static void names_for_a_trial(void **state)
             (void)snprintf(name, sizeof name, PATH "~%d", i);
             fake_put_file(name);
         }
+        fake.foreign_lock = 1; /* only a link needs no lock */
+        assert_int_equal(start(&server, UDS_ECHO_PUBLISH_ATOMIC), UDS_ECHO_ERR_BUSY);
+        assert_string_equal(why.call, "flock");
+        assert_false(fake_exists(PATH));
+        fake.foreign_lock = 0;
         assert_int_equal(start(&server, UDS_ECHO_PUBLISH_ATOMIC), UDS_ECHO_OK);
         serves(server);
         (void)teardown(state);
     }
+}
+
+static void fail_the_next_call(void)
+{
+    fake_fault(fake_calls() + 1, EIO, 0);
+}
+
+/* A link that cannot be looked at is not believed: the start renames, and links nothing to the path. */
+static void a_trial_that_cannot_be_looked_at(void **state)
+{
+    uds_echo_server *server;
+    (void)state;
+    fake.no_renameat2 = 1;
+    before_next(FAKE_linkat, fail_the_next_call);
+    assert_int_equal(start(&server, UDS_ECHO_PUBLISH_ATOMIC), UDS_ECHO_OK);
+    assert_int_equal(fake_fault_of(0), FAKE_fstatat);
+    assert_int_equal(fake_fault_happened(), 1);
+    assert_int_equal(fake_calls_of(FAKE_linkat), 1);
+    assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
 }
 
 static void put_a_live_server(void)
@@ -717,6 +741,7 @@ int main(void)
                                        TEST(a_lock_that_is_held),
                                        TEST(names_for_a_trial),
                                        TEST(a_path_that_is_taken_after_the_trial),
+                                       TEST(a_trial_that_cannot_be_looked_at),
                                        TEST(errnos_one_by_one),
                                        TEST(a_clock_that_is_refused),
                                        TEST(a_client_without_a_clock),
