@@ -355,6 +355,74 @@ static void p06_an_inherited_listener_is_only_accepted_from_and_closed(void **st
     OS_CASES(cases, 3);
 }
 
+/* ---- P3: two fresh starts, and somebody removes the path between --------------------------------------------------- */
+
+static struct {
+    pid_t pid;
+    int report, bound, ahead;
+} rival;
+
+static void watch_nothing(void)
+{
+    seam.look = NULL;
+}
+
+/* When the first has bound in place: the path goes, and a second server starts. It has no say before the first is done. */
+static void start_a_second(const char *call, int fd)
+{
+    os_plan plan;
+    int ends[2];
+    (void)fd;
+    if (rival.pid) return;
+    if (!rival.bound || !strcmp(call, "bind")) {
+        rival.bound |= !strcmp(call, "bind");
+        return;
+    }
+    memset(&plan, 0, sizeof plan);
+    plan.before = watch_nothing;
+    plan.desc.publish = UDS_ECHO_PUBLISH_DIRECT;
+    plan.desc.lock_ms = OS_REPLY_MS;
+    assert_int_equal(unlink(os.path), 0);
+    assert_int_equal(pipe(ends), 0);
+    rival.pid = os_fork();
+    if (rival.pid == 0) {
+        (void)close(ends[0]);
+        os_ready_fd = ends[1];
+        os_server_main(&plan);
+    }
+    (void)close(ends[1]);
+    rival.report = ends[0];
+    rival.ahead = os_readable(rival.report, 200);
+}
+
+/* Without the lock the first would take the second's file for its own, and both would say that they serve. */
+static void p03_a_fresh_start_holds_the_lock(void **state)
+{
+    uds_echo_server_desc desc;
+    uds_echo_server *server;
+    os_report report;
+    int fd;
+    (void)state;
+    memset(&rival, 0, sizeof rival);
+    memset(&desc, 0, sizeof desc);
+    desc.publish = UDS_ECHO_PUBLISH_DIRECT;
+    seam.look = start_a_second;
+    server = os_open(&desc);
+    seam.look = NULL;
+    assert_true(rival.pid > 0);
+    assert_int_equal(rival.ahead, 0);
+    assert_int_equal(read(rival.report, &report, sizeof report), sizeof report);
+    assert_int_equal(report.error, UDS_ECHO_ERR_IN_USE);
+    assert_int_equal(report.pid, getpid());
+    (void)close(rival.report);
+    (void)os_reap(rival.pid, OS_REPLY_MS);
+    fd = os_connect();
+    assert_true(talks(server, fd));
+    (void)close(fd);
+    assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+    assert_false(os_exists(os.path));
+}
+
 /* ---- P9: the mode at every moment -------------------------------------------------------------------------------- */
 
 static struct {
@@ -615,6 +683,7 @@ int main(void)
         STEP_TEST(p03_the_path_goes_while_the_listener_is_open),
         STEP_TEST(p03_a_file_that_took_the_number_over_is_left_alone),
         STEP_TEST(p06_an_inherited_listener_is_only_accepted_from_and_closed),
+        STEP_TEST(p03_a_fresh_start_holds_the_lock),
         STEP_TEST(p09_no_moment_is_wider_than_asked),
         STEP_TEST(p16_passing_errors_of_accept_end_nothing),
         STEP_TEST(p15_want_at_accept_rests_and_comes_back),
