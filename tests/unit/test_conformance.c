@@ -95,7 +95,7 @@ static int real_fcntl(int fd, int what, ...)
     va_list arguments;
     int value;
     va_start(arguments, what);
-    value = what == F_SETFL || what == F_SETFD ? va_arg(arguments, int) : 0;
+    value = what == F_SETFL || what == F_SETFD || what == F_DUPFD_CLOEXEC ? va_arg(arguments, int) : 0;
     va_end(arguments);
     return fcntl(fd, what, value);
 }
@@ -919,6 +919,80 @@ static void mode_of_a_new_socket(void)
         }
     }
     assert_true(S_ISSOCK(stat_of(in("sock0-0")).st_mode));
+}
+
+/* The sticky bit is the mark of a claim: it comes to the file whatever the umask, and fchmodat takes it away. */
+static void the_sticky_bit_of_a_new_socket(void)
+{
+    static const unsigned masks[] = {0, 022, 077, 0777};
+    char name[32];
+    size_t i;
+    for (i = 0; i < 4; i++) {
+        int fd = new_socket(SOCK_STREAM);
+        (void)snprintf(name, sizeof name, "sock%u", (unsigned)i);
+        WORKS(k->fchmod(fd, 01660));
+        k->set_umask(masks[i]);
+        WORKS(bind_to(fd, in(name)));
+        k->set_umask(022);
+        assert_int_equal(stat_of(in(name)).st_mode & 07777, 01000 | (0660 & ~masks[i]));
+        WORKS(k->fchmodat(AT_FDCWD, in(name), 0660, 0));
+        assert_int_equal(stat_of(in(name)).st_mode & 07777, 0660);
+    }
+}
+
+/* O_PATH holds a file whatever becomes of its name, and its link in /proc leads to that file alone. */
+static void an_open_path_leads_to_its_file(void)
+{
+    char link[64];
+    struct stat before, now;
+    int fd;
+    (void)bound(SOCK_STREAM, in("sock"));
+    before = stat_of(in("sock"));
+    fd = mine(k->open(in("sock"), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    WORKS(k->fstatat(AT_FDCWD, link, &now, 0));
+    assert_true(now.st_ino == before.st_ino && now.st_dev == before.st_dev);
+    WORKS(k->fchmodat(AT_FDCWD, link, 0600, 0));
+    assert_int_equal(mode_of(in("sock")), 0600);
+    WORKS(k->unlinkat(AT_FDCWD, in("sock"), 0));
+    (void)bound(SOCK_STREAM, in("sock"));
+    WORKS(k->fchmodat(AT_FDCWD, link, 0640, 0));
+    assert_int_equal(mode_of(in("sock")), 0755); /* the file that has the name now is another */
+    WORKS(k->fstatat(AT_FDCWD, link, &now, 0));
+    assert_true(now.st_ino == before.st_ino);
+}
+
+/* The name is looked up before the rename is: a call that is offered says ENOENT. */
+static void renames_of_no_name(void)
+{
+    int fd;
+    k->put_dir(in("dir"));
+    fd = mine(k->open(in("dir"), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    FAILS(k->renameat2(fd, "", fd, "", RENAME_NOREPLACE), ENOENT);
+    FAILS(k->renameat2(fd, "", fd, "", RENAME_EXCHANGE), ENOENT);
+    FAILS(k->renameat(fd, "", fd, ""), ENOENT);
+}
+
+static void accept_of_no_descriptor(void)
+{
+    FAILS(k->accept4(-1, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK), EBADF);
+    FAILS(k->accept(-1, NULL, NULL), EBADF);
+}
+
+static void duplicates_of_a_descriptor(void)
+{
+    struct stat st;
+    int fd, high;
+    k->put_dir(in("dir"));
+    k->put_file(in("dir/file"));
+    fd = mine(k->open(in("dir"), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    high = mine(k->fcntl(fd, F_DUPFD_CLOEXEC, 20));
+    assert_true(high >= 20);
+    assert_int_equal(k->fcntl(high, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+    WORKS(k->close(fd));
+    opened[opened_count - 2] = -1;
+    WORKS(k->fstatat(high, "file", &st, 0)); /* closing the one does not close the other */
+    FAILS(k->fcntl(-1, F_DUPFD_CLOEXEC, 3), EBADF);
 }
 
 static void fchmod_after_bind_is_too_late(void)
@@ -2582,7 +2656,9 @@ static void trace_hash(void)
     X(connect_to_nothing) X(connect_to_what_is_no_socket) X(connect_to_stale) X(bound_but_not_listening)               \
     X(probe_takes_no_place) X(probe_sees_draining) X(datagram_server) X(connect_follows_links) X(links_on_the_way)     \
     X(permissions) X(no_access_to_remove) X(sticky_folder) X(sticky_folder_of_ones_own) X(folder_for_everybody) X(folder_for_nobody) X(permissions_of_a_group) X(group_of_a_folder) X(bind_where_something_is) X(bind_where_nothing_can_be) X(bind_twice)        \
-    X(mode_of_a_new_socket) X(fchmod_after_bind_is_too_late) X(path_of_108_bytes)                                      \
+    X(mode_of_a_new_socket) X(the_sticky_bit_of_a_new_socket) X(an_open_path_leads_to_its_file)                        \
+    X(renames_of_no_name) X(accept_of_no_descriptor) X(duplicates_of_a_descriptor)                                     \
+    X(fchmod_after_bind_is_too_late) X(path_of_108_bytes)                                      \
     X(path_ends_at_a_nul_or_at_the_size) X(sizes_that_are_none) X(path_through_a_descriptor)                           \
     X(descriptor_of_no_folder) X(names_are_at_most_255_bytes) X(paths_are_at_most_4095_bytes) X(forty_links) X(slashes_and_dots) X(stat_follows_or_not)                                   \
     X(inode_of_an_open_socket_is_not_reused) X(renamed_socket_is_found) X(name_of_the_unnamed)                         \
