@@ -225,6 +225,7 @@ static void trust(void **state)
         desc.uid = cases[i].uid;
         assert_int_equal(uds_echo_client_open(&client, &desc, &why), cases[i].error);
         if (cases[i].error) assert_int_equal(why.uid, cases[i].server);
+        if (cases[i].error) assert_int_equal(why.pid, 4711);
         assert_int_equal(fake_calls_of(FAKE_send), 0);
         uds_echo_client_close(&client);
         uds_echo_client_close(&client);

@@ -224,6 +224,95 @@ static void slots_in_any_order(void **state)
     assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
 }
 
+/* Nobody is idle where idle_ms is off, though eviction keeps the order: the server may sleep. */
+static void eviction_without_idle_ms_sleeps(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    int peer;
+    (void)state;
+    desc.when_full = UDS_ECHO_FULL_EVICT;
+    desc.idle_ms = 0;
+    server = serve(desc);
+    peer = joined(server);
+    assert_int_equal(uds_echo_server_timeout(server), -1);
+    fake_peer_close(peer);
+    settle(server);
+    assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+}
+
+static int handled;
+static uds_echo_error send_said;
+
+static uds_echo_verdict push_to_the_peer(uds_echo_conn *conn, uds_echo_message *m, void *user)
+{
+    (void)m, (void)user;
+    handled++;
+    send_said = uds_echo_conn_send(conn, "x", 1);
+    return UDS_ECHO_NO_REPLY;
+}
+
+/* Two messages in one block, from a peer that is gone: once a push said so, the handler does not run for it again. */
+static void a_peer_that_is_gone_between_two_messages(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    int peer;
+    (void)state;
+    desc.frame = lines;
+    desc.on_message = push_to_the_peer;
+    server = serve(desc);
+    peer = joined(server);
+    handled = 0;
+    say(peer, "one\ntwo\n");
+    fake_peer_close(peer);
+    settle(server);
+    assert_int_equal(send_said, UDS_ECHO_ERR_RESET);
+    assert_int_equal(handled, 1);
+    closed_for(server, UDS_ECHO_ERR_RESET);
+}
+
+static uds_echo_id victim;
+
+static uds_echo_verdict close_the_victim(uds_echo_conn *conn, uds_echo_message *m, void *user)
+{
+    (void)m, (void)user;
+    uds_echo_conn_close(uds_echo_server_find(uds_echo_conn_server(conn), victim));
+    return UDS_ECHO_NO_REPLY;
+}
+
+static int note_the_victim(uds_echo_conn *conn, void *user)
+{
+    (void)user;
+    victim = uds_echo_conn_id(conn);
+    return 0;
+}
+
+/* A handler closes another connection, whose peer breaks off within a message in the same step: it was the handler who
+   closed it. */
+static void who_closed_it(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    int first, second;
+    (void)state;
+    desc.frame = lines;
+    desc.on_message = close_the_victim;
+    desc.on_open = note_the_victim;
+    server = serve(desc);
+    first = joined(server);
+    second = joined(server);
+    say(first, "close\n");
+    say(second, "half");
+    fake_peer_close(second);
+    settle(server);
+    assert_int_equal(ended, 1);
+    assert_int_equal(ends[0], UDS_ECHO_OK);
+    fake_peer_close(first);
+    settle(server);
+    assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+}
+
 /* ---- text ---------------------------------------------------------------------------------------------------------- */
 
 static int is_whole(const char *text)
@@ -276,6 +365,9 @@ int main(void)
                                        TEST(a_wake_that_wakes),
                                        TEST(an_id_past_the_last_slot),
                                        TEST(slots_in_any_order),
+                                       TEST(eviction_without_idle_ms_sleeps),
+                                       TEST(a_peer_that_is_gone_between_two_messages),
+                                       TEST(who_closed_it),
                                        TEST(cuts_at_every_alignment)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

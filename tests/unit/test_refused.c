@@ -467,6 +467,20 @@ static void fail_the_next_call(void)
     fake_fault(fake_calls() + 1, EIO, 0);
 }
 
+/* Without renameat2 and without the lock a start goes by link. */
+static void a_link_needs_no_lock(void **state)
+{
+    uds_echo_server *server;
+    (void)state;
+    fake.no_renameat2 = 1;
+    fake.foreign_lock = 1;
+    assert_int_equal(start(&server, UDS_ECHO_PUBLISH_ATOMIC), UDS_ECHO_OK);
+    assert_int_equal(fake_calls_of(FAKE_linkat), 2);
+    assert_int_equal(fake_calls_of(FAKE_renameat), 0);
+    fake.foreign_lock = 0;
+    serves(server);
+}
+
 /* A link that cannot be looked at is not believed: the start renames, and links nothing to the path. */
 static void a_trial_that_cannot_be_looked_at(void **state)
 {
@@ -741,6 +755,7 @@ int main(void)
                                        TEST(a_lock_that_is_held),
                                        TEST(names_for_a_trial),
                                        TEST(a_path_that_is_taken_after_the_trial),
+                                       TEST(a_link_needs_no_lock),
                                        TEST(a_trial_that_cannot_be_looked_at),
                                        TEST(errnos_one_by_one),
                                        TEST(a_clock_that_is_refused),
