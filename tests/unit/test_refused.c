@@ -443,13 +443,14 @@ static void names_for_a_trial(void **state)
 {
     char name[32];
     int all, i;
-    for (all = 0; all < 2; all++) {
+    for (all = 0; all < 3; all++) {
         uds_echo_server *server;
         (void)setup_refused(state);
         fake.no_renameat2 = 1;
-        for (i = all ? 0 : 9; i < (all ? 9 : 10); i++) {
+        for (i = all == 1 ? 0 : 9; i < (all == 1 ? 9 : 10); i++) {
             (void)snprintf(name, sizeof name, PATH "~%d", i);
-            fake_put_file(name);
+            if (all == 2) (void)fake_put_live(name, SOCK_STREAM, 1);
+            else fake_put_file(name);
         }
         fake.foreign_lock = 1; /* only a link needs no lock */
         assert_int_equal(start(&server, UDS_ECHO_PUBLISH_ATOMIC), UDS_ECHO_ERR_BUSY);
@@ -458,6 +459,7 @@ static void names_for_a_trial(void **state)
         fake.foreign_lock = 0;
         assert_int_equal(start(&server, UDS_ECHO_PUBLISH_ATOMIC), UDS_ECHO_OK);
         serves(server);
+        assert_true(fake_exists(name)); /* whose it is, keeps it */
         (void)teardown(state);
     }
 }
@@ -470,15 +472,21 @@ static void fail_the_next_call(void)
 /* Without renameat2 and without the lock a start goes by link. */
 static void a_link_needs_no_lock(void **state)
 {
-    uds_echo_server *server;
-    (void)state;
-    fake.no_renameat2 = 1;
-    fake.foreign_lock = 1;
-    assert_int_equal(start(&server, UDS_ECHO_PUBLISH_ATOMIC), UDS_ECHO_OK);
-    assert_int_equal(fake_calls_of(FAKE_linkat), 2);
-    assert_int_equal(fake_calls_of(FAKE_renameat), 0);
-    fake.foreign_lock = 0;
-    serves(server);
+    int refused;
+    for (refused = 0; refused < 2; refused++) {
+        uds_echo_server *server;
+        (void)setup_refused(state);
+        fake.no_renameat2 = 1;
+        fake.foreign_lock = 1;
+        if (refused) refuse(FAKE_connect, EPERM); /* then nobody can ask where the link leads */
+        assert_int_equal(start(&server, UDS_ECHO_PUBLISH_ATOMIC), UDS_ECHO_OK);
+        assert_int_equal(fake_calls_of(FAKE_linkat), 2);
+        assert_int_equal(fake_calls_of(FAKE_renameat), 0);
+        fake.foreign_lock = 0;
+        assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+        assert_string_equal(fake_left_behind(0), "");
+        (void)teardown(state);
+    }
 }
 
 /* A link that cannot be looked at is not believed: the start renames, and links nothing to the path. */
