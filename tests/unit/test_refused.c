@@ -472,13 +472,13 @@ static void fail_the_next_call(void)
 /* Without renameat2 and without the lock a start goes by link. */
 static void a_link_needs_no_lock(void **state)
 {
-    int refused;
-    for (refused = 0; refused < 2; refused++) {
+    int mute;
+    for (mute = 0; mute < 2; mute++) {
         uds_echo_server *server;
         (void)setup_refused(state);
         fake.no_renameat2 = 1;
         fake.foreign_lock = 1;
-        if (refused) refuse(FAKE_connect, EPERM); /* then nobody can ask where the link leads */
+        if (mute) refuse(FAKE_connect, EPERM); /* then nobody can ask where the link leads */
         assert_int_equal(start(&server, UDS_ECHO_PUBLISH_ATOMIC), UDS_ECHO_OK);
         assert_int_equal(fake_calls_of(FAKE_linkat), 2);
         assert_int_equal(fake_calls_of(FAKE_renameat), 0);
