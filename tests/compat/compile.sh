@@ -32,7 +32,7 @@ language_of() {
 foreign_symbols() {
     nm --defined-only "$1" | awk '
         $2 ~ /[A-Z]/ && $3 !~ /^(uds_echo_|__x86\.get_pc_thunk\.)/ { print "public symbol without the prefix:", $3 }
-        $2 ~ /[a-z]/ && $3 !~ /^(ue_|UE_|uds_echo_|\.L|L\.|\$[adtx]|__func__|__PRETTY_FUNCTION__|CSWTCH|switch\.table)/ {
+        $2 ~ /[a-z]/ && $3 !~ /^(ue_|UE_|uds_echo_|\.L|L\.|\$[adtx]|__func__|__PRETTY_FUNCTION__|CSWTCH|switch\.table|reltable\.)/ {
             print "private symbol without the prefix:", $3 }'
 }
 

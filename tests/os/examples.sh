@@ -167,7 +167,7 @@ check "a regular file is refused" says 1 file.err echo_server file
 check "with a word about it" has file.err 'not a socket'
 check "and left as it is" cmp file copy
 check "an empty path is refused" says 1 client.err echo_server ''
-check "with a word about it" has client.err 'the path is empty'
+check "with a word about it" has client.err 'it must not be empty'
 check "by the client too" says 1 client.err echo_client ''
 check "a name that fits no address is refused" says 1 client.err echo_server "$folder/$(printf '%0250d' 0)"
 check "with a word about it" has client.err 'too long'
