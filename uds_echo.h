@@ -171,7 +171,7 @@ extern "C" {
       "it must not be empty, end in a slash, or have a last component that is too long")                               \
     X(UDS_ECHO_ERR_NOT_FOUND, "no such file or directory", "create the directory; to connect, start the server first") \
     X(UDS_ECHO_ERR_DENIED, "permission denied",                                                                        \
-      "check owner and mode of socket and directory, or whether the file system or a sandbox forbids the call")        \
+      "check the owner and mode of socket and directory, or whether the file system or a sandbox forbids the call")    \
     X(UDS_ECHO_ERR_NOT_SOCKET, "path exists and is not a socket",                                                      \
       "it was not changed: remove it, or use another path")                                                            \
     X(UDS_ECHO_ERR_IN_USE, "path is in use by a live server", "stop that server, or use another path")                 \
