@@ -76,6 +76,11 @@ $(BUILD)/fuzz/crashes/%: fuzz/crashes/%.hex $(BUILD)/hex
 fuzz-inputs: $(patsubst fuzz/corpus/%.hex,$(BUILD)/fuzz/kept/%,$(wildcard fuzz/corpus/*.hex)) \
              $(patsubst fuzz/crashes/%.hex,$(BUILD)/fuzz/crashes/%,$(wildcard fuzz/crashes/*.hex))
 
+# How fast the machine is; see run.sh.
+$(BUILD)/fuzz/yardstick: fuzz/yardstick.c Makefile fuzz/fuzz.mk
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer -fno-sanitize-coverage=trace-cmp $< -o $@
+
 fuzz-engines: $(FUZZ:%=$(BUILD)/fuzz/%) $(BUILD)/fuzz/seeds fuzz-inputs
 fuzz-afl-engines: $(FUZZ:%=$(BUILD)/fuzz/%.afl) $(BUILD)/fuzz/seeds fuzz-inputs
 fuzz-replays: $(FUZZ:%=$(BUILD)/fuzz/%.replay) fuzz-inputs
@@ -92,7 +97,7 @@ fuzz: ## fuzz: libFuzzer: FUZZ='conn server' SECONDS=60 HANDLER=x.c
 
 fuzz-smoke: ## fuzz: each target for FUZZ_SECONDS=60, a line each
 	@sh tests/tools/need.sh fuzzer
-	@$(call FUZZ_RUN,fuzz-engines,smoke)
+	@$(call FUZZ_RUN,fuzz-engines $(BUILD)/fuzz/yardstick,smoke)
 
 fuzz-afl: ## fuzz: each target under AFL++ for AFL_SECONDS=60
 	@sh tests/tools/need.sh afl
