@@ -77,12 +77,28 @@ ORACLE static int fuzz_is_tried_again(fake_call what, int os_error)
     return os_error == EINTR || os_error == EAGAIN;
 }
 
+/* What a sandbox refuses, FAKE_CALL_COUNT: nothing; and how often it did, as far as that is accounted for. */
+MAY_BE_UNUSED static fake_call fuzz_refused = FAKE_CALL_COUNT;
+MAY_BE_UNUSED static unsigned long fuzz_refusals;
+
+ORACLE static void fuzz_refusal_note(void)
+{
+    const unsigned long fresh = fake_refusals() - fuzz_refusals;
+    if (!fresh) return;
+    fuzz_hit[fuzz_refused] += (int)fresh;
+    fuzz_hits += (int)fresh;
+    fuzz_fatal[fuzz_refused] = fuzz_fatal_any = 1;
+    fuzz_strikes += fresh;
+    fuzz_refusals += fresh;
+}
+
 /* What struck since the last look is accounted for. */
 ORACLE static void fuzz_fault_note(void)
 {
     const unsigned long now = fake_strikes();
     fake_call what = fuzz_fault_at ? fake_call_at(fuzz_fault_at) : FAKE_CALL_COUNT;
     int count = 0, os_error;
+    fuzz_refusal_note();
     if (what != FAKE_CALL_COUNT && now != fuzz_strikes) {
         while (fake_errors_of(what)[count]) count++;
         os_error = fake_errors_of(what)[fuzz_fault_which % count];
@@ -111,6 +127,23 @@ ORACLE static void fuzz_fault(unsigned after, int which)
     fuzz_fault_at = fake_calls() + after + 1;
     fuzz_fault_which = which;
     fake_fault_any(fuzz_fault_at, which, which & 8 ? FAKE_UNTIL_CLOSE : 0);
+}
+
+/* A sandbox forgets what it refused. */
+ORACLE static void fuzz_allow(void)
+{
+    fuzz_fault_note();
+    if (fuzz_refused < FAKE_CALL_COUNT) fake_refuse(fuzz_refused, 0);
+    fuzz_refused = FAKE_CALL_COUNT;
+}
+
+/* From now on a sandbox refuses this call, and no other; with which errno says the lowest two bits of how. */
+ORACLE static void fuzz_refuse(fake_call what, unsigned how)
+{
+    static const int refusals[] = {EPERM, ENOSYS, EACCES, EOPNOTSUPP};
+    fuzz_allow();
+    fuzz_refused = what;
+    fake_refuse(what, refusals[how % 4]);
 }
 
 /* A fault explains the end of this descriptor's connection, and of no other. */
@@ -147,7 +180,8 @@ ORACLE static void fuzz_begin(void)
     memset(fuzz_fatal, 0, sizeof fuzz_fatal);
     memset(fuzz_hit, 0, sizeof fuzz_hit);
     fuzz_fatal_any = fuzz_hits = fuzz_denied = 0;
-    fuzz_fault_at = fuzz_strikes = 0;
+    fuzz_fault_at = fuzz_strikes = fuzz_refusals = 0;
+    fuzz_refused = FAKE_CALL_COUNT;
 }
 
 /* An input is read from its beginning; where it is used up it goes on with zeroes, and zero is benign everywhere. */

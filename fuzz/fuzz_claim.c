@@ -120,6 +120,7 @@ static void hold_numbers(unsigned long number, int hold)
 static void relent(void)
 {
     fuzz_fault_settle();
+    fuzz_allow();
     fault_call = FAKE_CALL_COUNT;
 }
 
@@ -148,6 +149,12 @@ static void strike(fake_call what)
     fuzz_fault_at = fake_calls(); /* this one */
     fuzz_fault_which = fault_which;
     fake_fault_any(fuzz_fault_at, fault_which, 0);
+}
+
+/* A sandbox refuses a call for good; free(3) and a few others no sandbox can. */
+static void refuse(fake_call call, unsigned how)
+{
+    if (*fake_errors_of(call)) fuzz_refuse(call, how);
 }
 
 /* And not of who came where nobody was. */
@@ -355,6 +362,14 @@ static void check_start(uds_echo_error error, uds_echo_error wanted, int undistu
     CHECK(uds_echo_server_step(server, 0) == UDS_ECHO_OK, "a step");
 }
 
+/* Whatever a sandbox refuses: who starts is reached. */
+static void check_reached(const char *path)
+{
+    const int peer = fake_peer_connect(path);
+    CHECK(peer >= 0, "a start succeeds, and the path does not lead to the server");
+    fake_peer_close(peer);
+}
+
 /* What ran out has a name. */
 static void check_name(const uds_echo_failure *why)
 {
@@ -413,6 +428,7 @@ static void start(const char *path, unsigned char how)
     check_name(&why);
     if (!error && undisturbed && !let_go) check_swept();
     check_start(error, wanted, undisturbed, had_name);
+    if (server && !meddled && !led && !fuzz_fault_at) check_reached(path);
     CHECK(!error || crashed || led || count_left() <= litter || cannot_remove(), "a start that failed leaves its file");
     nothing_foreign_is_gone();
 }
@@ -494,7 +510,10 @@ static void act(unsigned char what, unsigned char with)
     switch (what % 10) {
     case 0: start(PATH, with); break;
     case 1: start_late(what / 10, with); break;
-    case 2: stop(); break;
+    case 2:
+        if (what / 10 & 1) refuse((fake_call)(with % FAKE_CALL_COUNT), what / 20);
+        else stop();
+        break;
     case 3:
     case 4:
         if (with & 128) put_at_path(with % KINDS, with / KINDS & 15);

@@ -766,6 +766,14 @@ static void act_rarely(peer *p, unsigned what, unsigned how)
     }
 }
 
+/* A sandbox refuses for good what a server does once it runs. */
+static void refuse(unsigned which, unsigned how)
+{
+    static const fake_call calls[] = {FAKE_accept4,    FAKE_recv,       FAKE_send,     FAKE_epoll_ctl,
+                                      FAKE_setsockopt, FAKE_getsockopt, FAKE_shutdown, FAKE_clock_gettime};
+    fuzz_refuse(calls[which], how);
+}
+
 static void act(unsigned char what, unsigned char with)
 {
     peer *p = &peers[with % PEERS];
@@ -799,6 +807,7 @@ static void act(unsigned char what, unsigned char with)
     case 14:
         if (with == 255) ring_stop(UDS_ECHO_STOP_DRAIN);
         if (with == 254) ring_stop(UDS_ECHO_STOP_NOW);
+        if (with < 192 && with % 4 == 3) refuse(with >> 2 & 7, with >> 5);
         fake.descriptors_max = with & 1 ? 64 : fake_open_descriptors() + (with >> 6);
         break;
     default: fuzz_fault(with % 16, with >> 4);
@@ -827,11 +836,17 @@ static uds_echo_server_desc describe(const uint8_t *config)
     return desc;
 }
 
-/* Whoever called was let in, if no call failed that costs one before it is known. */
+/* A call failed that costs a connection before it is known. */
+ORACLE static int may_have_lost_one(void)
+{
+    return fuzz_fatal[FAKE_setsockopt] || fuzz_fatal[FAKE_getsockopt] || fuzz_hit[FAKE_fcntl];
+}
+
+/* Whoever called was let in. */
 ORACLE static void everybody_is_known(void)
 {
     int i;
-    if (fuzz_fatal[FAKE_setsockopt] || fuzz_fatal[FAKE_getsockopt]) return;
+    if (may_have_lost_one()) return;
     for (i = 0; i < PEERS; i++) CHECK(peers[i].id < 0 || peers[i].known, "somebody is queued for ever");
 }
 
@@ -840,7 +855,7 @@ ORACLE static void nobody_is_left_queued(void)
 {
     int i;
     if (asked != UDS_ECHO_STOP_DRAIN || fake_now_ms() - drained_at >= server->desc.drain_ms) return;
-    if (fuzz_fatal[FAKE_setsockopt] || fuzz_fatal[FAKE_getsockopt] || fuzz_denied) return;
+    if (may_have_lost_one() || fuzz_denied || fuzz_refused < FAKE_CALL_COUNT) return;
     for (i = 0; i < PEERS; i++) CHECK(!peers[i].queued || peers[i].known, "a drain forgets who is queued");
 }
 
@@ -868,23 +883,27 @@ static void abort_one(fake_call what)
     fake_fault(fake_calls(), ECONNABORTED, 0);
 }
 
-/* No more faults and no more malice: what is owed must arrive, in a bounded number of steps. */
+/* No more faults and no more malice: what is owed must arrive, in a bounded number of steps. What a sandbox refuses it
+   may go on refusing while a server drains: then that has to end all the same. */
 static void finish(unsigned char how)
 {
     enum { QUIET = 12 };
     const int unread = how & PATIENT && how & HASTY && server->desc.idle_ms; /* nobody reads until it has stopped */
     int pause; /* without a clock the server's time runs ahead by what it waited for: its rests end later */
     unsigned long before;
-    int i, round, quiet = 0, moved, error = UDS_ECHO_OK;
+    int i, round, rounds, quiet = 0, moved, error = UDS_ECHO_OK;
     fuzz_fault_settle();
+    if (!(how & HASTY)) fuzz_allow();
     pause = fuzz_fatal[FAKE_clock_gettime] ? 20 : 10;
     fake.descriptors_max = 64;
     fake.calls_per_ms = 0;
     if (how & ABORTED) fake.before = abort_one;
-    prompt = asked < 0 && !unread;
+    prompt = asked < 0 && !unread && fuzz_refused == FAKE_CALL_COUNT;
     for (i = 0; i < PEERS && !(how & PATIENT); i++) half_close(&peers[i]);
     if (how & HASTY) ring_stop(UDS_ECHO_STOP_DRAIN);
-    for (round = 0; round < 3000 && (quiet < QUIET || error == UDS_ECHO_OK); round++) {
+    /* Without a clock a step of a drain counts as a millisecond at least. */
+    rounds = fuzz_refused == FAKE_clock_gettime ? 3000 + server->desc.drain_ms : 3000;
+    for (round = 0; round < rounds && (quiet < QUIET || error == UDS_ECHO_OK); round++) {
         if (quiet == QUIET) {
             if (!(how & PATIENT) && asked < 0) nobody_is_forgotten();
             if (how & IN_CHILD) return;

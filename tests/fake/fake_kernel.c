@@ -130,8 +130,9 @@ typedef struct fault {
     fake_call call;
 } fault;
 
-static unsigned long waits, calls, strikes, connections, lacks, calls_of[FAKE_CALL_COUNT];
+static unsigned long waits, calls, strikes, refusals, connections, lacks, calls_of[FAKE_CALL_COUNT];
 static fault faults[2];
+static int refused[FAKE_CALL_COUNT]; /* with which errno, whoever asks and however often; 0: not */
 static unsigned char kept[CALLS_KEPT];
 static unsigned long long hash;
 static char complaints[COMPLAINTS][160];
@@ -238,6 +239,7 @@ static int gate(fake_call what)
     errno = calls % 2 ? fake_errors_of(what)[0] : ENOANO; /* as if it had failed, for whoever looks at that alone */
     os_error = strike(&faults[0], what);
     if (!os_error) os_error = strike(&faults[1], what);
+    if (!os_error && refused[what]) os_error = refused[what], refusals++;
     if (os_error) {
         strikes++;
         lacks += (os_error == EMFILE || os_error == ENFILE) && (what == FAKE_accept || what == FAKE_accept4);
@@ -317,6 +319,16 @@ void fake_fault_any(unsigned long call, int which, int for_ever)
 {
     fake_fault(call, 0, for_ever);
     faults[0].any = which;
+}
+
+void fake_refuse(fake_call what, int os_error)
+{
+    refused[what] = os_error;
+}
+
+unsigned long fake_refusals(void)
+{
+    return refusals;
 }
 
 int fake_fault_happened(void)
@@ -2061,6 +2073,7 @@ int fake_poll(struct pollfd *p, nfds_t count, int timeout)
     if (gate(FAKE_poll)) {
         if (count || errno == EINTR) return -1;
         strikes--; /* for no descriptors it needs no memory: it only sleeps */
+        refusals -= errno == refused[FAKE_poll];
     }
     mix((long)count);
     mix(timeout);
@@ -2251,6 +2264,7 @@ void fake_reset(void)
     for (i = 0; i < PIPES; i++) tubes[i].ends[0] = tubes[i].ends[1] = 0;
     memset(blocks, 0, sizeof blocks[0] * (size_t)blocks_used);
     memset(calls_of, 0, sizeof calls_of);
+    memset(refused, 0, sizeof refused);
     memset(&fake, 0, sizeof fake);
     fds_used = socks_used = inodes_used = names_used = watches_used = blocks_used = ready_count = 0;
     hangs = interrupted = touched = as_test = 0;
@@ -2259,7 +2273,7 @@ void fake_reset(void)
     live_blocks = 0;
     now_us = 1000000;
     served[0] = served[1] = -1;
-    calls = strikes = connections = lacks = 0;
+    calls = strikes = refusals = connections = lacks = 0;
     waits = 1;
     hash = 14695981039346656037ull;
     fake_fault(0, 0, 0);

@@ -131,6 +131,9 @@ void fake_fault_too(unsigned long call, int os_error, int for_ever); /* after fa
 /* The call with this number, whatever it is, fails with one of the errors that fit it; which: 0 and up. for_ever as above,
    where that error is a lack of something; else once. */
 void fake_fault_any(unsigned long call, int which, int for_ever);
+/* A sandbox refuses a call from now on, whoever makes it; 0: no longer. */
+void fake_refuse(fake_call what, int os_error);
+unsigned long fake_refusals(void); /* strikes by it, in this run */
 fake_call fake_fault_of(int n);   /* which call the first (0) or the second (1) was aimed at; FAKE_CALL_COUNT: none */
 int fake_fault_happened(void);    /* how many of them did, so far */
 unsigned long fake_strikes(void); /* calls that failed by them in this run; one that lasts strikes more than once */

@@ -80,6 +80,8 @@ static struct {
     unsigned long number;  /* of the call; 0: none */
     fake_call lacking;     /* this one fails until something is closed; FAKE_CALL_COUNT: none */
     int lack;              /* with this */
+    fake_call refused;     /* a sandbox refuses this one; FAKE_CALL_COUNT: none */
+    int refusal;           /* with this */
     unsigned long strikes; /* all of them */
     unsigned long lost;    /* of these, such as cost a connection before it is known */
     unsigned long breaks;  /* of these, such as break a connection; one each: */
@@ -192,8 +194,11 @@ static void before(fake_call what)
         faults.lack = os_error;
         if (faults.lasts && lack) faults.lacking = what;
         if (os_error) struck(what, os_error);
+        else if (what == faults.refused) struck(what, faults.refusal);
     } else if (what == faults.lacking) {
         struck(what, faults.lack);
+    } else if (what == faults.refused) {
+        struck(what, faults.refusal);
     }
     if (what == FAKE_close) faults.lacking = FAKE_CALL_COUNT;
 }
@@ -207,20 +212,44 @@ static void arm(unsigned long number)
     fake_fault_any(number, faults.which, faults.lasts);
 }
 
+static void allow_all(void)
+{
+    if (faults.refused < FAKE_CALL_COUNT) fake_refuse(faults.refused, 0);
+    faults.refused = FAKE_CALL_COUNT;
+}
+
+/* Of what a server calls once it runs, and of what starts and stops need. */
+static void refuse_any(void)
+{
+    static const fake_call calls[] = {FAKE_accept4,  FAKE_recv,       FAKE_send,      FAKE_epoll_ctl, FAKE_setsockopt,
+                                      FAKE_shutdown, FAKE_getsockopt, FAKE_renameat2, FAKE_linkat,    FAKE_fchmodat,
+                                      FAKE_flock,    FAKE_fstatat,    FAKE_unlinkat,  FAKE_connect};
+    static const int refusals[] = {EPERM, ENOSYS, EACCES, EOPNOTSUPP};
+    allow_all();
+    faults.refused = calls[rnd(sizeof calls / sizeof *calls)];
+    faults.refusal = refusals[rnd(4)];
+    fake_refuse(faults.refused, faults.refusal);
+    tell("refused:", (long)faults.refused, faults.refusal);
+}
+
 static void any_fault(void)
 {
-    if (faults.allowed) arm(fake_calls() + 1 + rnd(40));
+    if (!faults.allowed) return;
+    if (!rnd(8)) refuse_any();
+    else if (!rnd(4)) allow_all();
+    arm(fake_calls() + 1 + rnd(40));
 }
 
 /* One is still to come, or lasts. */
 static int fault_is_armed(void)
 {
-    return faults.number > fake_calls() || faults.lacking != FAKE_CALL_COUNT;
+    return faults.number > fake_calls() || faults.lacking != FAKE_CALL_COUNT || faults.refused != FAKE_CALL_COUNT;
 }
 
 static void no_faults(void)
 {
     fake_fault(0, 0, 0);
+    allow_all();
     faults.number = 0;
     faults.lacking = FAKE_CALL_COUNT;
     faults.allowed = 0;
@@ -231,6 +260,7 @@ static void no_faults(void)
 static void forgive(void)
 {
     memset(&faults, 0, sizeof faults);
+    faults.refused = FAKE_CALL_COUNT;
     no_faults();
 }
 

@@ -6,36 +6,27 @@
 
 static uds_echo_failure why;
 
-/* ---- calls that are refused, whoever asks and however often -------------------------------------------------------- */
+/* ---- what happens meanwhile ---------------------------------------------------------------------------------------- */
 
-static int refused[FAKE_CALL_COUNT]; /* with which errno; 0: not */
-static void (*meanwhile)(void);      /* once, before the next call of a kind */
+static void (*meanwhile)(void); /* once, before the next call of a kind */
 static fake_call meanwhile_before;
 
-static void refuse_it(fake_call what)
+static void happen(fake_call what)
 {
     void (*does)(void) = what == meanwhile_before ? meanwhile : NULL;
     if (does) meanwhile = NULL;
     if (does) does();
-    if (refused[what]) fake_fault(fake_calls(), refused[what], 0);
-}
-
-static void refuse(fake_call what, int os_error)
-{
-    refused[what] = os_error;
-    fake.before = refuse_it;
 }
 
 static void before_next(fake_call what, void (*does)(void))
 {
     meanwhile_before = what;
     meanwhile = does;
-    fake.before = refuse_it;
+    fake.before = happen;
 }
 
 static int setup_refused(void **state)
 {
-    memset(refused, 0, sizeof refused);
     meanwhile = NULL;
     return setup(state);
 }
@@ -77,9 +68,9 @@ static void renames_that_a_sandbox_refuses(void **state)
             for (depth = 0; depth < 3; depth++) {
                 uds_echo_server *server;
                 (void)setup_refused(state);
-                refuse(FAKE_renameat2, refusals[i]);
-                if (depth > 0) refuse(FAKE_linkat, refusals[i]);
-                if (depth > 1) refuse(FAKE_renameat, refusals[i]);
+                fake_refuse(FAKE_renameat2, refusals[i]);
+                if (depth > 0) fake_refuse(FAKE_linkat, refusals[i]);
+                if (depth > 1) fake_refuse(FAKE_renameat, refusals[i]);
                 if (stale) fake_put_stale(PATH);
                 assert_int_equal(start(&server, UDS_ECHO_PUBLISH_ATOMIC), UDS_ECHO_OK);
                 serves(server);
@@ -121,7 +112,7 @@ static void locks_that_are_refused(void **state)
         uds_echo_server *server;
         long long began;
         (void)setup_refused(state);
-        refuse(FAKE_flock, cases[i]);
+        fake_refuse(FAKE_flock, cases[i]);
         began = fake_now_ms();
         assert_int_equal(start(&server, UDS_ECHO_PUBLISH_ATOMIC), UDS_ECHO_OK);
         assert_in_range(fake_now_ms() - began, 0, 2);
@@ -171,7 +162,7 @@ static void calls_that_have_no_other_way(void **state)
             uds_echo_server *server;
             if (calls[i] == FAKE_epoll_ctl && !UDS_ECHO_HAVE_EPOLL) continue;
             (void)setup_refused(state);
-            refuse(calls[i], refusals[k]);
+            fake_refuse(calls[i], refusals[k]);
             assert_int_equal(start(&server, UDS_ECHO_PUBLISH_ATOMIC), UDS_ECHO_ERR_SYSTEM);
             assert_string_equal(why.call, fake_name_of(calls[i]));
             assert_int_equal(why.os_error, refusals[k]);
@@ -186,12 +177,12 @@ static void accept_that_is_not_offered(void **state)
     uds_echo_server *server;
     int peer;
     (void)state;
-    refuse(FAKE_accept4, ENOSYS);
+    fake_refuse(FAKE_accept4, ENOSYS);
     assert_int_equal(start(&server, UDS_ECHO_PUBLISH_ATOMIC), UDS_ECHO_OK);
     serves(server);
     assert_int_equal(start(&server, UDS_ECHO_PUBLISH_ATOMIC), UDS_ECHO_OK);
-    refuse(FAKE_accept4, EPERM);
-    refuse(FAKE_accept, EPERM);
+    fake_refuse(FAKE_accept4, EPERM);
+    fake_refuse(FAKE_accept, EPERM);
     peer = fake_peer_connect(PATH);
     assert_true(peer >= 0);
     settle(server);
@@ -207,7 +198,7 @@ static void modes_that_cannot_be_set(void **state)
     uds_echo_server *server;
     uds_echo_server_desc desc = plain_desc();
     (void)state;
-    refuse(FAKE_fchmodat, EPERM);
+    fake_refuse(FAKE_fchmodat, EPERM);
     assert_int_equal(start(&server, UDS_ECHO_PUBLISH_ATOMIC), UDS_ECHO_OK);
     assert_int_equal(fake_mode(PATH), 01600);
     serves(server);
@@ -245,7 +236,7 @@ static void paths_that_are_not_connected(void **state)
 {
     uds_echo_server *server;
     (void)state;
-    refuse(FAKE_fstatat, ENOTCONN);
+    fake_refuse(FAKE_fstatat, ENOTCONN);
     assert_int_equal(start(&server, UDS_ECHO_PUBLISH_ATOMIC), UDS_ECHO_ERR_SYSTEM);
     assert_string_equal(why.call, "fstatat");
     assert_int_equal(why.os_error, ENOTCONN);
@@ -478,7 +469,7 @@ static void a_link_needs_no_lock(void **state)
         (void)setup_refused(state);
         fake.no_renameat2 = 1;
         fake.foreign_lock = 1;
-        if (mute) refuse(FAKE_connect, EPERM); /* then nobody can ask where the link leads */
+        if (mute) fake_refuse(FAKE_connect, EPERM); /* then nobody can ask where the link leads */
         assert_int_equal(start(&server, UDS_ECHO_PUBLISH_ATOMIC), UDS_ECHO_OK);
         assert_int_equal(fake_calls_of(FAKE_linkat), 2);
         assert_int_equal(fake_calls_of(FAKE_renameat), 0);
@@ -571,17 +562,17 @@ static void a_clock_that_is_refused(void **state)
     int peer, steps = 0;
     long long began;
     (void)state;
-    refuse(FAKE_clock_gettime, EPERM);
+    fake_refuse(FAKE_clock_gettime, EPERM);
     assert_int_equal(start(&server, UDS_ECHO_PUBLISH_ATOMIC), UDS_ECHO_ERR_SYSTEM);
     assert_string_equal(why.call, "clock_gettime");
-    refuse(FAKE_clock_gettime, 0);
+    fake_refuse(FAKE_clock_gettime, 0);
     desc.on_message = later_if_asked;
     desc.drain_ms = 500;
     server = serve(desc);
     peer = joined(server);
     say(peer, "?");
     settle(server);
-    refuse(FAKE_clock_gettime, EPERM);
+    fake_refuse(FAKE_clock_gettime, EPERM);
     fake.world = step_server;
     fake.user = server;
     assert_int_equal(uds_echo_call(PATH, "hello", 5, reply, sizeof reply, &got, 1000, &why), UDS_ECHO_OK);
@@ -595,6 +586,27 @@ static void a_clock_that_is_refused(void **state)
     fake_peer_close(peer);
 }
 
+/* B1: the same for a caller whose steps never wait: a step of a drain counts as a millisecond. */
+static void steps_that_do_not_wait_without_a_clock(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    int peer, steps = 0;
+    (void)state;
+    desc.on_message = later_if_asked;
+    desc.drain_ms = 500;
+    server = serve(desc);
+    peer = joined(server);
+    say(peer, "?");
+    settle(server);
+    fake_refuse(FAKE_clock_gettime, EPERM);
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
+    while (uds_echo_server_step(server, 0) != UDS_ECHO_ERR_STOPPED) assert_true(++steps < 520);
+    assert_in_range(steps, 490, 520);
+    assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+    fake_peer_close(peer);
+}
+
 /* A server that never answers is not waited for longer than asked, without a clock either. */
 static void a_client_without_a_clock(void **state)
 {
@@ -602,7 +614,7 @@ static void a_client_without_a_clock(void **state)
     long long began = fake_now_ms();
     char reply[8];
     (void)state;
-    refuse(FAKE_clock_gettime, EPERM);
+    fake_refuse(FAKE_clock_gettime, EPERM);
     assert_int_equal(uds_echo_call(PATH, "hello", 5, reply, sizeof reply, NULL, 300, &why), UDS_ECHO_ERR_TIMEOUT);
     assert_in_range(fake_now_ms() - began, 299, 310);
     fake_peer_close(live);
@@ -657,7 +669,7 @@ static void standard_streams_that_are_closed(void **state)
     assert_int_equal(uds_echo_call(PATH, "hello", 5, reply, sizeof reply, NULL, 1000, &why), UDS_ECHO_OK);
     fake.world = NULL;
     serves(server);
-    refuse(FAKE_fcntl, EMFILE); /* and there is none above */
+    fake_refuse(FAKE_fcntl, EMFILE); /* and there is none above */
     assert_true(start(&server, UDS_ECHO_PUBLISH_ATOMIC) != UDS_ECHO_OK);
 }
 
@@ -693,11 +705,11 @@ static void a_wakeup_that_cannot_be_read(void **state)
     uds_echo_server *server;
     (void)state;
     assert_int_equal(start(&server, UDS_ECHO_PUBLISH_ATOMIC), UDS_ECHO_OK);
-    refuse(FAKE_read, EPERM);
+    fake_refuse(FAKE_read, EPERM);
     uds_echo_server_wake(server);
     assert_int_equal(uds_echo_server_run(server), UDS_ECHO_ERR_SYSTEM);
     assert_int_equal(errno, EPERM);
-    refuse(FAKE_read, 0);
+    fake_refuse(FAKE_read, 0);
     settle(server);
     assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
 }
@@ -732,7 +744,7 @@ static void a_path_that_may_not_be_removed_any_more(void **state)
     long long began;
     (void)state;
     assert_int_equal(start(&server, UDS_ECHO_PUBLISH_ATOMIC), UDS_ECHO_OK);
-    refuse(FAKE_unlinkat, EACCES);
+    fake_refuse(FAKE_unlinkat, EACCES);
     began = fake_now_ms();
     uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
     until_stopped(server);
@@ -767,6 +779,7 @@ int main(void)
                                        TEST(a_trial_that_cannot_be_looked_at),
                                        TEST(errnos_one_by_one),
                                        TEST(a_clock_that_is_refused),
+                                       TEST(steps_that_do_not_wait_without_a_clock),
                                        TEST(a_client_without_a_clock),
                                        TEST(a_clock_that_goes_back),
                                        TEST(standard_streams_that_are_closed),
