@@ -886,7 +886,7 @@ static void ue_put_escaped(ue_text *t, const void *bytes, size_t size)
     const char *special = "\n\r\t\\";
     size_t i, length;
     for (i = 0; i < size; i += length) {
-        const char *found = b[i] ? strchr(special, b[i]) : NULL;
+        const char *found = b[i] ? (strchr)(special, b[i]) : NULL;
         length = ue_utf8(b + i, size - i);
         if (length) {
             size_t k;
@@ -1214,7 +1214,7 @@ static uds_echo_error ue_path_split(ue_path *p, const char *path, const char *fi
     p->given = p->name = path;
     p->arg_name = field;
     if (!path) return ue_fail(failure, UDS_ECHO_ERR_INVALID, 0, field);
-    slash = strrchr(path, '/');
+    slash = (strrchr)(path, '/');
     if (slash) p->name = slash + 1;
     if (!*p->name) return ue_fail(failure, UDS_ECHO_ERR_BAD_PATH, 0, field);
     return UDS_ECHO_OK;

@@ -27,6 +27,59 @@
 #define TIMEOUT ] a macro of the user
 #endif
 
+/* A libc may have these as macros, generic ones since C23, which an older standard or a pedantic compiler rejects. The
+   libc headers come first, as such a macro does not stand in the way of its own declaration. */
+#ifdef CASE_LIBC_MACROS
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+#include <wchar.h>
+#undef bsearch
+#undef memchr
+#undef memrchr
+#undef rawmemchr
+#undef strcasestr
+#undef strchr
+#undef strchrnul
+#undef strpbrk
+#undef strrchr
+#undef strstr
+#undef wcschr
+#undef wcspbrk
+#undef wcsrchr
+#undef wcsstr
+#undef wmemchr
+#define bsearch(key, base, count, size, compare) ] a macro of libc
+#define memchr(bytes, byte, size) ] a macro of libc
+#define memrchr(bytes, byte, size) ] a macro of libc
+#define rawmemchr(bytes, byte) ] a macro of libc
+#define strcasestr(text, part) ] a macro of libc
+#define strchr(text, c) ] a macro of libc
+#define strchrnul(text, c) ] a macro of libc
+#define strpbrk(text, set) ] a macro of libc
+#define strrchr(text, c) ] a macro of libc
+#define strstr(text, part) ] a macro of libc
+#define wcschr(text, c) ] a macro of libc
+#define wcspbrk(text, set) ] a macro of libc
+#define wcsrchr(text, c) ] a macro of libc
+#define wcsstr(text, part) ] a macro of libc
+#define wmemchr(text, c, size) ] a macro of libc
+#endif
+
 #ifdef CASE_DECLARED_BEFORE
 #include "uds_echo.h"
 #endif
