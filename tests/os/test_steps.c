@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* Called before each call that leaves the header; fd -1: it has none, or nobody asked. */
@@ -17,6 +18,8 @@ static int at_accept4(int fd, struct sockaddr *address, socklen_t *size, int fla
 static int at_bind(int fd, const struct sockaddr *address, socklen_t size);
 static int at_connect(int fd, const struct sockaddr *address, socklen_t size);
 static ssize_t at_recv(int fd, void *bytes, size_t size, int flags);
+static int at_linkat(int from_dir, const char *from, int to_dir, const char *to, int flags);
+static int at_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags);
 static int at_close(int fd);
 static int at_shutdown(int fd, int how);
 static void *at_malloc(size_t size);
@@ -38,17 +41,15 @@ static void *at_realloc(void *old, size_t size);
 #define at_getpid getpid
 #define at_getrlimit getrlimit
 #define at_getsockopt (step("getsockopt", -1), getsockopt)
-#define at_linkat (step("linkat", -1), linkat)
 #define at_listen (step("listen", -1), listen)
 #define at_open (step("open", -1), open)
 #define at_poll (step("poll", -1), poll)
 #define at_read (step("read", -1), read)
 #define at_renameat (step("renameat", -1), renameat)
-#define at_renameat2 (step("renameat2", -1), renameat2)
 #define at_send (step("send", -1), send)
 #define at_setsockopt (step("setsockopt", -1), setsockopt)
 #define at_socket (step("socket", -1), socket)
-#define at_syscall (step("syscall", -1), syscall)
+#define at_syscall(number, from_dir, from, to_dir, to, flags) at_renameat2(from_dir, from, to_dir, to, flags)
 #define at_unlinkat (step("unlinkat", -1), unlinkat)
 #define at_write (step("write", -1), write)
 
@@ -62,7 +63,9 @@ static struct {
     int accept_error, accept_errors;        /* what accept4 says, so many times; -1: until further notice */
     int refuse_memory;                      /* 1: nothing more is allocated */
     long allocations, fail_allocation;      /* the one that fails; 0: none */
-    long accepts, peeks;
+    int rename_error, link_error;           /* what renameat2 and linkat say; 0: what the kernel says */
+    int links_are_new;                      /* 1: a link is another socket file, that nobody is bound to */
+    long accepts, peeks, new_links;
 } seam;
 
 static void step(const char *call, int fd)
@@ -107,6 +110,35 @@ static ssize_t at_recv(int fd, void *bytes, size_t size, int flags)
     step("recv", fd);
     seam.peeks += (flags & MSG_PEEK) != 0;
     return recv(fd, bytes, size, flags);
+}
+
+static int fails_with(int os_error)
+{
+    errno = os_error;
+    return -1;
+}
+
+static int at_linkat(int from_dir, const char *from, int to_dir, const char *to, int flags)
+{
+    struct stat st;
+    char path[128];
+    int fd;
+    step("linkat", -1);
+    if (seam.link_error) return fails_with(seam.link_error);
+    if (!seam.links_are_new) return linkat(from_dir, from, to_dir, to, flags);
+    if (fstatat(from_dir, from, &st, AT_SYMLINK_NOFOLLOW)) return -1;
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d/%s", to_dir, to);
+    fd = os_bind(path, SOCK_STREAM);
+    if (fd < 0) return fails_with(EEXIST);
+    seam.new_links++;
+    return close(fd);
+}
+
+static int at_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
+{
+    step("renameat2", -1);
+    if (seam.rename_error) return fails_with(seam.rename_error);
+    return (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, flags);
 }
 
 static int at_close(int fd)
@@ -571,6 +603,306 @@ static void p15_want_at_accept_rests_and_comes_back(void **state)
     OS_CASES(cases, 8);
 }
 
+/* ---- P47: a link is another file, and no rename refuses to replace -------------------------------------------------- */
+
+/* A second start is told of this one. */
+static int second_start_is_refused(void)
+{
+    uds_echo_server_desc desc;
+    uds_echo_server *server;
+    uds_echo_failure why;
+    memset(&desc, 0, sizeof desc);
+    desc.path = os.path;
+    return uds_echo_server_open(&server, &desc, &why) == UDS_ECHO_ERR_IN_USE && why.pid == getpid();
+}
+
+static void p47_a_link_that_is_another_file_publishes_nothing(void **state)
+{
+    const int errors[] = {ENOSYS, EINVAL, EOPNOTSUPP, EPERM};
+    int i, cases = 0;
+    (void)state;
+    for (i = 0; i < 32; i++) {
+        uds_echo_server_desc desc;
+        uds_echo_server *server;
+        int fd;
+        memset(&desc, 0, sizeof desc);
+        desc.publish = i & 4 ? UDS_ECHO_PUBLISH_DIRECT : UDS_ECHO_PUBLISH_ATOMIC;
+        if (i & 8) os_make_stale(os.path);
+        seam.rename_error = errors[i % 4];
+        seam.link_error = i & 16 ? EPERM : 0;
+        seam.links_are_new = 1;
+        server = os_open(&desc);
+        fd = os_connect();
+        assert_true(talks(server, fd));
+        assert_true(second_start_is_refused());
+        assert_true(talks(server, fd));
+        (void)close(fd);
+        assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+        assert_int_equal(os_names(os.dir, NULL, 0), 0);
+        cases++;
+    }
+    os_at_least("links that were another file", (double)seam.new_links, 4);
+    OS_CASES(cases, 32);
+}
+
+/* There the path can be taken only under the lock. */
+static void p47_without_the_lock_such_a_start_fails_by_name(void **state)
+{
+    const int errors[] = {ENOSYS, EINVAL, EOPNOTSUPP, EPERM};
+    int i, cases = 0, lock = open(os.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    (void)state;
+    assert_int_equal(flock(lock, LOCK_EX), 0);
+    for (i = 0; i < 4; i++) {
+        uds_echo_server_desc desc;
+        uds_echo_server *server;
+        uds_echo_failure why;
+        memset(&desc, 0, sizeof desc);
+        desc.path = os.path;
+        desc.lock_ms = -1;
+        seam.rename_error = errors[i];
+        seam.links_are_new = 1;
+        assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_ERR_BUSY);
+        assert_string_equal(why.call, "flock");
+        assert_int_equal(os_names(os.dir, NULL, 0), 0);
+        cases++;
+    }
+    (void)close(lock);
+    OS_CASES(cases, 4);
+}
+
+/* ---- P48: an ordinary server starts between two calls of an open ---------------------------------------------------- */
+
+static struct {
+    char name[128]; /* that it takes: unlink, bind, listen */
+    int wait;       /* so many calls of the open come before */
+    int is_slow;    /* it listens only after the open */
+    mode_t mask;
+    int fd;           /* -1: not yet */
+    int held;         /* the file that had the name before */
+    int looks_after;  /* calls by which the open could have seen it */
+    int windows;      /* calls that remove what was compared just before; docs/limits.md names them */
+    struct stat file; /* as it was made */
+} ordinary;
+
+static void an_ordinary_server_starts(const char *call, int fd)
+{
+    mode_t before;
+    (void)fd;
+    if (ordinary.fd < 0) {
+        if (ordinary.wait-- > 0) return;
+        if (!strcmp(call, "unlinkat")) {
+            ordinary.windows++;
+            return;
+        }
+        /* A stale file's number would be reused at once, which is the same window: it is kept. */
+        ordinary.held = open(ordinary.name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+        (void)unlink(ordinary.name);
+        before = umask(ordinary.mask);
+        ordinary.fd = os_bind(ordinary.name, SOCK_STREAM);
+        (void)umask(before);
+        if (ordinary.fd < 0 || lstat(ordinary.name, &ordinary.file)) fail_msg("ordinary server: %s", strerror(errno));
+        if (!ordinary.is_slow) assert_int_equal(listen(ordinary.fd, 8), 0);
+    }
+    ordinary.looks_after += !strcmp(call, "fstatat");
+}
+
+/* Its file still has one of the names, and its mode; a client of that name reaches it. */
+static int ordinary_server_is_reached(void)
+{
+    char name[128];
+    struct stat st;
+    int i, client, fd;
+    for (i = -1; i < 10; i++) {
+        if (i < 0) (void)snprintf(name, sizeof name, "%s", os.path);
+        else (void)snprintf(name, sizeof name, "%s~%d", os.path, i);
+        if (lstat(name, &st) || st.st_dev != ordinary.file.st_dev || st.st_ino != ordinary.file.st_ino) continue;
+        if (st.st_mode != ordinary.file.st_mode) return 0;
+        client = os_dial(name);
+        do { /* a start looked at who is there, and left */
+            fd = client < 0 || !os_readable(ordinary.fd, 0) ? -1 : accept(ordinary.fd, NULL, NULL);
+            if (fd >= 0 && os_write(client, "x", 1) == 1 && os_readable(fd, 0) && os_read_end(fd) == -1) break;
+            if (fd >= 0) (void)close(fd);
+        } while (fd >= 0);
+        if (fd >= 0) (void)close(fd);
+        if (client >= 0) (void)close(client);
+        return fd >= 0;
+    }
+    return 0;
+}
+
+enum { ORDINARY_DONE, ORDINARY_IN_USE, ORDINARY_SERVED, ORDINARY_DISPLACED };
+
+/* One open; the ordinary server takes the name before call number wait. Done: the open has no such call. */
+static int open_against_an_ordinary_server(int variant, int wait)
+{
+    uds_echo_server_desc desc;
+    uds_echo_server *server = NULL;
+    uds_echo_failure why;
+    uds_echo_error error;
+    struct stat st;
+    int outcome = ORDINARY_IN_USE, fd;
+    memset(&desc, 0, sizeof desc);
+    desc.path = os.path;
+    desc.mode = 0666;
+    desc.publish = variant & 1 ? UDS_ECHO_PUBLISH_DIRECT : UDS_ECHO_PUBLISH_ATOMIC;
+    if (variant & 2) os_make_stale(os.path);
+    ordinary.fd = -1;
+    ordinary.wait = wait;
+    ordinary.looks_after = 0;
+    ordinary.mask = variant & 8 ? 022 : 0177; /* its mode is wider than what is asked for, or narrower */
+    ordinary.is_slow = (variant & 16) != 0;
+    (void)snprintf(ordinary.name, sizeof ordinary.name, "%s%s", os.path, variant & 4 ? "~0" : "");
+    seam.look = an_ordinary_server_starts;
+    error = uds_echo_server_open(&server, &desc, &why);
+    seam.look = NULL;
+    if (ordinary.fd < 0) {
+        assert_int_equal(error, UDS_ECHO_OK);
+        assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+        return ORDINARY_DONE;
+    }
+    if (ordinary.is_slow) assert_int_equal(listen(ordinary.fd, 8), 0);
+    if (error && error != UDS_ECHO_ERR_IN_USE)
+        fail_msg("variant %d, call %d: error %d, %s", variant, wait, (int)error, why.call);
+    if (!ordinary_server_is_reached()) fail_msg("variant %d, call %d: the other server is lost", variant, wait);
+    if (!error && !lstat(os.path, &st) && st.st_ino != ordinary.file.st_ino) {
+        fd = os_connect();
+        if (!talks(server, fd)) fail_msg("variant %d, call %d: not reachable", variant, wait);
+        (void)close(fd);
+        outcome = ORDINARY_SERVED;
+    } else if (!error) {
+        if (ordinary.looks_after) fail_msg("variant %d, call %d: its file was taken for ours", variant, wait);
+        outcome = ORDINARY_DISPLACED;
+    }
+    assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+    if (!ordinary_server_is_reached()) fail_msg("variant %d, call %d: lost at the close", variant, wait);
+    (void)close(ordinary.fd);
+    if (ordinary.held >= 0) (void)close(ordinary.held);
+    return outcome;
+}
+
+static void remove_all_names(void)
+{
+    char name[128];
+    int i;
+    (void)unlink(os.path);
+    for (i = 0; i < 10; i++) {
+        (void)snprintf(name, sizeof name, "%s~%d", os.path, i);
+        (void)unlink(name);
+    }
+    assert_int_equal(os_names(os.dir, NULL, 0), 0);
+}
+
+static void p48_an_ordinary_server_between_any_two_calls_keeps_its_file(void **state)
+{
+    int variant, wait, outcome, cases = 0, outcomes[4] = {0, 0, 0, 0};
+    (void)state;
+    memset(&ordinary, 0, sizeof ordinary);
+    for (variant = 0; variant < 32; variant++) {
+        for (wait = 0; (outcome = open_against_an_ordinary_server(variant, wait)) != ORDINARY_DONE; wait++) {
+            outcomes[outcome]++;
+            cases++;
+            remove_all_names();
+        }
+    }
+    print_message(
+        "# an ordinary server at each call: %d IN_USE, %d served, %d displaced after the last look, %d windows\n",
+        outcomes[ORDINARY_IN_USE], outcomes[ORDINARY_SERVED], outcomes[ORDINARY_DISPLACED], ordinary.windows);
+    os_at_least("told IN_USE", outcomes[ORDINARY_IN_USE], 32);
+    os_at_least("served elsewhere", outcomes[ORDINARY_SERVED], 32);
+    OS_CASES(cases, 500);
+}
+
+/* ---- P50: the standard streams were closed -------------------------------------------------------------------------- */
+
+static struct {
+    char path[256];
+    int closed, low, looks, conn;
+} streams;
+
+static int is_low(int fd)
+{
+    return fd >= 0 && fd <= 2;
+}
+
+/* Where a call gave such a number, fcntl gives another and close ends it, before anything is done with it. */
+static void look_for_low_descriptors(const char *call, int fd)
+{
+    int i;
+    streams.low += is_low(fd) && strcmp(call, "close") != 0;
+    if (!strcmp(call, "fcntl") || !strcmp(call, "close")) return;
+    for (i = 0; i < 3; i++) streams.low += (streams.closed >> i & 1) && fcntl(i, F_GETFD) >= 0;
+    streams.looks++;
+}
+
+static int note_connection(uds_echo_conn *conn, void *user)
+{
+    (void)user;
+    streams.conn = conn->fd;
+    return 0;
+}
+
+/* In a child. Every kind of descriptor is at least 3, at each call and afterwards. */
+static void live_without_streams(int variant)
+{
+    uds_echo_server_desc desc, shared;
+    uds_echo_server *server, *sharer;
+    uds_echo_client_desc to;
+    uds_echo_client client;
+    int i;
+    streams.low = streams.looks = 0;
+    streams.conn = -1;
+    streams.closed = variant % 7 + 1;
+    for (i = 0; i < 3; i++)
+        if (streams.closed >> i & 1) (void)close(i);
+    seam.look = look_for_low_descriptors;
+    memset(&desc, 0, sizeof desc);
+    desc.path = streams.path;
+    desc.on_open = note_connection;
+    if (variant / 7 & 1) desc.publish = UDS_ECHO_PUBLISH_DIRECT;
+    if (uds_echo_server_open(&server, &desc, NULL)) _exit(1);
+    memset(&to, 0, sizeof to);
+    to.path = streams.path;
+    if (uds_echo_client_open(&client, &to, NULL)) _exit(2);
+    for (i = 0; i < 8; i++) (void)uds_echo_server_step(server, 0);
+    memset(&shared, 0, sizeof shared);
+    shared.share_with = server;
+    if (uds_echo_server_open(&sharer, &shared, NULL)) _exit(3);
+    if (streams.conn < 0) _exit(4);
+    if (is_low(server->listener->fd) || is_low(server->listener->dirfd)) _exit(5);
+    if (is_low(uds_echo_server_fd(server)) || is_low(uds_echo_server_fd(sharer))) _exit(6);
+    if (is_low(server->wakeup.rfd[0]) || is_low(server->wakeup.wfd[0]) || is_low(sharer->wakeup.rfd[0])) _exit(7);
+    if (is_low(streams.conn) || is_low(uds_echo_client_fd(&client))) _exit(8);
+    uds_echo_client_close(&client);
+    if (uds_echo_server_close(sharer) || uds_echo_server_close(server)) _exit(9);
+    os.shared->count[0] += streams.looks;
+    _exit(streams.low ? 10 : 0);
+}
+
+static void p50_no_descriptor_is_a_standard_stream(void **state)
+{
+    char folder[160];
+    int variant, cases = 0, status;
+    (void)state;
+    /* An address has no room for a path in there, so that the client opens the directory, too. */
+    (void)snprintf(folder, sizeof folder, "%s/%090d", os.dir, 0);
+    assert_int_equal(mkdir(folder, 0700), 0);
+    for (variant = 0; variant < 56; variant++) {
+        pid_t child;
+        (void)snprintf(streams.path, sizeof streams.path, "%s/s", variant / 28 ? folder : os.dir);
+        if (variant / 14 & 1) {
+            os_make_stale(os.path);
+            assert_int_equal(rename(os.path, streams.path), 0);
+        }
+        child = os_fork();
+        if (child == 0) live_without_streams(variant);
+        status = os_reap(child, OS_REPLY_MS);
+        if (status) fail_msg("variant %d: exit status %d", variant, status);
+        cases++;
+    }
+    os_at_least("calls looked at", (double)os.shared->count[0], 56 * 30);
+    OS_CASES(cases, 56);
+}
+
 /* ---- P35 --------------------------------------------------------------------------------------------------------- */
 
 static void p35_nothing_is_peeked_at(void **state)
@@ -688,6 +1020,10 @@ int main(void)
         STEP_TEST(p16_passing_errors_of_accept_end_nothing),
         STEP_TEST(p15_want_at_accept_rests_and_comes_back),
         STEP_TEST(p35_nothing_is_peeked_at),
+        STEP_TEST(p47_a_link_that_is_another_file_publishes_nothing),
+        STEP_TEST(p47_without_the_lock_such_a_start_fails_by_name),
+        STEP_TEST(p48_an_ordinary_server_between_any_two_calls_keeps_its_file),
+        STEP_TEST(p50_no_descriptor_is_a_standard_stream),
         STEP_TEST(a_start_without_memory_leaves_nothing),
         STEP_TEST(want_of_memory_costs_only_who_needs_it),
     };
