@@ -22,6 +22,7 @@ simulate-all: $(SIMULATES) ## test: the same over epoll, poll and a plain system
 	@failed=; for p in $^; do $$p $(WHICH) || failed=1; done; test -z "$$failed"
 
 matrix: all ## test: real sockets, and docs/matrix.md from the results
+	@sh tests/tools/need.sh bindfs=bindfs || true
 	@if CC='$(CC)' sh tests/tools/need.sh cmocka; then \
 	    $(MAKE) --no-print-directory $(JOBS) $(OS_TESTS) && \
 	    UDS_ECHO_BUILD='$(BUILD)' sh tests/os/matrix.sh docs/matrix.md '$(BUILD)/matrix' $(OS_TESTS); \
