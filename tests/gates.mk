@@ -129,6 +129,15 @@ model: ## test: the claim of a path, every order of events; MODELS= DEEP=1
 environment: all ## test: FUSE, overlay, sandboxes, odd directories
 	@CC='$(CC)' sh tests/os/environment.sh '$(BUILD)'
 
+RACE := $(BUILD)/tests/os/races
+$(RACE): tests/os/races.c uds_echo.h Makefile tests/gates.mk
+	@mkdir -p $(@D)
+	$(COMPILE) -I. $< -o $@ $(LDFLAGS) $(LDLIBS)
+
+STARTS ?= 1000
+races: $(RACE) ## test: starts against a neighbour who takes the path: STARTS=1000
+	@exec $(RACE) $(STARTS)
+
 # Deliberate wrap-around is listed in tests/tools/integer.ignore with its reason.
 integer: ## memory, numbers, threads: wrap-around and conversions that change a value
 	@sh tests/tools/integer.sh '$(BUILD)/integer'
@@ -160,4 +169,4 @@ msan: ## memory, numbers, threads: under MemorySanitizer alone
 
 .PHONY: simulate simulate-all matrix interop chaos peers trace-hash portability tsan valgrind planted planted-fuzz mutants \
         faults negative negative-gates coverage analyze analyze-gcc analyze-clang analyze-tidy analyze-cppcheck asan ubsan \
-        lsan msan real model environment integer checks
+        lsan msan real model environment races integer checks
