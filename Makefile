@@ -110,9 +110,30 @@ lint: ## write: scripts, C style and workflows
 format: ## write: apply .clang-format to the C files
 	clang-format -i $(C_FILES)
 
-install: ## use: copy the header to $(DESTDIR)$(PREFIX)/include
-	install -d '$(DESTDIR)$(PREFIX)/include'
-	install -m 644 uds_echo.h '$(DESTDIR)$(PREFIX)/include/uds_echo.h'
+# The version is the header's. An include directory below PREFIX is written relative to it, so that an
+# installed tree can be moved.
+PACKAGE_VERSION = $(shell awk '/define UDS_ECHO_VERSION_/ { printf "%s%s", dot, $$3; dot = "." }' uds_echo.h)
+FILL = sed -e 's|@VERSION@|$(PACKAGE_VERSION)|' -e 's|@PREFIX@|$(PREFIX)|' \
+       -e 's|@INCLUDEDIR@|$(patsubst $(PREFIX)/%,$${prefix}/%,$(includedir))|'
+includedir   ?= $(PREFIX)/include
+pkgconfigdir ?= $(PREFIX)/share/pkgconfig
+cmakedir     := $(PREFIX)/share/cmake/uds_echo
+licensedir   := $(PREFIX)/share/licenses/uds_echo
+INSTALLED    := $(includedir)/uds_echo.h $(pkgconfigdir)/uds_echo.pc $(cmakedir)/uds_echo-config.cmake \
+                $(cmakedir)/uds_echo-config-version.cmake $(licensedir)/LICENSE
+
+install: ## use: the header, its CMake and pkg-config packages: PREFIX=
+	install -d $(patsubst %,'$(DESTDIR)%',$(sort $(dir $(INSTALLED))))
+	install -m 644 uds_echo.h '$(DESTDIR)$(includedir)'
+	install -m 644 LICENSE '$(DESTDIR)$(licensedir)'
+	$(FILL) packaging/uds_echo.pc.in >'$(DESTDIR)$(pkgconfigdir)/uds_echo.pc'
+	$(FILL) packaging/uds_echo-config.cmake.in >'$(DESTDIR)$(cmakedir)/uds_echo-config.cmake'
+	$(FILL) packaging/uds_echo-config-version.cmake.in >'$(DESTDIR)$(cmakedir)/uds_echo-config-version.cmake'
+	chmod 644 $(patsubst %,'$(DESTDIR)%',$(INSTALLED))
+
+uninstall: ## use: remove them again: the same PREFIX=
+	rm -f $(patsubst %,'$(DESTDIR)%',$(INSTALLED))
+	rmdir '$(DESTDIR)$(cmakedir)' '$(DESTDIR)$(licensedir)' 2>/dev/null || true
 
 clean: ## use: remove the build directory
 	rm -rf '$(BUILD)'
@@ -127,7 +148,8 @@ help: ## use: this list
 	    END { n = split(groups, name, "|"); \
 	        for (i = 1; i <= n; i++) { printf "%s\n%s", name[i], lines[name[i]]; delete lines[name[i]] } \
 	        for (group in lines) { print "help: no such group: " group; exit 1 } }' $(MAKEFILE_LIST)
-	@echo "Variables: CC CFLAGS LDFLAGS BUILD PREFIX DESTDIR WERROR NO_INSTALL"
+	@echo "Variables: CC CFLAGS LDFLAGS BUILD WERROR NO_INSTALL"
+	@echo "To install: PREFIX DESTDIR includedir pkgconfigdir"
 
-.PHONY: all c-tests fake-tests demo test sanitize compile-matrix reading lint format install clean help
+.PHONY: all c-tests fake-tests demo test sanitize compile-matrix reading lint format install uninstall clean help
 .DELETE_ON_ERROR:
