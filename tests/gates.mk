@@ -138,6 +138,9 @@ STARTS ?= 1000
 races: $(RACE) ## test: starts against a neighbour who takes the path: STARTS=1000
 	@exec $(RACE) $(STARTS)
 
+package: ## other systems: the header from CMake, Meson, pkg-config
+	@CC='$(CC)' sh tests/package/package.sh
+
 # Deliberate wrap-around is listed in tests/tools/integer.ignore with its reason.
 integer: ## memory, numbers, threads: wrap-around and conversions that change a value
 	@sh tests/tools/integer.sh '$(BUILD)/integer'
@@ -169,4 +172,4 @@ msan: ## memory, numbers, threads: under MemorySanitizer alone
 
 .PHONY: simulate simulate-all matrix interop chaos peers trace-hash portability tsan valgrind planted planted-fuzz mutants \
         faults negative negative-gates coverage analyze analyze-gcc analyze-clang analyze-tidy analyze-cppcheck asan ubsan \
-        lsan msan real model environment races integer checks
+        lsan msan real model environment races package integer checks
