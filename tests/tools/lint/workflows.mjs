@@ -12,7 +12,8 @@ const FOLDER = '.github/workflows';
 
 // What no workflow needs to call, and why.
 const NOT_CALLED = {
-    all: 'the others build what they need', install: 'for users', clean: 'for users', format: 'lint checks it',
+    all: 'the others build what they need', clean: 'for users', format: 'lint checks it',
+    install: 'package calls it', uninstall: 'package calls it',
     help: 'prints', fuzz: 'fuzz-smoke is the same without a picture', 'fuzz-merge': 'writes what is committed',
     'peer-servers': 'interop, peers and bench-check build them', bench: 'bench-check has the gates',
     checks: 'its parts are called one by one',
