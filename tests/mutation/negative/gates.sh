@@ -70,6 +70,10 @@ skips() { # a target that passes and skips
     file=Makefile
     printf 'skips:\n\t@echo 1 passed, 0 failed, 1 skipped\n' >>"$file"
 }
+edits() { # FILE COMMAND: of sed, which must change the file
+    file=$1
+    sed -i "$2" "$file" && ! cmp -s "$file" "$top/$file"
+}
 serves_all() { # the header says no more where it does not work
     file=uds_echo.h
     sed -i '/^#error "uds_echo.h: this version supports/d' "$file"
@@ -155,6 +159,10 @@ gate tsan 'sends "    { static int sent; sent++; }"'
 gate valgrind 'opens "$unset_byte"'
 gate analyze 'opens "    { int *n = NULL; *n = 1; }"'
 gate real 'bug around-the-seam'
+gate package 'edits packaging/uds_echo.pc.in "s/@VERSION@/0.1.0/"'
+gate package.include 'edits CMakeLists.txt /^target_include_directories/d'
+gate package.install 'edits CMakeLists.txt "/install(FILES LICENSE/d"'
+gate package.readme 'edits README.md "s/^add_subdirectory(uds_echo)/add_subdirectory(uds)/"'
 gate coverage 'opens "    if (error == UDS_ECHO_ERROR_COUNT)
         error = UDS_ECHO_OK;"'
 gate lint 'opens "   int  badly=0 ; (void)badly;"'
