@@ -123,7 +123,7 @@ real_flags = $(if $(filter poll,$1),-DUDS_ECHO_USE_POLL) $(if $(filter plain,$1)
 real: $(REAL) fuzz-inputs ## test: equal transcripts of the fake and the real kernel
 	@sh tests/real/real.sh '$(BUILD)/real' '$(BUILD)/fuzz/kept'
 
-model: ## test: the claim of a path, every order of events; MODELS= DEEP=1
+model: ## test: the claim of a path, every order: MODELS= DEEP=1
 	@sh tests/model/model.sh '$(BUILD)/model' $(MODELS)
 
 environment: all ## test: FUSE, overlay, sandboxes, odd directories
@@ -135,7 +135,7 @@ $(RACE): tests/os/races.c uds_echo.h Makefile tests/gates.mk
 	$(COMPILE) -I. $< -o $@ $(LDFLAGS) $(LDLIBS)
 
 STARTS ?= 1000
-races: $(RACE) ## test: starts against a neighbour who takes the path: STARTS=1000
+races: $(RACE) ## test: starts against a neighbour who takes the path: STARTS=
 	@exec $(RACE) $(STARTS)
 
 package: ## other systems: the header from CMake, Meson, pkg-config

@@ -134,9 +134,9 @@ void fake_fault_any(unsigned long call, int which, int for_ever);
 /* A sandbox refuses a call from now on, whoever makes it; 0: no longer. */
 void fake_refuse(fake_call what, int os_error);
 unsigned long fake_refusals(void); /* strikes by it, in this run */
-fake_call fake_fault_of(int n);   /* which call the first (0) or the second (1) was aimed at; FAKE_CALL_COUNT: none */
-int fake_fault_happened(void);    /* how many of them did, so far */
-unsigned long fake_strikes(void); /* calls that failed by them in this run; one that lasts strikes more than once */
+fake_call fake_fault_of(int n);    /* which call the first (0) or the second (1) was aimed at; FAKE_CALL_COUNT: none */
+int fake_fault_happened(void);     /* how many of them did, so far */
+unsigned long fake_strikes(void);  /* calls that failed by them in this run; one that lasts strikes more than once */
 /* The error of a fault that struck this descriptor since it was made; 0: none did. A call on it failed, or memory ran out
    while it was served, that is, when it was the last one that was received from, or sent to. The last one is told, but EINTR
    and EAGAIN, after which a call is tried again, only where there was no other. */
