@@ -23,7 +23,7 @@ static void reuse_the_number(fake_call what)
     if (binds == 2 && what == FAKE_open && !foreign) {
         fake_remove(PATH "~0");
         (void)fake_put_live(PATH "~0", SOCK_STREAM, 1);
-        fake_set_identity(PATH "~0", 0, first_number);
+        fake_set_identity(PATH "~0", 1, first_number);
         foreign = fake_inode(PATH "~0");
     }
     if (binds == 1 && removals) fake_remove(PATH); /* and the path is free again */
