@@ -1246,7 +1246,6 @@ static int ue_address_end(struct sockaddr_un *address, socklen_t *size, ue_text 
 
 static ue_text ue_address_begin(struct sockaddr_un *address)
 {
-    memset(address, 0, sizeof *address);
     address->sun_family = AF_UNIX;
     return ue_text_begin(address->sun_path, sizeof address->sun_path);
 }
@@ -1361,7 +1360,6 @@ static int ue_peer_of(int fd, uds_echo_peer *peer)
         gid_t gid;
     } who;
     socklen_t size = sizeof who;
-    memset(&who, 0, sizeof who);
     if (UDS_ECHO_SYS(getsockopt)(fd, SOL_SOCKET, SO_PEERCRED, &who, &size)) return 0;
     peer->pid = who.pid > 0 ? (long)who.pid : INT_MAX; /* 0: of another pid namespace, and to kill(2) one's own group */
     peer->uid = (long)who.uid;
@@ -1455,8 +1453,6 @@ static void ue_poller_close(ue_poller *p)
 {
     UDS_ECHO_SYS(free)(p->fds);
     UDS_ECHO_SYS(free)(p->tokens);
-    p->fds = NULL;
-    p->tokens = NULL;
 }
 
 static int ue_poller_fd(const ue_poller *p)
@@ -1693,7 +1689,6 @@ static void ue_unlock(ue_claim *claim)
     /* once more where it failed: the lock would be held for as long as the server keeps the directory open */
     if (claim->locked && UDS_ECHO_SYS(flock)(claim->path.dirfd, LOCK_UN))
         (void)UDS_ECHO_SYS(flock)(claim->path.dirfd, LOCK_UN);
-    claim->locked = 0;
 }
 
 /* Removes what crashed starters left under the temporary names. Needs the lock. */
@@ -2206,9 +2201,10 @@ enum { UE_GRACE_MS = 2 };                /* accepting goes on so long after the 
 enum { UE_UNLINK_MS = 200 };             /* a drain tries so long to get the lock for taking it away */
 static const unsigned UE_NIL = UINT_MAX; /* the end of a list of slots */
 
-/* Bytes that wait, in one piece of memory that has room for capacity: those from start to size. */
+/* Bytes that wait, in one piece of memory: those from start to size. */
 typedef struct ue_buf {
-    size_t capacity, start, size;
+    size_t capacity; /* unsent replies: the bytes of pending_max that they take */
+    size_t start, size;
 } ue_buf;
 
 struct uds_echo_conn {
@@ -2490,7 +2486,6 @@ static int ue_save_unhandled(uds_echo_conn *c, const unsigned char *bytes, size_
 {
     ue_buf *b = (ue_buf *)UDS_ECHO_SYS(malloc)(sizeof *b + c->server->message_max);
     if (!b) return 0;
-    b->capacity = c->server->message_max;
     b->start = 0;
     b->size = size;
     memcpy(ue_buf_bytes(b), bytes, size);
@@ -3000,7 +2995,6 @@ static int ue_is_listener_shut(int fd)
     struct pollfd p;
     p.fd = fd;
     p.events = UE_POLLRDHUP;
-    p.revents = 0;
     return UDS_ECHO_SYS(poll)(&p, 1, 0) > 0;
 }
 
@@ -3032,7 +3026,6 @@ static void ue_release_listener(uds_echo_server *s, int last)
     if (last) ue_listener_free(s->listener);
     s->listener = NULL;
     s->accept_paused = 0;
-    s->accept_resume_at = UE_NONE;
 }
 
 /* No longer one of those who share. 1: it was the last. 0: from now on another thread may free what is shared, so it is
@@ -3421,7 +3414,6 @@ UDS_ECHO_API uds_echo_error uds_echo_server_open(uds_echo_server **server, const
 {
     uds_echo_server *s = NULL;
     uds_echo_error error;
-    ue_fail(failure, UDS_ECHO_OK, 0, "");
     if (!server) return ue_fail(failure, UDS_ECHO_ERR_INVALID, 0, "server");
     *server = NULL;
     if (!desc) return ue_fail(failure, UDS_ECHO_ERR_INVALID, 0, "desc");
@@ -3455,7 +3447,6 @@ static uds_echo_error ue_validate_listener(int listener, uds_echo_failure *failu
     int i, value;
     socklen_t size;
     for (i = 0; i < 3; i++) {
-        value = -1;
         size = sizeof value;
         if (UDS_ECHO_SYS(getsockopt)(listener, SOL_SOCKET, option[i], &value, &size)) {
             if (errno == EBADF || errno == ENOTSOCK) return ue_fail(failure, UDS_ECHO_ERR_INVALID, errno, "listener");
@@ -3742,7 +3733,6 @@ static int ue_xfer_wait(ue_xfer *t, long long deadline)
     long long until = ue_busy_poll_until(t->client->busy_poll_us, &timeout_ms);
     p.fd = t->client->fd;
     p.events = (short)uds_echo_client_events(t->client, t->io);
-    p.revents = 0;
     while (until && (count = UDS_ECHO_SYS(poll)(&p, 1, 0)) == 0)
         if (!ue_busy_poll_goes_on(until, t->client->busy_poll_us)) until = 0;
     if (!count) count = UDS_ECHO_SYS(poll)(&p, 1, timeout_ms);
