@@ -83,8 +83,11 @@ planted: ## check the checks: planted bugs against the tests: BUGS=60 SEED=1
 planted-fuzz: ## check the checks: and against the fuzzers: SEEDS=1 BUGS=10 ENGINE=afl
 	@sh tests/tools/need.sh clang-rt $(filter afl,$(ENGINE)) python3 && FUZZ_TEXT='$(FUZZ_TEXT)' $(PYTHON) tests/mutation/planted.py fuzz '$(BUILD)/planted'
 
-mutants: ## check the checks: jumps forced both ways: MUTANTS=300 SEED=1, or all
+mutants: ## check the checks: jumps forced, statements deleted: MUTANTS=300 or all
 	@sh tests/mutation/mutants.sh '$(BUILD)/mutants'
+
+survivors: fuzz-inputs ## check the checks: the listed ones against simulation, corpora, sockets
+	@sh tests/mutation/mutants.sh '$(BUILD)/survivors' '$(BUILD)/fuzz'
 
 # Singles are part of `make test`. 0: every second call of a run, however far behind the first, which takes hours.
 PAIRS ?= 16
@@ -171,5 +174,5 @@ msan: ## memory, numbers, threads: under MemorySanitizer alone
 	@$(call one_sanitizer,msan,-fsanitize=memory -fno-sanitize-recover=all -fsanitize-memory-track-origins)
 
 .PHONY: simulate simulate-all matrix interop chaos peers trace-hash portability tsan valgrind planted planted-fuzz mutants \
-        faults negative negative-gates coverage analyze analyze-gcc analyze-clang analyze-tidy analyze-cppcheck asan ubsan \
-        lsan msan real model environment races package integer checks
+        survivors faults negative negative-gates coverage analyze analyze-gcc analyze-clang analyze-tidy analyze-cppcheck \
+        asan ubsan lsan msan real model environment races package integer checks

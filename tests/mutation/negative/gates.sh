@@ -82,8 +82,12 @@ all_survive() { # every line of the header is listed as one whose mutants nobody
     file=tests/mutation/survivors.txt
     awk '/^[a-z].*\(/ && !/;$/ { match($0, /[a-z_0-9]+\(/); name = substr($0, RSTART, RLENGTH - 1) }
          name && /^    / && !/ \| / { gsub(/^ +/, ""); print name " | " $0 " | 1 | taken | x"
-             print name " | " $0 " | 1 | never | x" }' \
+             print name " | " $0 " | 1 | never | x"
+             print name " | " $0 " | 1 | deleted | x" }' \
         uds_echo.h | sort -u >"$file"
+}
+connections_survive() { # those of the functions that every input reaches
+    all_survive && sed -i '/^ue_conn_/!d' "$file"
 }
 
 # gate NAME "WHAT BREAKS IT" [ARGUMENT ...]: the target is NAME without what follows a dot, or a script of .ci.
@@ -149,6 +153,8 @@ gate faults 'bug own-file-stays-when-put-back-fails' PAIRS=3 # which no single f
 gate mutants 'without tests/unit/test_conn.c' MUTANTS=60
 says='out of date'
 gate mutants.listed all_survive MUTANTS=20
+says='finds it'
+gate survivors connections_survive SEEDS=20
 says=
 gate portability 'bug remainder-dropped' STEPS=traces TARGETS=m32
 gate test 'bug remainder-dropped'
