@@ -2,6 +2,35 @@
 #include "harness.h"
 #include "served.h"
 
+/* ---- the path ------------------------------------------------------------------------------------------------------ */
+
+static int swaps;
+
+/* The stale file was looked at twice. As the new socket is ready, another stale file is in its place. */
+static void swap_the_stale_file(fake_call what)
+{
+    if (what != FAKE_listen || swaps++) return;
+    fake_remove(PATH);
+    fake_put_stale(PATH);
+    fake_set_identity(PATH, 1, 999);
+}
+
+/* The other file is not the one that was looked at: it is put back, looked at, and replaced, and nothing is left over. */
+static void another_stale_file_in_its_place(void **state)
+{
+    uds_echo_server *server;
+    (void)state;
+    fake_put_stale(PATH);
+    swaps = 0;
+    fake.before = swap_the_stale_file;
+    server = serve(plain_desc());
+    fake.before = NULL;
+    assert_int_equal(swaps, 2);
+    assert_true(fake_is_ours(PATH));
+    assert_false(fake_exists(PATH "~0"));
+    assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
+}
+
 /* ---- connections --------------------------------------------------------------------------------------------------- */
 
 static uds_echo_id last_opened;
@@ -1087,6 +1116,7 @@ static void a_slot_with_another_descriptor(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(another_stale_file_in_its_place),
         TEST(a_close_comes_before_the_event),
         TEST(a_piece_is_framed_once),
         TEST(a_deferred_reply_after_a_push_that_waits),
