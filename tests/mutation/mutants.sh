@@ -42,10 +42,11 @@ variant() {
     fi
     compile fake tests/real/transcript.c "$fake"
     xargs "$program" /w <"$build/inputs" >"$build/golden_$name" || exit 1
-    same="cmp - $build/golden_$name"
-    printf '%s\n' "$name:$program xargs {} /w <$build/inputs | $same"
+    golden=$build/golden_$name
+    printf '%s\n' "$name:$program xargs {} /w <$build/inputs >{}.out && cmp {}.out $golden"
     compile real -DREAL tests/real/transcript.c
-    printf '%s\n' "$name:$program d=\$(mktemp -d) && { xargs timeout 60 {} \$d <$build/inputs | $same; s=\$?; rm -r \$d; exit \$s; }"
+    in_a_folder="d=\$(mktemp -d) && xargs timeout 60 {} \$d"
+    printf '%s\n' "$name:$program $in_a_folder <$build/inputs >{}.out && cmp {}.out $golden; s=\$?; rm -r \$d; exit \$s"
     compile simulate "-DVARIANT=\"$name\"" tests/sim/simulate.c "$fake"
     printf '%s\n' "$name:$program {} -n ${SEEDS:-300}"
     case $name in
