@@ -18,14 +18,14 @@ for program in "$@"; do
     echo "# $(basename "$program"): pairs of faults, at most $distance calls apart"
     "$program" "$distance" 2>&1 || echo "exit status $?"
     echo "# $(basename "$program"): $(($(date +%s) - began)) s"
-done | tee "$log" | grep --line-buffered '^[^[]' # a line as soon as it is there: it is the progress
-awk '
-    /^\[  PASSED  \] [0-9]+ test/ { passed += $4 }
-    /^\[  FAILED  \] [0-9]+ test/ { failed += $4 }
-    /^exit status/ { broken++ }
-    /^# fault enumeration: / { runs += $4 }
-    END {
-        if (broken && !failed) failed = broken
-        printf "# %d runs\n%d passed, %d failed, 0 skipped\n", runs, passed, failed
-        exit failed > 0 || passed == 0
-    }' "$log"
+done | tee "$log" | while IFS= read -r line; do # a line as soon as it is there: it is the progress
+    case $line in '' | '['*) ;; *) printf '%s\n' "$line" ;; esac
+done
+# shellcheck disable=SC2046 # three numbers
+set -- $(awk -f "$(dirname "$0")/../tools/counts.awk" "$log")
+passed=$1 failed=$2 skipped=$3
+broken=$(grep -c '^exit status' "$log")
+[ "$failed" -gt 0 ] || failed=$broken
+awk '/^# fault enumeration: / { runs += $4 } END { printf "# %d runs\n", runs }' "$log"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

@@ -28,7 +28,7 @@ for program in "$@"; do
         --leak-check=full --show-leak-kinds=all --errors-for-leak-kinds=all --track-fds=$descriptors \
         --fair-sched=try --log-file="$log.valgrind" "$program" >"$log" 2>&1
     status=$?
-    tests=$(awk '/^\[  PASSED  \] [0-9]+ test/ { p += $4 } END { print p + 0 }' "$log")
+    tests=$(awk -f tests/tools/counts.awk "$log" | cut -d ' ' -f 1)
     # 3.19 reports open descriptors, but does not count them as errors; 0, 1 and 2 are inherited.
     left=$(grep -c 'Open file descriptor [0-9]*:\|Open AF_UNIX socket [0-9]*:' "$log.valgrind")
     inherited=$(grep -c '<inherited from parent>' "$log.valgrind")

@@ -74,5 +74,13 @@ expect run-fails '0 passed, 1 failed, 0 skipped' sh tests/tools/run.sh "$build/f
 expect run-nothing 'it ran no test' sh tests/tools/run.sh "$build/empty.sh"
 expect run-endless 'no end after 1 s' env TEST_TIMEOUT=1 sh tests/tools/run.sh "$build/endless.sh"
 
+# The closing lines of each cmocka: the scripts that count tests must understand them all.
+for version in 1.1.5 1.1.7 2.0; do
+    printf '#!/bin/sh\ncat "%s"\nexit 1\n' "$here/cmocka-$version.txt" >"$build/users-$version"
+    chmod +x "$build/users-$version"
+    expect "run-cmocka-$version" '^3 passed, 2 failed, 3 skipped$' sh tests/tools/run.sh "$build/users-$version"
+    expect "pairs-cmocka-$version" '^3 passed, 2 failed, 3 skipped$' sh tests/fault/pairs.sh 16 "$build/users-$version"
+done
+
 echo "$passed passed, $failed failed, 0 skipped"
 [ "$failed" -eq 0 ]
