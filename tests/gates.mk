@@ -21,7 +21,7 @@ simulate: $(SIMULATE)_$(VARIANT) ## test: whole lives of servers: SEEDS=n, SEED=
 simulate-all: $(SIMULATES) ## test: the same over epoll, poll and a plain system
 	@failed=; for p in $^; do $$p $(WHICH) || failed=1; done; test -z "$$failed"
 
-matrix: all ## test: real sockets, and docs/matrix.md from the results
+matrix: examples ## test: real sockets, and docs/matrix.md from the results
 	@sh tests/tools/need.sh bindfs=bindfs || true
 	@if CC='$(CC)' sh tests/tools/need.sh cmocka; then \
 	    $(MAKE) --no-print-directory $(JOBS) $(OS_TESTS) && \
@@ -63,12 +63,16 @@ trace-hash: ## other systems: what the fake kernel saw, as committed; UPDATE=1
 portability: ## other systems: other compilers, libcs, processors: TARGETS='musl'
 	@sh tests/compat/portability.sh '$(BUILD)/portability' $(TARGETS)
 
+SYSTEMS ?= bookworm trixie sid bullseye
+bare: ## other systems: bare Debians, as README.md says: SYSTEMS=, STEPS=
+	@sh tests/compat/bare.sh '$(BUILD)/bare' $(SYSTEMS)
+
 tsan: ## memory, numbers, threads: threads under ThreadSanitizer, gcc and clang
 	@failed=; for cc in gcc clang; do \
 	    if ! command -v $$cc >/dev/null; then echo "tsan: $$cc is not installed: skipped"; continue; fi; \
 	    echo "tsan: $$cc"; \
 	    TSAN_OPTIONS=halt_on_error=1 $(MAKE) --no-print-directory $(JOBS) test CC=$$cc BUILD=$(BUILD)/tsan-$$cc \
-	        CFLAGS='-O1 -g -fsanitize=thread -fno-omit-frame-pointer' UNIT= FAULT= OS='$(THREADED)' BENCHES= \
+	        CFLAGS='-O1 -g -fsanitize=thread -fno-omit-frame-pointer' UNIT= FAULT= OS='$(THREADED)' \
 	        SCRIPTS=tests/tools/tsan.sh || failed="$$failed $$cc"; \
 	done; test -z "$$failed" || { echo "tsan: failed with$$failed"; exit 1; }
 
@@ -129,7 +133,7 @@ real: $(REAL) fuzz-inputs ## test: equal transcripts of the fake and the real ke
 model: ## test: the claim of a path, every order: MODELS= DEEP=1
 	@sh tests/model/model.sh '$(BUILD)/model' $(MODELS)
 
-environment: all ## test: FUSE, overlay, sandboxes, odd directories
+environment: examples ## test: FUSE, overlay, sandboxes, odd directories
 	@CC='$(CC)' sh tests/os/environment.sh '$(BUILD)'
 
 RACE := $(BUILD)/tests/os/races
@@ -173,6 +177,6 @@ lsan: ## memory, numbers, threads: under LeakSanitizer alone
 msan: ## memory, numbers, threads: under MemorySanitizer alone
 	@$(call one_sanitizer,msan,-fsanitize=memory -fno-sanitize-recover=all -fsanitize-memory-track-origins)
 
-.PHONY: simulate simulate-all matrix interop chaos peers trace-hash portability tsan valgrind planted planted-fuzz mutants \
+.PHONY: simulate simulate-all matrix interop chaos peers trace-hash portability bare tsan valgrind planted planted-fuzz mutants \
         survivors faults negative negative-gates coverage analyze analyze-gcc analyze-clang analyze-tidy analyze-cppcheck \
         asan ubsan lsan msan real model environment races package integer checks

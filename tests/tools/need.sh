@@ -34,7 +34,7 @@ have_fuzzer() {
 check() {
     case $1 in
     cmocka) package=libcmocka-dev what='the C tests need cmocka' && have_cmocka ;;
-    clang-rt) package='clang libclang-rt-14-dev' what='this needs clang and its runtime libraries' && have_clang_rt ;;
+    clang-rt) package='clang libclang-rt-dev' what='this needs clang and its runtime libraries' && have_clang_rt ;;
     fuzzer) package='clang libclang-rt-dev' what='fuzzing needs clang and its runtime libraries' && have_fuzzer ;;
     afl) package='afl++ clang' what='fuzzing needs AFL++' && command -v afl-clang-fast >/dev/null && have_fuzzer ;;
     libuv) package=libuv1-dev what='this is compared with libuv' && links uv.h uv ;;
