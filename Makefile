@@ -10,6 +10,8 @@ STD    := -std=c99
 WERROR := -Werror
 WARN   := -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wundef -Wstrict-prototypes \
           -Wmissing-prototypes
+# clang: strchr() and memchr() of glibc 2.43 are macros with _Generic in them.
+WARN   += -Wno-c11-extensions
 
 COMPILE = $(CC) $(STD) $(WARN) $(WERROR) $(CFLAGS) $(CPPFLAGS) -pthread
 HEADERS := uds_echo.h $(wildcard tests/*/*.h bench/*.h)
@@ -34,7 +36,9 @@ SCRIPTS    ?= tests/compat/compile.sh tests/compat/reading.sh tests/os/examples.
 # `make test` builds in parallel on its own, unless make was already told how parallel to be.
 JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1))
 
-all: $(EXAMPLES) $(BENCHES) ## use: the examples and benchmarks; needs only a C compiler
+examples: $(EXAMPLES)
+
+all: examples $(BENCHES) ## use: the examples and benchmarks; needs only a C compiler
 
 $(EXAMPLES): $(BUILD)/%: examples/%.c uds_echo.h Makefile
 	@mkdir -p $(@D)
@@ -71,7 +75,7 @@ demo: $(BUILD)/echo_server $(BUILD)/echo_client ## use: watch a client and a ser
 	@sh examples/demo.sh $(BUILD)
 
 # Without cmocka the C tests are named and counted as skipped; the others run all the same. Without bindfs one is.
-test: all ## test: every test; installs cmocka and bindfs if it may
+test: examples ## test: every test; installs cmocka and bindfs if it may
 	@$(if $(filter %test_guest.c,$(OS)),sh tests/tools/need.sh bindfs=bindfs || true)
 	@if CC='$(CC)' sh tests/tools/need.sh cmocka; then \
 	    $(MAKE) --no-print-directory $(JOBS) c-tests && \
@@ -151,5 +155,5 @@ help: ## use: this list
 	@echo "Variables: CC CFLAGS LDFLAGS BUILD WERROR NO_INSTALL"
 	@echo "To install: PREFIX DESTDIR includedir pkgconfigdir"
 
-.PHONY: all c-tests fake-tests demo test sanitize compile-matrix reading lint format install uninstall clean help
+.PHONY: all examples c-tests fake-tests demo test sanitize compile-matrix reading lint format install uninstall clean help
 .DELETE_ON_ERROR:

@@ -17,6 +17,18 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+/* The headers of Linux 5.10 lack these, and such a kernel answers with EINVAL. */
+#ifndef IORING_SETUP_SINGLE_ISSUER
+#define IORING_SETUP_SINGLE_ISSUER (1U << 12)
+#define IORING_SETUP_DEFER_TASKRUN (1U << 13)
+#endif
+#ifndef IORING_RECVSEND_POLL_FIRST
+#define IORING_RECVSEND_POLL_FIRST (1U << 0)
+#endif
+#ifndef IOSQE_CQE_SKIP_SUCCESS
+#define IOSQE_CQE_SKIP_SUCCESS (1U << 6)
+#endif
+
 enum { BUFFER_BYTES = 65536, FDS_MAX = 32768, ENTRIES = 4096, COMPLETIONS = 65536 };
 enum { ACCEPT, RECEIVE, SEND }; /* what was asked for, kept above the descriptor in user_data */
 

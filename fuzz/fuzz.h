@@ -24,7 +24,7 @@
 
 /* What only judges is not explored: in a function with this in front an engine counts nothing, and is the faster for
    it. */
-#if defined(__clang__)
+#if defined(__clang__) && __clang_major__ >= 13
 #define ORACLE __attribute__((no_sanitize("coverage"), noinline)) MAY_BE_UNUSED
 #else
 #define ORACLE MAY_BE_UNUSED

@@ -178,7 +178,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t among_controls[] = {0xe2, 0x80, 0}; /* U+2000 to U+207F: few inputs would get there */
     char *path;
     if (size < CONFIG || size - CONFIG > PATH_MAX_HERE - 300) return 0;
-    among_controls[1] |= data[0] & 1;
+    among_controls[1] = (uint8_t)(among_controls[1] | (data[0] & 1));
     among_controls[2] = data[1];
     fuzz_begin();
     path = path_of_input(data + CONFIG, size - CONFIG, data[0]);

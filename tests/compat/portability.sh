@@ -137,7 +137,7 @@ count() {
 tests() {
     build=$folder/$1
     sh tests/tools/cmocka.sh "$folder/cmocka/$1" $cc || return 1
-    make -s -j"$jobs" all c-tests BENCHES= CC="$cc" BUILD="$build" CFLAGS='-O1 -g' CPPFLAGS="-isystem $folder/cmocka/$1" \
+    make -s -j"$jobs" examples c-tests CC="$cc" BUILD="$build" CFLAGS='-O1 -g' CPPFLAGS="-isystem $folder/cmocka/$1" \
         LDFLAGS="-L$folder/cmocka/$1 $link" $os || return 1
     programs=$(find "$build/tests" -name 'test_*' -type f -perm -u+x | sort)
     TEST_RUNNER=$runner UDS_ECHO_BUILD=$build sh tests/tools/run.sh $programs

@@ -8,12 +8,10 @@
 #define UDS_ECHO_IMPLEMENTATION
 #include "uds_echo.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 
-#include <cmocka.h>
+#include "asserts.h"
 
 #if defined(__GNUC__)
 #define MAY_BE_UNUSED __attribute__((unused))

@@ -107,7 +107,7 @@ static int rounds_of_many_starters(const os_plan *plan, int rounds, int stale)
         assert_int_equal(os_names(os.dir, NULL, 0), 0);
     }
     print_message("# %d x %d starters: one served each time, %d got IN_USE, %d BUSY\n", rounds, STARTERS, in_use, busy);
-    os_exactly("losers", in_use + busy, rounds * (STARTERS - 1.0));
+    os_exactly("losers", in_use + busy, rounds * (STARTERS - 1));
     return served + in_use + busy;
 }
 
@@ -328,7 +328,7 @@ static void p08_a_thousand_starts_and_stops_refuse_nobody(void **state)
     if (client == 0) connect_for_ever();
     began = os_now();
     starts = start_and_stop(STARTS);
-    print_message("    ms for a start and a stop: %.2f\n", (os_now() - began) / STARTS);
+    print_message("    ms for a start and a stop: %.2f\n", (os_now() - began) / (int)STARTS);
     count[GO_ON] = 0;
     assert_int_equal(os_reap(client, OS_REPLY_MS), 0);
     print_message("# %ld attempts beside %d starts and stops: %ld connected, %ld found no path, %ld refused\n",

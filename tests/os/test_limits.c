@@ -136,7 +136,7 @@ static void what_is_held_stays_under_the_bound(void **state)
         memset(&desc, 0, sizeof desc);
         desc.message_max = sizes[i % 3];
         desc.pending_max = i / 3 ? 4 * sizes[i % 3] : 0;
-        bound = i / 3 ? 4.0 * (double)sizes[i % 3] : 2.0 * CLIENTS * (double)sizes[i % 3];
+        bound = i / 3 ? 4.0 * (double)sizes[i % 3] : 2.0 * (int)CLIENTS * (double)sizes[i % 3];
         server = os_open(&desc);
         for (k = 0; k < CLIENTS; k++) fds[k] = os_connect();
         for (tries = 0; tries < 60; tries++) {

@@ -404,7 +404,8 @@ static void what_clients_do(void **state)
             last = os_connect(); /* once it is answered, all who were queued before it have been accepted */
             assert_true(os_write(last, "last!\n", 6) == 6 && os_read(last, in, 6) == 6);
             (void)close(last);
-            for (until = os_now() + OS_REPLY_MS; os_names(folder, NULL, 0) > before && os_now() < until;) os_sleep(1);
+            for (until = os_now() + (int)OS_REPLY_MS; os_names(folder, NULL, 0) > before && os_now() < until;)
+                os_sleep(1);
             os_exactly(rows[i].cell, os_names(folder, NULL, 0), before);
             (void)close(good);
             while (os_names(folder, NULL, 0) >= before && os_now() < until) os_sleep(1);

@@ -285,7 +285,7 @@ static void p20_whatever_a_peer_is_called_is_shown_escaped(void **state)
         memset(&name, 0, sizeof name);
         name.sun_family = AF_UNIX;
         if (byte && byte != '/') {
-            (void)snprintf(name.sun_path, sizeof name.sun_path, "%s/%c\x1b[31m\n", os.dir, byte);
+            (void)snprintf(name.sun_path, sizeof name.sun_path, "%.64s/%c\x1b[31m\n", os.dir, byte);
             cases += shows_safely(server, &name, sizeof name);
             (void)unlink(name.sun_path);
         }
@@ -308,8 +308,8 @@ static int steps_while_watched(uds_echo_server *server)
 {
     double began = os_now();
     int steps = 0;
-    for (; os_now() - began < WATCHED_MS; steps++) assert_int_equal(uds_echo_server_step(server, A_STEP_MS), 0);
-    os_at_most("steps in 200 ms", steps, 2.0 * WATCHED_MS / A_STEP_MS);
+    for (; os_now() - began < (int)WATCHED_MS; steps++) assert_int_equal(uds_echo_server_step(server, A_STEP_MS), 0);
+    os_at_most("steps in 200 ms", steps, 2 * WATCHED_MS / A_STEP_MS);
     return steps;
 }
 

@@ -226,7 +226,7 @@ static void wakes_from_other_threads_all_count(void **state)
     (void)os_run_out(wake_server); /* ends only if the last wake of each was acted on */
     for (i = 0; i < WAKERS; i++) (void)os_join(threads[i]);
     os_at_least("runs of on_wake", (double)wakes_run, 1);
-    os_at_most("runs of on_wake", (double)wakes_run, (double)WAKERS * WAKES);
+    os_at_most("runs of on_wake", (double)wakes_run, WAKERS * WAKES);
     assert_int_equal(uds_echo_server_close(wake_server), UDS_ECHO_OK);
 }
 
@@ -397,7 +397,7 @@ static double share_once(void)
 /* On a busy machine a thread that is late leaves its turn to another; what never takes turns fails each time. */
 static void four_threads_share_evenly(void **state)
 {
-    double bound = 1.5 * SHARED_CLIENTS / SHARERS, most = share_once();
+    double bound = 1.5 * (int)SHARED_CLIENTS / (int)SHARERS, most = share_once();
     int i;
     (void)state;
     for (i = 0; i < 2 && most > bound; i++) most = share_once();
@@ -523,7 +523,7 @@ static void own_loop_by_descriptor_and_timeout(void **state)
             if (!os_ping(fd)) _exit(1);
         _exit(os_read_end(fd) != 0); /* cut when it was idle: the timeout led to that step */
     }
-    end = os_now() + OS_REPLY_MS;
+    end = os_now() + (int)OS_REPLY_MS;
     do {
         struct pollfd p = {.fd = uds_echo_server_fd(server), .events = POLLIN};
         int wait = uds_echo_server_timeout(server);

@@ -543,7 +543,7 @@ static void p16_passing_errors_of_accept_end_nothing(void **state)
         second = os_connect();
         os_settle(server);
         uds_echo_server_stats(server, &stats);
-        for (began = os_now(); stats.accepted < 2 && os_now() - began < OS_REPLY_MS;
+        for (began = os_now(); stats.accepted < 2 && os_now() - began < (int)OS_REPLY_MS;
              uds_echo_server_stats(server, &stats))
             assert_int_equal(uds_echo_server_step(server, OS_REPLY_MS), UDS_ECHO_OK);
         assert_int_equal(seam.accept_errors, 0);
@@ -586,12 +586,12 @@ static void p15_want_at_accept_rests_and_comes_back(void **state)
         seam.accept_error = errors[i % 4];
         seam.accept_errors = -1;
         seam.accepts = 0;
-        for (began = os_now(); os_now() - began < WATCHED_MS; pings++) {
+        for (began = os_now(); os_now() - began < (int)WATCHED_MS; pings++) {
             assert_int_equal(uds_echo_server_step(server, 20), UDS_ECHO_OK);
             assert_true(talks(server, first));
         }
         assert_true(pings > 5);
-        os_at_most("tries", (double)seam.accepts, 1 + (WATCHED_MS + 300.0 * OS_SLOW) / 100);
+        os_at_most("tries", (double)seam.accepts, 1 + (WATCHED_MS + 300 * OS_SLOW) / 100.0);
         os_exactly("lines of the log", lines, 1);
         seam.accept_errors = 0;
         if (i / 4) (void)close(first); /* what closes makes room: no need to wait for the timer */

@@ -95,7 +95,7 @@ static void servers_that_share_serve_all(void **state)
     for (i = 0; i < SERVERS; i++) assert_int_equal(uds_echo_server_close(servers[i]), UDS_ECHO_OK);
     os_exactly("round trips", right, CLIENTS * (TRIPS + TRIPS / 4));
     os_exactly("connections", accepted, CLIENTS * (1 + TRIPS / 4));
-    os_exactly("bytes received", in, (double)right * TRIP_BYTES);
+    os_exactly("bytes received", in, (double)(right * TRIP_BYTES));
     os_exactly("bytes sent", out, in);
     assert_false(os_exists(os.path));
 }
@@ -138,8 +138,8 @@ static double largest_share(void)
     }
     for (i = 0; i < SERVERS; i++) assert_int_equal(uds_echo_server_close(servers[i]), UDS_ECHO_OK);
     for (i = 0; i < CROWD; i++) uds_echo_client_close(&clients[i]);
-    assert_true(all == CROWD);
-    return most * SERVERS / all;
+    assert_true(all == (int)CROWD);
+    return most * (int)SERVERS / all;
 }
 
 /* On a busy machine a thread may be kept from running for longer than the others leave a connection to it:
@@ -168,8 +168,9 @@ static void a_sharer_that_is_full_holds_up_nobody(void **state)
     desc.share_with = servers[0];
     desc.connections_max = 1;
     servers[1] = os_open(&desc);
-    for (i = 0; i < 2; i++) threads[i] = os_thread(os_run_thread, servers[i]);
+    threads[1] = os_thread(os_run_thread, servers[1]); /* alone at first: so it is full */
     for (i = 0; i < PEERS; i++) {
+        if (i == 1) threads[0] = os_thread(os_run_thread, servers[0]);
         fds[i] = os_connect();
         served += os_ping(fds[i]);
     }

@@ -1312,7 +1312,7 @@ static int live(unsigned long long seed, double *hours)
     }
     fake_escape_set = 0;
     if (!held && fake_violations()) (void)printf("fake kernel: %s\n", fake_violation(0));
-    *hours += (double)(fake_now_ms() - life_began) / HOUR;
+    *hours += (double)(fake_now_ms() - life_began) / (int)HOUR;
     if (verbose || !held) {
         (void)printf("seed %llu: %s, trace %016llx\n", seed, held ? "the laws hold" : "FAILED, replay with",
                      fake_trace_hash());
@@ -1359,7 +1359,7 @@ int main(int argc, char **argv)
                  passed + failed, epochs, steps, exchanges, fault_total, hours);
     /* Lives in which little happens show little: about half of what a life has in the mean. */
     if (passed >= 100 &&
-        (exchanges < passed * EXCHANGES || fault_total < passed * FAULTS || hours < (double)passed * HOURS)) {
+        (exchanges < passed * EXCHANGES || fault_total < passed * FAULTS || hours < (double)(passed * HOURS))) {
         (void)printf("too little happens\n");
         failed++;
     }

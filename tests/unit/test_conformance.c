@@ -9,7 +9,6 @@
 #include <ftw.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +19,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "asserts.h"
 
 /* ---- a kernel is a table of functions ---------------------------------------------------------------------------- */
 
