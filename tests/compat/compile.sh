@@ -19,7 +19,7 @@ cxx_warnings='-Wno-missing-field-initializers' # g++ warns of the {0} that C kno
 c_floor=${C_FLOOR:-114}
 cxx_floor=${CXX_FLOOR:-78}
 
-# ---- one job: compile.sh --job FOLDER NUMBER KIND COMPILER STANDARD [FLAG...] ----------------------------------------
+# ---- one job: compile.sh --job FOLDER NUMBER, which is a line of FOLDER/list: NUMBER KIND COMPILER STANDARD [FLAG...] --
 
 language_of() {
     case $1 in
@@ -129,7 +129,8 @@ run_job() {
 }
 
 if [ "${1:-}" = --job ]; then
-    shift
+    # shellcheck disable=SC2046 # words
+    set -- "$2" $(sed -n "$3p" "$2/list")
     if ! run_job "$@" >"$1/$2.log" 2>&1; then
         { echo "FAILED: $*" | sed "s|$1/*||" && head -20 "$1/$2.log"; } >"$1/$2.failed"
     fi
@@ -275,7 +276,8 @@ grep '^#' "$folder/jobs"
 grep -v '^#' "$folder/jobs" | awk '{ print NR, $0 }' >"$folder/list"
 count=$(wc -l <"$folder/list")
 parallel=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
-xargs -P "$parallel" -L 1 sh tests/compat/compile.sh --job "$folder" <"$folder/list"
+# BusyBox's xargs has no -L.
+seq "$count" | xargs -P "$parallel" -n 1 sh tests/compat/compile.sh --job "$folder"
 
 ran=$(find "$folder" -name '*.done' | wc -l)
 failed=$(find "$folder" -name '*.failed' | wc -l)

@@ -98,8 +98,8 @@ check_contents() {
         grep -o '>>[a-z]*\( [a-z][a-z]*\)*' | sed 's/^>>//' >"$folder/contents"
     sed -n 's|^// >>||p' "$1" >"$folder/marks"
     [ -s "$folder/contents" ] || echo "the manual has no CONTENTS"
-    diff "$folder/contents" "$folder/marks" |
-        sed -n 's/^</in CONTENTS, but not at that place:/p; s/^>/a mark, but not at that place:/p'
+    diff -u "$folder/contents" "$folder/marks" |
+        sed -n '1,2d; s/^-/in CONTENTS, but not at that place: /p; s/^+/a mark, but not at that place: /p'
 }
 
 check_characters() {
@@ -263,7 +263,7 @@ spoil check_contents "a mark that is not listed" 's|^static const|// >>names\n&|
 spoil check_contents "a mark that is missing" '/^\/\/ >>server api/d'
 spoil check_contents "a long manual" "1a $(lines 150)"
 spoil check_characters "a tab" 's/^    return/\treturn/'
-spoil check_characters "a foreign letter" 's/it.s/it\xe2\x80\x99s/'
+spoil check_characters "a foreign letter" "s/it.s/it$(printf '\342\200\231')s/"
 spoil check_characters "a long line" "s/idle \*\//&$(printf '%0120d' 0)/"
 spoil check_seam "a call past the seam" 's/UDS_ECHO_SYS(close)(fd)/close(fd)/'
 spoil check_seam "a call past it where the platform lacks something" \
