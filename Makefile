@@ -91,6 +91,7 @@ STATIC_SCRIPTS := tests/compat/compile.sh tests/compat/reading.sh
 sanitize: ## test: the tests under ASan and UBSan, gcc and clang
 	@failed=; for cc in gcc clang; do \
 	    if ! command -v $$cc >/dev/null; then echo "sanitize: $$cc is not installed: skipped"; continue; fi; \
+	    if [ $$cc = clang ] && ! sh tests/tools/need.sh clang-rt; then failed="$$failed clang"; continue; fi; \
 	    echo "sanitize: $$cc"; \
 	    $(MAKE) --no-print-directory $(JOBS) test CC=$$cc BUILD=$(BUILD)/asan-$$cc CFLAGS='-O1 -g $(SANITIZE)' \
 	        SCRIPTS='$(filter-out $(STATIC_SCRIPTS),$(SCRIPTS))' || failed="$$failed $$cc"; \

@@ -19,6 +19,8 @@ fi
 if [ -n "$missing" ] && command -v apt-get >/dev/null; then
     echo "prepare: installing$missing"
     as_root apt-get update -q
+    # On Debian 11 the package of clang has them itself.
+    apt-cache show libclang-rt-dev >/dev/null 2>&1 || missing=$(echo "$missing" | sed 's/ libclang-rt-dev//')
     # shellcheck disable=SC2086 # a list
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing
 fi

@@ -70,6 +70,7 @@ bare: ## other systems: bare Debians, as README.md says: SYSTEMS=, STEPS=
 tsan: ## memory, numbers, threads: threads under ThreadSanitizer, gcc and clang
 	@failed=; for cc in gcc clang; do \
 	    if ! command -v $$cc >/dev/null; then echo "tsan: $$cc is not installed: skipped"; continue; fi; \
+	    if [ $$cc = clang ] && ! sh tests/tools/need.sh clang-rt; then failed="$$failed clang"; continue; fi; \
 	    echo "tsan: $$cc"; \
 	    TSAN_OPTIONS=halt_on_error=1 $(MAKE) --no-print-directory $(JOBS) test CC=$$cc BUILD=$(BUILD)/tsan-$$cc \
 	        CFLAGS='-O1 -g -fsanitize=thread -fno-omit-frame-pointer' UNIT= FAULT= OS='$(THREADED)' \

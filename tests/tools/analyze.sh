@@ -57,8 +57,10 @@ tidy_one() {
 }
 
 cppcheck_one() {
+    # normalCheckLevelMaxBranches: 2.17 tells how far it looked, and takes it for an error.
     cppcheck --quiet --std=c99 --enable=warning,performance,portability --inconclusive --error-exitcode=1 \
-        --suppress=missingIncludeSystem -D__linux__ -D__GNUC__=12 -D_GNU_SOURCE -DSO_PEERCRED=17 -DO_CLOEXEC=1 \
+        --suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches \
+        -D__linux__ -D__GNUC__=12 -D_GNU_SOURCE -DSO_PEERCRED=17 -DO_CLOEXEC=1 \
         -DO_DIRECTORY=2 -DAT_SYMLINK_NOFOLLOW=4 -DCLOCK_MONOTONIC=1 "$@" "$source" >"$scratch/log" 2>&1
 }
 

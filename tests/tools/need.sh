@@ -30,12 +30,16 @@ have_fuzzer() {
         "${FUZZ_CC:-clang}" -fsanitize=fuzzer,address,undefined -x c - -o /dev/null 2>/dev/null
 }
 
-# Sets package and what for a feature, and tells whether it is here.
+# Sets package and what for a feature, and tells whether it is here. instead: for a system that lacks one of the packages.
 check() {
+    instead=
     case $1 in
     cmocka) package=libcmocka-dev what='the C tests need cmocka' && have_cmocka ;;
-    clang-rt) package='clang libclang-rt-dev' what='this needs clang and its runtime libraries' && have_clang_rt ;;
-    fuzzer) package='clang libclang-rt-dev' what='fuzzing needs clang and its runtime libraries' && have_fuzzer ;;
+    clang-rt)
+        package='clang libclang-rt-dev' instead=clang what='this needs clang and its runtime libraries'
+        have_clang_rt
+        ;;
+    fuzzer) package='clang libclang-rt-dev' instead=clang what='fuzzing needs clang and its runtime libraries' && have_fuzzer ;;
     afl) package='afl++ clang' what='fuzzing needs AFL++' && command -v afl-clang-fast >/dev/null && have_fuzzer ;;
     libuv) package=libuv1-dev what='this is compared with libuv' && links uv.h uv ;;
     libevent) package=libevent-dev what='this is compared with libevent' && links event2/event.h event_core ;;
@@ -88,7 +92,8 @@ need() {
     echo "need: $what: installing $package with apt-get (NO_INSTALL=1: skipped instead)"
     # A fresh machine has no package lists yet.
     if ! install_package >"$log" 2>&1; then
-        { as_root apt-get update -q && install_package; } >>"$log" 2>&1 || true
+        { as_root apt-get update -q && { install_package || { package=${instead:-$package} && install_package; }; }; } \
+            >>"$log" 2>&1 || true
     fi
     check "$1" && return 0
     cat "$log"
