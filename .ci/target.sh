@@ -1,6 +1,6 @@
 #!/bin/sh
 # target.sh TARGET [VARIABLE=VALUE ...]: makes it and shows what it says. It must pass, tell its figures, and have skipped
-# nothing: what cannot run on a machine of CI is a failure there. MAY_SKIP='PROGRAM ...': those of tests/tools/run.sh may skip tests
+# nothing: what cannot run on a machine of CI is a failure there. MAY_SKIP=PROGRAM,PROGRAM: those of tests/tools/run.sh may skip tests
 # of their own, and nothing else may, for a job that is an ordinary user's. The log is kept in build/ci.
 set -u
 [ $# -ge 1 ] || { echo "usage: target.sh TARGET [VARIABLE=VALUE ...]" >&2 && exit 2; }
@@ -15,7 +15,7 @@ done
     make -s "$@" 2>&1
     echo $? >"$log.status"
 } | tee "$log"
-skipped=$(awk -v names=" $may_skip " 'index(names, " " $2 " ") && $8 == "skipped" { n += $7 } END { print n + 0 }' "$log")
+skipped=$(awk -v names=",$may_skip," 'index(names, "," $2 ",") && $8 == "skipped" { n += $7 } END { print n + 0 }' "$log")
 if [ "$(cat "$log.status")" -ne 0 ]; then
     echo "target.sh: $1 failed"
 elif ! grep -qE "^[0-9]+ passed, 0 failed, $skipped skipped\$" "$log"; then
