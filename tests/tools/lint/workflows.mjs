@@ -50,7 +50,7 @@ function checkCommand(command, say, called) {
         const plain = words.slice(2).every(word => /^[\w./$-]+$/.test(word));
         return fs.existsSync(words[1] ?? '') && plain ? null : say(`no script of this tree: ${command}`);
     }
-    const goals = words.slice(1).filter(word => !/^[A-Z_]+=[\w./-]*$/.test(word));
+    const goals = words.slice(1).filter(word => !/^[A-Z_]+=[\w.,/-]*$/.test(word));
     // A value with blanks would be taken for a goal, and is complained of here.
     if (!goals.length) return say(`neither make nor a script: ${command}`);
     for (const goal of goals) targets.has(goal) ? called.add(goal) : say(`no target of the Makefile: ${goal}`);
