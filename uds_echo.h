@@ -65,7 +65,7 @@ FIVE PROMISES
    Bounded.        While an answer waits for a slow reader, nothing more is read from that peer. An idle connection
                    costs its slot. Nothing a peer does makes the process grow beyond LIMITS, Memory.
    Never blocks.   Only the one wait does. A peer that stalls, floods or resets costs the others nothing but its place,
-                   and in a step what the handler takes for its turn: at most 16 reads, or one of 64 KiB or more.
+                   and its turn: in a step at most 64 messages and 16 reads, or one read of 64 KiB or more.
    Removes nothing foreign.  Only a socket file that nobody is bound to is ever replaced; only our own is removed, and
                    sockets that nobody is bound to under the ten names of "Published name", below.
    Secure by default.  Mode 0600 from birth, limits on, close-on-exec and nonblocking from birth.
@@ -77,19 +77,18 @@ LIMITS
    Connections     connections_max, 1,024 unless you say otherwise; each takes a descriptor (ulimit -n). Over poll(2)
                    that limit may not be lowered under a running server: it would say SYSTEM, with EINVAL. Unless
                    idle_ms or UDS_ECHO_FULL_EVICT is set, whoever may connect can take all places, and keep them.
-   Memory          fixed at open: 64 bytes a connection (poll: 80), message_max (with frame: 3 x). Then at most
-                   2 x message_max of unsent answers a connection (together pending_max), and with framing message_max
-                   of an unfinished message. Default: 64 KiB messages.
+   Memory          fixed at open: 64 bytes a connection (poll: 80), message_max (with frame: 3 x). Then a connection
+                   takes at most 2 x message_max and 4 KiB for unsent answers, and with framing message_max for input;
+                   all together at most memory_max. Default: 64 KiB messages.
    Published name  a server listens under "<path>~0" .. "~9" before it renames that to <path>, so that a path that
                    exists can be connected to. getsockname(), getpeername() and /proc/net/unix go on showing the first
                    name; what judges by that whether a socket is in use (a cleaner of /tmp) is wrong.
                    desc.publish = UDS_ECHO_PUBLISH_DIRECT binds in place instead.
    Removal         A stop that finds the directory locked leaves the file, stale, for the next start; a drain retries
-   for
-                   200 ms. Anybody who may read the directory can hold its lock. That delays a fresh start by lock_ms,
-                   and keeps a stale file from being replaced. In a directory that may be searched but not read, or that
-                   has no locks, each stop leaves the file, and the next start fails until the file is removed by hand.
-                   docs/limits.md has the moments in which a foreign program can lose its file.
+                   for 200 ms. Anybody who may read the directory can hold its lock. That delays a fresh start by
+                   lock_ms, and keeps a stale file from being replaced. In a directory that may be searched but not
+                   read, or that has no locks, each stop leaves the file, and the next start fails until the file is
+                   removed by hand. docs/limits.md has the moments in which a foreign program can lose its file.
    Mode            The server holds its socket file open from the start, so only that file gets its mode. Until then the
                    file has the sticky bit, which means nothing on a socket. Without /proc the mode is set by name:
                    there, set the umask, or own the directory.
@@ -314,9 +313,10 @@ typedef struct uds_echo_server_desc {
                                       0200 the next start cannot ask whether the file is stale, and says DENIED */
     uds_echo_if_exists if_exists;  /* 0: UDS_ECHO_IF_EXISTS_REPLACE_STALE */
     uds_echo_publish_mode publish; /* 0: UDS_ECHO_PUBLISH_ATOMIC */
-    int lock_ms; /* milliseconds to wait for the directory lock. A stale file is replaced only with it; a
-                                    fresh start goes on without it then. 0: 1,000; -1: not */
-    int backlog; /* queued by the kernel, see listen(2); 0: 4,096; net.core.somaxconn caps it */
+    /* Milliseconds to wait for the directory lock; 0: 1,000; -1: not. A stale file is replaced only with the lock. A
+       fresh start goes on without it after that time. */
+    int lock_ms;
+    int backlog; /* connections that the kernel queues, see listen(2); 0: 4,096; net.core.somaxconn caps it */
     uds_echo_server *share_with; /* accept from that server's listener: path is NULL, the fields above are not used.
                                     Open all that share before one of them runs (or in its callbacks); run all, for
                                     one that does not delays the others; stop each; the path goes with the last. One
@@ -327,19 +327,21 @@ typedef struct uds_echo_server_desc {
     int connections_max;          /* 0: 1,024; -1: RLIMIT_NOFILE, whatever else is open; at most 1,000,000 */
     uds_echo_when_full when_full; /* 0: UDS_ECHO_FULL_QUEUE */
     long message_max;             /* bytes of one message, one read or one answer; 0: 65,536; at most 1 GiB */
-    long pending_max; /* bytes of unsent answers held for all slow readers together, at least 3 x message_max;
-                                0 or -1: 2 x message_max for each connection, and one more. While less than
-                                2 x message_max of it are free nothing more is read from anybody, and then from each
-                                in turn: set it lower only together with idle_ms. Each answer put off with
-                                UDS_ECHO_DEFER takes message_max of it until it is paid, whatever idle_ms says: with
-                                more than pending_max / message_max - 2 of them, nobody is read */
-    int send_buffer;  /* SO_SNDBUF of each connection in bytes, see socket(7); 0: the system's */
-    int idle_ms;      /* cut a connection on which no byte moved for so long, unless it waits for a late answer
-                                or for room; 0 or -1: never. Looked at by steps that have less than 256 events. A
-                                reader so slow that its socket stays full is idle */
-    int drain_ms;     /* DRAIN cuts what is left after this long (UDS_ECHO_ERR_STOPPED); 0: 5,000; -1: never */
-    int busy_poll_us; /* busy-poll: ask for events so many microseconds before sleeping, see LATENCY; at most
-                                1,000,000; 0 or -1: none */
+    /* Bytes of all connections' buffers together: input that is not handled, replies that are not sent. A connection
+       that needs more ends with UDS_ECHO_ERR_NO_MEMORY. 0 or -1: no limit. */
+    long memory_max;
+    /* Messages that one step hands to the handler at most, of all connections together. The others follow in the next
+       steps. 0: 1,024. */
+    int step_messages;
+    int send_buffer; /* SO_SNDBUF of each connection in bytes, see socket(7); 0: the system's */
+    /* Milliseconds after which a connection is cut on which no byte moved, unless it waits for a late answer or for its
+       turn; 0 or -1: never. Looked at by steps that have less than 256 events. A reader so slow that its socket stays
+       full is idle. */
+    int idle_ms;
+    int drain_ms; /* DRAIN cuts what is left after so many milliseconds (UDS_ECHO_ERR_STOPPED); 0: 5,000; -1: never */
+    /* Microseconds for which the server asks for events before it sleeps (busy-poll, see LATENCY); at most 1,000,000; 0
+       or -1: none. */
+    int busy_poll_us;
 
     /* What to do. All run on the server's thread, inside open, step, run or close. They must return: no exception, no
        longjmp(3). From within, call for this server only conn_*, find, stop, wake, stats, fd and timeout; run, step and
@@ -379,7 +381,7 @@ typedef struct uds_echo_stats {
     unsigned long long busy_waits;    /* of these, that began with busy-poll (busy_poll_us) */
     unsigned long long busy_wait_hits; /* of these, that an event ended before it slept */
     unsigned long long connections;    /* open now */
-    unsigned long long pending;        /* bytes held in memory now for answers that are not sent to their end */
+    unsigned long long pending;        /* bytes that the connections' buffers take now, see memory_max */
     unsigned long long pending_peak;   /* the most that ever was */
     unsigned long long closed[64];     /* connections that ended, by uds_echo_error */
 } uds_echo_stats;
@@ -427,7 +429,7 @@ UDS_ECHO_API int uds_echo_server_fd(const uds_echo_server *server);
 /* Milliseconds, rounded up, until step is due though the descriptor is quiet; 0: now; -1: never. */
 UDS_ECHO_API int uds_echo_server_timeout(const uds_echo_server *server);
 
-/* Asks the server to stop; the next step begins it, or one soon after where more than 256 events wait. Never blocks, is
+/* Asks the server to stop; that begins in the next step, or within one after at most 64 messages. Never blocks, is
    never lost, keeps errno; from any thread and any signal handler while the server is open. NULL does nothing. */
 UDS_ECHO_API void uds_echo_server_stop(uds_echo_server *server, uds_echo_stop_mode how);
 
@@ -449,9 +451,8 @@ UDS_ECHO_API uds_echo_error uds_echo_server_close(uds_echo_server *server);
 /* Sends size bytes after all that was answered before: a push, or the answer owed after UDS_ECHO_DEFER (size 0 pays it
    with nothing). All or nothing: what the socket does not take now is copied and sent as the peer reads. Never blocks.
    On the server's thread, within a callback or between steps. UDS_ECHO_ERR_WOULD_BLOCK: nothing was sent; if the socket
-   took none of it, more than message_max would wait for this peer, or more than pending_max for all. Of that each
-   answer put off takes message_max, and the one being handled 2 x message_max: in on_wake there is more room. No
-   callback tells when there is room again. An answer that is owed never gets this. UDS_ECHO_ERR_TOO_LONG: size is over
+   took none of it, more than message_max would wait for this peer. No callback tells when there is room again. An
+   answer that is owed never gets this. UDS_ECHO_ERR_TOO_LONG: size is over
    message_max. UDS_ECHO_ERR_CLOSING: it is ending. UDS_ECHO_ERR_RESET, NO_MEMORY, SYSTEM: it broke; on_close follows in
    this step or the next. UDS_ECHO_ERR_INVALID: NULL. */
 UDS_ECHO_API uds_echo_error uds_echo_conn_send(uds_echo_conn *conn, const void *bytes, size_t size);
@@ -717,7 +718,7 @@ long syscall(long, ...);
 // >>syscalls
 /* The seam: nothing below leaves this file but by these, so that a test can put a kernel of its own in their place:
    accept accept4 bind calloc clock_gettime close connect epoll_create1 epoll_ctl epoll_wait eventfd fchmod fchmodat
-   fcntl flock free fstatat getpid getrlimit getsockopt linkat listen malloc open pipe poll read realloc recv renameat
+   fcntl flock free fstatat getpid getrlimit getsockopt linkat listen malloc open pipe poll read recv renameat
    renameat2 send setsockopt shutdown socket syscall unlinkat write. */
 #ifndef UDS_ECHO_SYS
 #define UDS_ECHO_SYS(fn) fn
@@ -1369,9 +1370,9 @@ static int ue_peer_of(int fd, uds_echo_peer *peer)
 
 // >>poller
 /* What to watch and what is ready. Two implementations of the same functions: open, close, fd, set, wait, is_full,
-   next. A watched descriptor has an index, a small number of its own, and a token that comes back with its events: the
-   index in the lower half and, for connections, the generation in the upper, so that an event for a slot that was
-   reused meanwhile is known as stale. */
+   has_more, next. A watched descriptor has an index, a small number of its own, and a token that comes back with its
+   events: the index in the lower half and, for connections, the generation in the upper, so that an event for a slot
+   that was reused meanwhile is known as stale. */
 enum { UE_IN = 1, UE_OUT = 2, UE_EXCLUSIVE = 4 };          /* what to watch for */
 enum { UE_INDEX_LISTENER = UE_WAKEUP_FDS, UE_INDEX_CONN }; /* indexes; the wakeup comes first */
 enum { UE_EVENTS = 256 };                                  /* taken from the system at a time */
@@ -1426,6 +1427,12 @@ static int ue_poller_is_full(const ue_poller *p)
     return p->count == UE_EVENTS;
 }
 
+/* A step ended before it came to all events. */
+static int ue_poller_has_more(const ue_poller *p)
+{
+    return p->next < p->count;
+}
+
 static int ue_poller_next(ue_poller *p, unsigned long long *token)
 {
     if (p->next >= p->count) return 0;
@@ -1467,6 +1474,7 @@ static int ue_poller_set(ue_poller *p, int fd, unsigned long long token, int had
     (void)had;
     for (; p->used <= index; p->used++) p->fds[p->used].fd = -1;
     p->fds[index].fd = want ? fd : -1;
+    if (p->fds[index].revents && index >= p->next) p->count--;
     p->fds[index].events = (short)((want & UE_IN ? POLLIN : 0) | (want & UE_OUT ? POLLOUT : 0));
     p->fds[index].revents = 0; /* what the last wait said was about the descriptor that was here */
     p->tokens[index] = token;
@@ -1486,6 +1494,11 @@ static int ue_poller_is_full(const ue_poller *p)
 {
     (void)p;
     return 0;
+}
+
+static int ue_poller_has_more(const ue_poller *p)
+{
+    return p->count > 0 && p->next < p->used;
 }
 
 static int ue_poller_next(ue_poller *p, unsigned long long *token)
@@ -2176,47 +2189,55 @@ static uds_echo_error ue_unlink_path(ue_listener *l)
         ue_conn_write: one send, keeps the remainder               |
                                |                                   |
          .-------------- ue_conn_update --nothing is owed----------'
-         |            |        |          |            |
-       unsent       answer   no room    to be        ended, or
-       bytes        owed     for more   ended        broken
-         |            |        |          |            |
-      SENDING      WAITING  STARVED       |            |
-         |            |        |          |            |
-  ue_conn_send_unsent   '---+----'    ue_conn_start_discard     |
-         |                |               |            |
-         |          ue_conn_resume    DISCARDING       |
-         |                |               |            |
-         '-> ue_conn_handle_saved       ue_conn_discard     |
-         handle what is held,             |            |
-         then ue_conn_update              '-> ue_conn_close --> FREE
+         |            |               |            |
+       unsent       answer         to be        ended, or
+       bytes        owed           ended        broken
+         |            |               |            |
+      SENDING      WAITING            |            |
+         |            |               |            |
+  ue_conn_send_unsent |    ue_conn_start_discard   |
+         |            |               |            |
+         |      ue_conn_resume    DISCARDING       |
+         |            |               |            |
+         '-> ue_conn_handle_saved  ue_conn_discard |
+         handle what is held,         |            |
+         then ue_conn_update          '-> ue_conn_close --> FREE
 
    Callbacks may ask for anything at any time. So conn_send and conn_close only note that there is something to be done
    (ue_todo_add), and the step does it by ue_conn_resume: nothing is freed under a caller's feet. ue_conn_event leads
    from the poller to the function of the state. */
-enum { UE_FREE, UE_READING, UE_SENDING, UE_WAITING, UE_STARVED, UE_DISCARDING };
+enum { UE_FREE, UE_READING, UE_SENDING, UE_WAITING, UE_DISCARDING };
+enum { UE_TURN = 64 }; /* messages of one connection in a step, and of all until the next look at a stop */
 enum { UE_READS = 16, UE_ACCEPTS = 16 }; /* of one connection, of one listener, at most so many a step */
+enum { UE_BLOCK = 4096 };                /* bytes of a block for pushes that have to wait */
 enum { UE_LARGE = 65536 };               /* a read of so many bytes is the last of its step: it pays for a wait */
 enum { UE_PAUSE_MS = 100 };              /* until accepting is tried again after want of descriptors or memory */
 enum { UE_GRACE_MS = 2 };                /* accepting goes on so long after the path is gone */
 enum { UE_UNLINK_MS = 200 };             /* a drain tries so long to get the lock for taking it away */
 static const unsigned UE_NIL = UINT_MAX; /* the end of a list of slots */
 
-/* Bytes that wait, in one piece of memory: those from start to size. */
+/* Bytes that wait: those from start to size. Input is in one block, unsent replies are in a ring of blocks. */
 typedef struct ue_buf {
-    size_t capacity; /* unsent replies: the bytes of pending_max that they take */
-    size_t start, size;
+    size_t capacity, start, size;
+    struct ue_buf *next; /* of the last block of unsent replies: the first */
+    size_t total;        /* of the last block: the bytes that wait in all of them */
 } ue_buf;
+
+/* Slots in the order in which they were appended, chained by todo_next. */
+typedef struct ue_list {
+    unsigned first, last;
+} ue_list;
 
 struct uds_echo_conn {
     uds_echo_server *server;
     void *user;
     ue_buf *unhandled;    /* received and not handled: part of a message, or input that came after an unsent reply */
-    ue_buf *unsent;       /* replies not sent yet */
+    ue_buf *unsent;       /* replies not sent yet: the last block */
     long long last_io_ms; /* when a byte was last received or sent */
     int fd;
     unsigned generation;              /* of the slot; never 0 */
     unsigned lru_prev, lru_next;      /* the list of connections by last_io_ms; lru_next also chains the free slots */
-    unsigned todo_next;               /* the next in the list this one is in, todo or starved */
+    unsigned todo_next;               /* the next in the list of those to be looked at */
     unsigned state : 3, interest : 2; /* one of the above; what the poller watches for */
     unsigned in_todo : 1;
     unsigned admitted : 1;     /* on_open let it in: on_close will be called */
@@ -2224,6 +2245,9 @@ struct uds_echo_conn {
     unsigned closing : 1;      /* handle nothing more; send what there is, then end readably */
     unsigned failed : 1;       /* nothing can be sent any more, or nothing is left to be: close */
     unsigned close_reason : 8; /* uds_echo_error, for on_close */
+    unsigned more : 1;         /* its turn ended before its input did: unhandled may hold whole messages */
+    unsigned turn_step : 5;    /* the step, modulo 32, in which it was handed turn_used messages; that an old number */
+    unsigned turn_used : 7;    /* comes again ends a turn a step too soon, which does no harm */
 };
 
 enum { UE_SERVING, UE_GRACE, UE_FLUSHING, UE_DRAINING, UE_STOPPED };
@@ -2250,19 +2274,21 @@ struct uds_echo_server {
     uds_echo_conn *conns;
     unsigned conns_max, conns_used, free_slot; /* slots from conns_used on were never used, nor touched */
     unsigned lru_head, lru_tail;               /* by last_io_ms, if track_idle is set */
-    unsigned todo;                             /* to be looked at by the step */
-    unsigned starved, starved_last;            /* wait for room in pending_max, first come, first served */
-    int stirred;                               /* one of those was asked for something, and need not wait for it */
+    ue_list todo;                              /* to be looked at by the step */
     int track_idle;
+
+    unsigned steps;             /* that began */
+    int left, look_at, put_off; /* messages: for the rest of this step; at so many left comes the next look at a stop;
+                                   for those in the todo list, after the events */
+    int first_look;             /* look_at as a step begins */
+    int unfinished;             /* the step before ended among its events */
 
     /* scratch: | replies that were sent | replies that wait to be sent together | the message being handled |
                 0                        flushed                                 filled                          */
     unsigned char *scratch, *input;
     size_t message_max, flushed, filled;
-    uds_echo_conn *handling;     /* the connection whose handler is running */
-    unsigned long long reserved; /* room in pending_max for what the connection being handled may be answered */
-    unsigned long long promised; /* and for the answers that are owed */
-    unsigned long long pending_max;
+    uds_echo_conn *handling; /* the connection whose handler is running */
+    unsigned long long memory_max;
     uds_echo_stats stats;
     long long logged[UDS_ECHO_ERROR_COUNT]; /* when each cause was last reported */
     ue_poller poller;
@@ -2276,6 +2302,27 @@ static unsigned char *ue_buf_bytes(ue_buf *b)
 static size_t ue_buf_size(const ue_buf *b)
 {
     return b ? b->size - b->start : 0;
+}
+
+/* NULL: there is no memory, or memory_max forbids it. */
+static ue_buf *ue_buf_new(uds_echo_server *s, size_t capacity)
+{
+    ue_buf *b;
+    if (capacity > s->memory_max - s->stats.pending) return NULL;
+    b = (ue_buf *)UDS_ECHO_SYS(malloc)(sizeof *b + capacity);
+    if (!b) return NULL;
+    b->capacity = capacity;
+    b->start = b->size = b->total = 0;
+    b->next = b;
+    s->stats.pending += capacity;
+    if (s->stats.pending > s->stats.pending_peak) s->stats.pending_peak = s->stats.pending;
+    return b;
+}
+
+static void ue_buf_free(uds_echo_server *s, ue_buf *b)
+{
+    s->stats.pending -= b->capacity;
+    UDS_ECHO_SYS(free)(b);
 }
 
 static void ue_buf_compact(ue_buf *b)
@@ -2295,19 +2342,6 @@ static unsigned ue_index(const uds_echo_conn *c)
 static int ue_takes_input(const uds_echo_conn *c)
 {
     return !c->unsent && !c->deferred && !c->closing && !c->failed;
-}
-
-/* An answer may grow from nothing to two messages (one pushed, one replied, neither sent): without room for them in
-   pending_max nothing is read that would have to be answered. Room for an answer put off (DEFER) is kept for it. */
-static int ue_has_room(const uds_echo_server *s)
-{
-    return s->stats.pending + s->promised + 2ull * s->message_max <= s->pending_max;
-}
-
-/* And nobody waits for it who came before. */
-static int ue_has_turn(const uds_echo_server *s)
-{
-    return s->starved == UE_NIL && ue_has_room(s);
 }
 
 /* The time for a server never goes back, and stands still while the clock fails. */
@@ -2378,42 +2412,26 @@ static void ue_touch_if_idle_limit(uds_echo_conn *c)
 
 static void ue_set_deferred(uds_echo_conn *c, unsigned deferred)
 {
-    uds_echo_server *s = c->server;
     if (c->deferred == deferred) return;
     c->deferred = deferred & 1u;
-    if (deferred) {
-        s->promised += s->message_max;
-    } else {
-        s->promised -= s->message_max;
-        ue_touch_if_idle_limit(c);
-    }
+    if (!deferred) ue_touch_if_idle_limit(c);
 }
 
-/* Into the list of those the step has to look at. A slot is in one list at most, and stays there when it is freed or
-   used anew: looking at it once too often does no harm. */
+static void ue_list_append(ue_list *list, uds_echo_conn *c)
+{
+    c->todo_next = UE_NIL;
+    if (list->first == UE_NIL) list->first = ue_index(c);
+    else c->server->conns[list->last].todo_next = ue_index(c);
+    list->last = ue_index(c);
+}
+
+/* Into the list of those the step has to look at. A slot stays there when it is freed or used anew: looking at it once
+   too often does no harm. */
 static void ue_todo_add(uds_echo_conn *c)
 {
-    uds_echo_server *s = c->server;
-    if (c->in_todo) {
-        s->stirred = 1;
-        return;
-    }
-    c->in_todo = 1;
-    c->todo_next = s->todo;
-    s->todo = ue_index(c);
-}
-
-/* Behind those that wait for room. One that is to be looked at anyhow waits when it was. */
-UE_COLD void ue_starve(uds_echo_conn *c)
-{
-    uds_echo_server *s = c->server;
-    c->state = UE_STARVED;
     if (c->in_todo) return;
     c->in_todo = 1;
-    c->todo_next = UE_NIL;
-    if (s->starved == UE_NIL) s->starved = ue_index(c);
-    else s->conns[s->starved_last].todo_next = ue_index(c);
-    s->starved_last = ue_index(c);
+    ue_list_append(&c->server->todo, c);
 }
 
 /* The first cause stays the one that is told. */
@@ -2451,45 +2469,59 @@ static int ue_set_interest(uds_echo_conn *c, int want)
 
 static void ue_free_unhandled(uds_echo_conn *c)
 {
-    UDS_ECHO_SYS(free)(c->unhandled);
+    if (c->unhandled) ue_buf_free(c->server, c->unhandled);
     c->unhandled = NULL;
+    c->more = 0;
 }
 
-static void ue_free_unsent(uds_echo_conn *c)
+static size_t ue_unsent_size(const uds_echo_conn *c)
 {
-    if (!c->unsent) return;
-    c->server->stats.pending -= c->unsent->capacity;
-    UDS_ECHO_SYS(free)(c->unsent);
-    c->unsent = NULL;
+    return c->unsent ? c->unsent->total : 0;
 }
 
-/* Keeps what the socket did not take, behind what waits already, in a block that is exactly as long as both. */
+static void ue_free_first_unsent(uds_echo_conn *c)
+{
+    ue_buf *first = c->unsent->next;
+    if (first == c->unsent) c->unsent = NULL;
+    else c->unsent->next = first->next;
+    ue_buf_free(c->server, first);
+}
+
+static void ue_buf_append(ue_buf *b, const unsigned char *bytes, size_t size)
+{
+    memcpy((unsigned char *)(b + 1) + b->size, bytes, size);
+    b->size += size;
+}
+
+/* Keeps what the socket did not take, behind what waits already: what fits into the last block, the remainder in a new
+   one. What waits is never moved. */
 static int ue_save_unsent(uds_echo_conn *c, const unsigned char *bytes, size_t size)
 {
-    uds_echo_server *s = c->server;
-    size_t left = ue_buf_size(c->unsent), held = c->unsent ? c->unsent->capacity : 0;
-    ue_buf *b;
-    ue_buf_compact(c->unsent);
-    b = (ue_buf *)UDS_ECHO_SYS(realloc)(c->unsent, sizeof *b + left + size);
-    if (!b) return 0;
-    c->unsent = b;
-    b->start = 0;
-    b->size = b->capacity = left + size;
-    memcpy(ue_buf_bytes(b) + left, bytes, size);
-    s->stats.pending = s->stats.pending - held + b->capacity;
-    if (s->stats.pending > s->stats.pending_peak) s->stats.pending_peak = s->stats.pending;
+    ue_buf *last = c->unsent, *b = NULL;
+    size_t room = last ? last->capacity - last->size : 0, fits = size < room ? size : room;
+    if (fits < size) {
+        size_t capacity = last && size - fits < UE_BLOCK ? (size_t)UE_BLOCK : size - fits;
+        b = ue_buf_new(c->server, capacity);
+        if (!b) return 0;
+        ue_buf_append(b, bytes + fits, size - fits);
+    }
+    if (fits) ue_buf_append(last, bytes, fits);
+    if (b && last) {
+        b->next = last->next;
+        last->next = b;
+        b->total = last->total;
+    }
+    if (b) c->unsent = b;
+    c->unsent->total += size;
     return 1;
 }
 
 /* Keeps the rest of what was received, in a block that has room for a whole message. */
 static int ue_save_unhandled(uds_echo_conn *c, const unsigned char *bytes, size_t size)
 {
-    ue_buf *b = (ue_buf *)UDS_ECHO_SYS(malloc)(sizeof *b + c->server->message_max);
-    if (!b) return 0;
-    b->start = 0;
-    b->size = size;
-    memcpy(ue_buf_bytes(b), bytes, size);
-    c->unhandled = b;
+    c->unhandled = ue_buf_new(c->server, c->server->message_max);
+    if (!c->unhandled) return 0;
+    ue_buf_append(c->unhandled, bytes, size);
     return 1;
 }
 
@@ -2505,7 +2537,7 @@ static void ue_conn_close(uds_echo_conn *c)
     (void)ue_set_interest(c, 0); /* epoll(7): closing does not take it out where a forked child holds it too */
     ue_close(&c->fd);
     ue_free_unhandled(c);
-    ue_free_unsent(c);
+    while (c->unsent) ue_free_first_unsent(c);
     ue_set_deferred(c, 0);
     if (s->track_idle) ue_lru_remove(c);
     c->state = UE_FREE;
@@ -2548,7 +2580,6 @@ UE_COLD void ue_conn_start_discard(uds_echo_conn *c)
 /* Where a connection goes from here. */
 UE_HOT void ue_conn_update(uds_echo_conn *c)
 {
-    uds_echo_server *s = c->server;
     int want = 0;
     if (c->failed) {
         ue_conn_close(c);
@@ -2556,17 +2587,16 @@ UE_HOT void ue_conn_update(uds_echo_conn *c)
     } else if (c->unsent) {
         c->state = UE_SENDING;
         want = UE_OUT;
+        c->more = 0; /* when all is sent, that is found out anew */
     } else if (c->closing) {
         ue_conn_start_discard(c);
         return;
     } else if (c->deferred) {
         c->state = UE_WAITING; /* and stays watched: most peers wait too, and then nothing has to be changed twice */
         return;
-    } else if (!ue_has_turn(s)) {
-        ue_starve(c);
     } else {
         c->state = UE_READING;
-        want = UE_IN;
+        want = c->more ? 0 : UE_IN;
     }
     if (ue_set_interest(c, want)) return;
     ue_fail_conn(c, ue_error_of(errno));
@@ -2633,31 +2663,109 @@ UE_HOT void ue_call_handler(uds_echo_conn *c, size_t size)
     }
 }
 
-/* Hands over whole messages until none is left or the connection takes no more; tells how many bytes they were.
-   Answers are collected and sent together: a socket buffer is charged some 800 bytes for each send, however short. */
+UE_COLD void ue_on_wakeup(uds_echo_server *s)
+{
+    int signals = ue_wakeup_read(&s->wakeup);
+    if (signals < 0) {
+        s->os_error = errno; /* the step says so: what was asked for cannot be known, and it stays ready */
+        return;
+    }
+    if (signals & UE_WAKEUP_NOW) s->stop_mode = UDS_ECHO_STOP_NOW;
+    else if (signals & UE_WAKEUP_DRAIN && s->stop_mode < UDS_ECHO_STOP_DRAIN) s->stop_mode = UDS_ECHO_STOP_DRAIN;
+    if (signals & UE_WAKEUP_WAKE && s->desc.on_wake) s->desc.on_wake(s, s->desc.user);
+}
+
+/* NOW was asked for, or a drain has taken too long. */
+static int ue_is_over(const uds_echo_server *s)
+{
+    return s->stop_mode == UDS_ECHO_STOP_NOW || (s->drain_until != UE_NONE && s->now >= s->drain_until);
+}
+
+/* What is due to a stop does not wait for the end of a long step. */
+static int ue_stop_is_due(const uds_echo_server *s)
+{
+    return ue_is_over(s) || (s->stop_mode == UDS_ECHO_STOP_DRAIN && s->phase == UE_SERVING) ||
+           (s->phase == UE_GRACE && s->now >= s->grace_until);
+}
+
+static void ue_set_look(uds_echo_server *s)
+{
+    s->look_at = s->left > UE_TURN ? s->left - UE_TURN : 0;
+}
+
+/* What was asked for since the last look? */
+UE_COLD void ue_look(uds_echo_server *s)
+{
+    ue_on_wakeup(s);
+    ue_update_now(s);
+    if (ue_stop_is_due(s)) s->left = 0;
+}
+
+/* After so many messages, a look. 0: this step hands over no more. */
+UE_COLD int ue_step_goes_on(uds_echo_server *s)
+{
+    if (s->left) ue_look(s);
+    ue_set_look(s);
+    return s->left;
+}
+
+/* Answers are collected in scratch and sent together: a socket buffer is charged some 800 bytes for each send, however
+   short. */
+UE_HOT void ue_flush_all(uds_echo_conn *c)
+{
+    ue_flush(c);
+    c->server->flushed = c->server->filled = 0;
+}
+
+/* 1: one more message of this connection belongs to its turn. */
+static int ue_take_turn(uds_echo_conn *c)
+{
+    unsigned step = c->server->steps & 31u;
+    if (c->turn_step != step) c->turn_used = 0;
+    c->turn_step = step & 31u;
+    if (c->turn_used == UE_TURN) return 0;
+    c->turn_used = (c->turn_used + 1u) & 127u;
+    return 1;
+}
+
+/* The rest of its input waits for the next step. */
+UE_COLD void ue_put_off(uds_echo_conn *c)
+{
+    c->more = 1;
+    ue_todo_add(c);
+}
+
+/* Hands over whole messages until none is left, the connection takes no more or its turn is over; tells how many bytes
+   they were. */
 UE_HOT size_t ue_conn_handle(uds_echo_conn *c, const unsigned char *bytes, size_t size)
 {
     uds_echo_server *s = c->server;
     size_t used = 0, length = size;
     s->flushed = s->filled = 0;
-    s->reserved = 2ull * s->message_max;
     while (used < size && ue_takes_input(c)) {
-        if (s->filled > s->message_max) {
-            ue_flush(c);
-            s->flushed = s->filled = 0;
-            continue;
-        }
-        if (s->desc.frame) length = s->desc.frame(bytes + used, size - used, s->desc.user);
-        if (length == 0 || length > size - used) {
-            if (length > s->message_max || size - used >= s->message_max) ue_begin_close(c, UDS_ECHO_ERR_TOO_LONG);
+        if (s->filled > s->message_max || s->left <= s->look_at) {
+            ue_flush_all(c);
+            if (s->left > s->look_at || ue_step_goes_on(s)) continue;
+            ue_put_off(c);
             break;
         }
-        if (s->desc.frame) memcpy(s->scratch + s->filled, bytes + used, length);
+        if (s->desc.frame) {
+            length = s->desc.frame(bytes + used, size - used, s->desc.user);
+            if (length == 0 || length > size - used) {
+                if (length > s->message_max || size - used >= s->message_max) ue_begin_close(c, UDS_ECHO_ERR_TOO_LONG);
+                break;
+            }
+            if (!ue_take_turn(c)) {
+                ue_put_off(c);
+                break;
+            }
+            memcpy(s->scratch + s->filled, bytes + used, length);
+        }
         used += length;
+        s->left--;
         ue_call_handler(c, length);
     }
     ue_flush(c);
-    s->reserved = 0;
     return used;
 }
 
@@ -2691,14 +2799,15 @@ UE_HOT void ue_conn_read(uds_echo_conn *c)
             ue_fail_conn(c, UDS_ECHO_ERR_NO_MEMORY);
         }
     } while ((size_t)n == s->message_max - have && n < UE_LARGE && ++reads < UE_READS && ue_takes_input(c) &&
-             ue_has_turn(s));
+             !c->more && s->left);
     ue_conn_update(c);
 }
 
-/* What was held back while an answer was unfinished is handled now. */
+/* What was held back while an answer was unfinished, or by the end of a turn, is handled now. */
 static void ue_conn_handle_saved(uds_echo_conn *c)
 {
-    if (c->unhandled && ue_takes_input(c) && ue_has_turn(c->server)) {
+    if (c->unhandled && ue_takes_input(c)) {
+        c->more = 0;
         c->unhandled->start += ue_conn_handle(c, ue_buf_bytes(c->unhandled), ue_buf_size(c->unhandled));
         if (!ue_buf_size(c->unhandled)) ue_free_unhandled(c);
     }
@@ -2707,32 +2816,39 @@ static void ue_conn_handle_saved(uds_echo_conn *c)
 
 static void ue_conn_send_unsent(uds_echo_conn *c)
 {
-    long n = ue_send(c->fd, ue_buf_bytes(c->unsent), ue_buf_size(c->unsent));
-    if (n < 0) ue_fail_conn(c, ue_conn_error(errno));
-    if (n > 0) {
-        c->unsent->start += (size_t)n;
+    size_t size;
+    long n;
+    int sends = 0;
+    do {
+        ue_buf *first = c->unsent->next;
+        size = ue_buf_size(first);
+        n = ue_send(c->fd, ue_buf_bytes(first), size);
+        if (n < 0) ue_fail_conn(c, ue_conn_error(errno));
+        if (n <= 0) break;
+        first->start += (size_t)n;
+        c->unsent->total -= (size_t)n;
         c->server->stats.bytes_out += (unsigned long)n;
         ue_touch(c);
-        if (!ue_buf_size(c->unsent)) ue_free_unsent(c);
-    }
+        if ((size_t)n == size) ue_free_first_unsent(c);
+    } while (c->unsent && (size_t)n == size && ++sends < UE_READS);
     ue_conn_handle_saved(c);
 }
 
 static void ue_conn_resume(uds_echo_conn *c)
 {
-    if (c->state == UE_STARVED) ue_touch_if_idle_limit(c);
+    if (c->more) ue_touch_if_idle_limit(c);
     if (c->state != UE_FREE && c->state != UE_DISCARDING) ue_conn_handle_saved(c);
 }
 
 /* The poller says that the descriptor is ready; for what, each state finds out by trying. */
 static void ue_conn_event(uds_echo_conn *c)
 {
-    if (c->in_todo) ue_conn_resume(c); /* what callbacks asked for comes first: it may change the state */
+    if (c->in_todo) { /* what callbacks asked for comes first: it may change the state */
+        ue_conn_resume(c);
+        if (c->more) return;
+    }
     switch (c->state) {
-    case UE_READING:
-        if (ue_has_turn(c->server)) ue_conn_read(c);
-        else ue_conn_update(c);
-        break;
+    case UE_READING: ue_conn_read(c); break;
     case UE_SENDING: ue_conn_send_unsent(c); break;
     case UE_DISCARDING: ue_conn_discard(c); break;
     case UE_FREE: break;
@@ -2806,11 +2922,7 @@ UDS_ECHO_API uds_echo_error uds_echo_conn_send(uds_echo_conn *conn, const void *
     if (conn->closing || conn->failed) return UDS_ECHO_ERR_CLOSING;
     if (size > s->message_max) return UDS_ECHO_ERR_TOO_LONG;
     if (conn == s->handling) ue_flush(conn);
-    if (!conn->deferred) { /* for an answer that is owed there is room */
-        if (ue_buf_size(conn->unsent) + size > s->message_max) return UDS_ECHO_ERR_WOULD_BLOCK;
-        if (conn != s->handling && s->stats.pending + s->promised + s->reserved + size > s->pending_max)
-            return UDS_ECHO_ERR_WOULD_BLOCK;
-    }
+    if (!conn->deferred && ue_unsent_size(conn) + size > s->message_max) return UDS_ECHO_ERR_WOULD_BLOCK;
     ue_conn_write(conn, (const unsigned char *)bytes, size);
     if (conn->deferred || conn->unsent || conn->failed) ue_todo_add(conn);
     ue_set_deferred(conn, 0);
@@ -3126,60 +3238,57 @@ UE_COLD void ue_abort_all(uds_echo_server *s)
    the socket is not yet called writable (most of it has to be free), and takes some more all the same. */
 static void ue_abort_idle(uds_echo_server *s)
 {
-    if (s->desc.idle_ms <= 0 || ue_poller_is_full(&s->poller)) return;
+    if (s->desc.idle_ms <= 0 || ue_poller_is_full(&s->poller) || s->unfinished) return;
     while (s->lru_head != UE_NIL) {
         uds_echo_conn *c = &s->conns[s->lru_head];
         if (s->wait_end - c->last_io_ms < s->desc.idle_ms) return;
-        if (c->deferred || c->state == UE_STARVED) ue_touch_if_idle_limit(c);
+        if (c->deferred || c->more) ue_touch_if_idle_limit(c);
         else if (c->state == UE_SENDING) ue_conn_send_unsent(c);
         if (s->lru_head == ue_index(c) && s->wait_end - c->last_io_ms >= s->desc.idle_ms)
             ue_abort(c, UDS_ECHO_ERR_IDLE);
     }
 }
 
-/* Looks once at each connection that was listed when it began; what they add is for the next step. */
-static void ue_run_todo(uds_echo_server *s)
+/* 0: this connection has input that was read, and this step hands over no more. */
+static int ue_has_turn(const uds_echo_conn *c)
 {
-    unsigned next = s->todo;
-    s->todo = UE_NIL;
+    return !c->more || !ue_takes_input(c) || c->server->left;
+}
+
+/* Looks once at each connection that was listed when it began; what they add is for the next step, behind those whose
+   turn did not come. */
+UE_COLD void ue_run_todo(uds_echo_server *s)
+{
+    ue_list none = {UE_NIL, UE_NIL}, left = none;
+    unsigned next = s->todo.first;
+    s->todo = none;
+    s->left += s->put_off;
+    s->put_off = 0;
+    ue_set_look(s);
     while (next != UE_NIL) {
         uds_echo_conn *c = &s->conns[next];
         next = c->todo_next;
-        c->in_todo = 0;
-        ue_conn_resume(c);
+        if (ue_has_turn(c)) {
+            c->in_todo = 0;
+            ue_conn_resume(c);
+        } else {
+            ue_list_append(&left, c);
+        }
     }
-}
-
-/* Who may go on though no event says so, because there is room again, or because something was asked of one of them. */
-static int ue_may_feed(const uds_echo_server *s)
-{
-    return s->starved != UE_NIL && (s->stirred || ue_has_room(s));
-}
-
-/* Those that wait for room have their turn in the order in which they came, each with a read of its own, before anybody
-   who did not have to wait. Who finds that there is none left goes on waiting, still before who comes later. */
-static void ue_feed(uds_echo_server *s)
-{
-    unsigned next = s->starved;
-    if (!ue_may_feed(s)) return;
-    s->starved = UE_NIL;
-    s->stirred = 0;
-    while (next != UE_NIL) {
-        uds_echo_conn *c = &s->conns[next];
-        int waited = c->state == UE_STARVED;
-        next = c->todo_next;
-        c->in_todo = 0;
-        ue_conn_resume(c);
-        if (waited && c->state == UE_READING) ue_conn_read(c);
+    if (left.first != UE_NIL) {
+        s->conns[left.last].todo_next = s->todo.first;
+        if (s->todo.first == UE_NIL) s->todo.last = left.last;
+        s->todo.first = left.first;
     }
+    if (ue_is_over(s)) ue_abort_all(s);
 }
 
 /* What is due though no descriptor says so. */
 static void ue_tick(uds_echo_server *s)
 {
-    if (s->stop_mode == UDS_ECHO_STOP_NOW || (s->drain_until != UE_NONE && s->now >= s->drain_until)) ue_abort_all(s);
+    if (ue_is_over(s)) ue_abort_all(s);
     else if (s->stop_mode == UDS_ECHO_STOP_DRAIN && s->phase == UE_SERVING) ue_begin_drain(s);
-    ue_run_todo(s);
+    if (s->todo.first != UE_NIL) ue_run_todo(s);
     ue_abort_idle(s);
     if (s->phase == UE_FLUSHING) ue_accept_remaining(s);
     if (s->phase == UE_GRACE && s->now >= s->grace_until) ue_end_grace(s);
@@ -3190,16 +3299,20 @@ static void ue_tick(uds_echo_server *s)
     if (!ue_register_listener(s)) ue_pause_accept_failed(s, errno);
 }
 
-UE_COLD void ue_on_wakeup(uds_echo_server *s)
+/* Half of the messages are for those that were read already, where there are such. */
+UE_COLD void ue_share_step(uds_echo_server *s)
 {
-    int signals = ue_wakeup_read(&s->wakeup);
-    if (signals < 0) {
-        s->os_error = errno; /* the step says so: what was asked for cannot be known, and it stays ready */
-        return;
-    }
-    if (signals & UE_WAKEUP_NOW) s->stop_mode = UDS_ECHO_STOP_NOW;
-    else if (signals & UE_WAKEUP_DRAIN && s->stop_mode < UDS_ECHO_STOP_DRAIN) s->stop_mode = UDS_ECHO_STOP_DRAIN;
-    if (signals & UE_WAKEUP_WAKE && s->desc.on_wake) s->desc.on_wake(s, s->desc.user);
+    s->put_off = (s->left + (int)(s->steps & 1)) / 2;
+    s->left -= s->put_off;
+    ue_set_look(s);
+}
+
+static void ue_begin_step(uds_echo_server *s)
+{
+    s->steps++;
+    s->left = s->desc.step_messages;
+    s->look_at = s->first_look;
+    if (s->todo.first != UE_NIL) ue_share_step(s);
 }
 
 static void ue_event(uds_echo_server *s, unsigned long long token)
@@ -3208,7 +3321,7 @@ static void ue_event(uds_echo_server *s, unsigned long long token)
     if (index < UE_INDEX_LISTENER) {
         ue_on_wakeup(s);
     } else if (index == UE_INDEX_LISTENER) {
-        s->listener_ready = 1;
+        s->listener_ready = s->listener_registered; /* or the event was taken before a step that ended among events */
     } else {
         uds_echo_conn *c = &s->conns[index - UE_INDEX_CONN];
         if (c->generation == token >> 32) ue_conn_event(c);
@@ -3218,7 +3331,8 @@ static void ue_event(uds_echo_server *s, unsigned long long token)
 UE_HOT int ue_timeout(const uds_echo_server *s)
 {
     long long due = s->drain_until;
-    if (s->phase == UE_STOPPED || s->todo != UE_NIL || ue_may_feed(s) || (s->phase == UE_FLUSHING && !s->accept_paused))
+    if (s->phase == UE_STOPPED || s->todo.first != UE_NIL || s->unfinished ||
+        (s->phase == UE_FLUSHING && !s->accept_paused))
         return 0;
     if (s->accept_paused) due = ue_earlier(due, s->accept_resume_at);
     if (s->phase == UE_GRACE) due = ue_earlier(due, s->grace_until);
@@ -3262,16 +3376,23 @@ UE_COLD int ue_timed_wait(uds_echo_server *s, int due, int timeout_ms)
 static uds_echo_error ue_run(uds_echo_server *s, int timeout_ms, int once)
 {
     unsigned long long token;
-    int due, count;
+    int due, count, goes_on;
     do {
         due = ue_timeout(s);
         if (s->phase == UE_STOPPED) return UDS_ECHO_ERR_STOPPED;
-        count = due < 0 ? ue_wait(s, timeout_ms) : ue_timed_wait(s, due, timeout_ms);
+        goes_on = s->unfinished;
+        if (goes_on) {
+            count = s->unfinished = 0;
+        } else {
+            count = due < 0 ? ue_wait(s, timeout_ms) : ue_timed_wait(s, due, timeout_ms);
+            s->wait_end = s->now;
+        }
         s->os_error = count < 0 && errno != EINTR ? errno : 0;
         s->in_callback = 1;
-        s->wait_end = s->now;
-        ue_feed(s);
-        while (ue_poller_next(&s->poller, &token)) ue_event(s, token);
+        ue_begin_step(s);
+        if (goes_on) ue_look(s);
+        while (s->left && ue_poller_next(&s->poller, &token)) ue_event(s, token);
+        if (!s->left) s->unfinished = ue_poller_has_more(&s->poller);
         if (s->listener_ready) ue_accept_ready(s);
         ue_tick(s);
         s->in_callback = 0;
@@ -3299,7 +3420,8 @@ static uds_echo_error ue_validate_desc(const uds_echo_server_desc *d, int wants_
                       d->connections_max < -1 || d->connections_max > 1000000 ? "desc.connections_max" :
                       d->when_full && d->when_full != UDS_ECHO_FULL_EVICT ? "desc.when_full" :
                       d->message_max < 0 || d->message_max > 1l << 30 ? "desc.message_max" :
-                      d->pending_max < -1 ? "desc.pending_max" :
+                      d->memory_max < -1 ? "desc.memory_max" :
+                      d->step_messages < 0 ? "desc.step_messages" :
                       d->send_buffer < 0 ? "desc.send_buffer" :
                       d->idle_ms < -1 ? "desc.idle_ms" :
                       d->drain_ms < -1 ? "desc.drain_ms" :
@@ -3318,6 +3440,8 @@ static uds_echo_error ue_apply_defaults(uds_echo_server *s, uds_echo_failure *fa
     if (d->lock_ms < 0) d->lock_ms = 0;
     if (!d->backlog) d->backlog = 4096;
     if (!d->message_max) d->message_max = 65536;
+    if (!d->step_messages) d->step_messages = 1024;
+    s->first_look = d->step_messages > UE_TURN ? d->step_messages - UE_TURN : 0;
     if (d->idle_ms < 0) d->idle_ms = 0;
     if (!d->drain_ms) d->drain_ms = 5000;
     if (!d->connections_max) d->connections_max = 1024;
@@ -3328,10 +3452,8 @@ static uds_echo_error ue_apply_defaults(uds_echo_server *s, uds_echo_failure *fa
     }
     s->conns_max = (unsigned)d->connections_max;
     s->message_max = (size_t)d->message_max;
-    s->pending_max =
-        d->pending_max > 0 ? (unsigned long long)d->pending_max : (2ull * s->conns_max + 1) * s->message_max;
+    s->memory_max = d->memory_max > 0 ? (unsigned long long)d->memory_max : ULLONG_MAX;
     s->track_idle = d->idle_ms > 0 || d->when_full == UDS_ECHO_FULL_EVICT;
-    if (s->pending_max < 3ull * s->message_max) return ue_fail(failure, UDS_ECHO_ERR_INVALID, 0, "desc.pending_max");
     return UDS_ECHO_OK;
 }
 
@@ -3373,7 +3495,7 @@ static uds_echo_error ue_server_new(uds_echo_server **server, const uds_echo_ser
     s->desc = *desc;
     s->pid = (long)UDS_ECHO_SYS(getpid)();
     s->now = ue_now();
-    s->free_slot = s->lru_head = s->lru_tail = s->todo = s->starved = s->starved_last = UE_NIL;
+    s->free_slot = s->lru_head = s->lru_tail = s->todo.first = s->todo.last = UE_NIL;
     s->stop_mode = -1;
     s->accept_resume_at = s->grace_until = s->drain_until = UE_NONE;
     for (i = 0; i < UE_WAKEUP_FDS; i++) s->wakeup.rfd[i] = s->wakeup.wfd[i] = -1;
@@ -3564,8 +3686,8 @@ static void ue_close_in_child(uds_echo_server *s)
     for (i = 0; i < s->conns_used; i++) {
         if (s->conns[i].state == UE_FREE) continue;
         ue_close(&s->conns[i].fd);
-        UDS_ECHO_SYS(free)(s->conns[i].unhandled);
-        UDS_ECHO_SYS(free)(s->conns[i].unsent);
+        ue_free_unhandled(&s->conns[i]);
+        while (s->conns[i].unsent) ue_free_first_unsent(&s->conns[i]);
     }
     if (s->listener && (s->phase != UE_SERVING || ue_atomic_add(&s->listener->refs, -1) == 0))
         ue_listener_free(s->listener);

@@ -639,22 +639,23 @@ static void a_handler_that_breaks_its_contract_is_named(void **state)
     assert_int_equal(first_why, UDS_ECHO_ERR_BAD_HANDLER);
 }
 
-/* ---- pending_max ------------------------------------------------------------------------------------------------- */
+/* ---- memory_max ------------------------------------------------------------------------------------------------- */
 
-/* What is there now of the zeroes that stuff() sent; -1 at the end. */
+/* What is there now of the zeroes that stuff() sent; -1 at the end, which is a reset for who was cut. */
 static long take_zeroes(int fd)
 {
     static const char zeroes[8192];
     char in[sizeof zeroes];
     ssize_t n = recv(fd, in, sizeof in, MSG_DONTWAIT);
+    if (n < 0 && errno == ECONNRESET) return -1;
     if (n < 0 && errno != EAGAIN) fail_msg("recv: %s", strerror(errno));
     if (n > 0) assert_memory_equal(in, zeroes, (size_t)n);
     return n > 0 ? (long)n : n == 0 ? -1 : 0;
 }
 
-/* Twenty that write what fits and do not read fill the room there is for all. Once they do read, all together since
-   each may wait for the room of another, each has all of its bytes. */
-static void pending_max_bounds_all_together(void **state)
+/* Twenty that write what fits and do not read: as many as memory_max has room for have all of their bytes back once they
+   read, and the others are cut, by name. */
+static void memory_max_bounds_all_together(void **state)
 {
     enum { CLIENTS = 20, LIMIT = 4 * MESSAGE };
     size_t sent[CLIENTS], got[CLIENTS] = {0}, total = 0;
@@ -664,7 +665,7 @@ static void pending_max_bounds_all_together(void **state)
     pid_t server;
     (void)state;
     memset(&plan, 0, sizeof plan);
-    plan.desc.pending_max = LIMIT;
+    plan.desc.memory_max = LIMIT;
     server = os_serve(&plan);
     for (i = 0; i < CLIENTS; i++) {
         fds[i] = os_connect();
@@ -680,12 +681,52 @@ static void pending_max_bounds_all_together(void **state)
         ends += n < 0;
     }
     for (i = 0; i < CLIENTS; i++) right += got[i] == sent[i] && ended[i];
-    os_exactly("clients that got back all they sent, and the end", right, CLIENTS);
+    os_exactly("ends", ends, CLIENTS);
+    os_at_least("clients that got back all they sent", right, LIMIT / MESSAGE);
+    os_exactly("those, and clients cut by name", right + (double)os.shared->stats.closed[UDS_ECHO_ERR_NO_MEMORY],
+               CLIENTS);
     os_at_most("most bytes held at once", (double)os.shared->stats.pending_peak, LIMIT);
     os_at_least("most bytes held at once", (double)os.shared->stats.pending_peak, MESSAGE);
     for (i = 0; i < CLIENTS; i++) (void)close(fds[i]);
     os_exactly("exit status", os_stop(server), 0);
     os_exactly("bytes held in the end", (double)os.shared->stats.pending, 0);
+}
+
+/* A push of a byte to a peer that holds 256 MiB, and reads 180 kB between two: the blocks that wait stay where they are,
+   so no push takes longer than a step does. */
+static void a_push_to_a_peer_that_holds_much(void **state)
+{
+    enum { HELD = 256 << 20, PUSHES = 300 };
+    static char bytes[180000];
+    uds_echo_server_desc desc;
+    uds_echo_server *server;
+    char *reply = (char *)calloc(1, HELD);
+    const void *first;
+    size_t got = 0;
+    ssize_t n;
+    int fd, i;
+    (void)state;
+    assert_non_null(reply);
+    memset(&desc, 0, sizeof desc);
+    desc.message_max = HELD;
+    server = os_open(&desc);
+    fd = os_connect();
+    os_settle(server);
+    assert_int_equal(uds_echo_conn_send(&server->conns[0], reply, HELD), UDS_ECHO_OK);
+    free(reply);
+    first = server->conns[0].unsent->next;
+    for (i = 0; i < PUSHES; i++) {
+        n = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
+        if (n > 0) got += (size_t)n;
+        os_settle(server);
+        assert_int_equal(uds_echo_conn_send(&server->conns[0], "!", 1), UDS_ECHO_OK);
+        assert_ptr_equal(server->conns[0].unsent->next, first);
+    }
+    os_at_least("bytes read meanwhile", (double)got, 10e6);
+    os_at_most("bytes in blocks, beyond what is held", (double)server->stats.pending - HELD, 2 * UE_BLOCK);
+    (void)close(fd);
+    os_settle(server);
+    assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
 }
 
 enum { OWED_CLIENTS = 8, OWED_QUESTIONS = 10 };
@@ -725,7 +766,7 @@ static size_t read_what_is_there(int fd)
     return n > 0 ? (size_t)n : 0;
 }
 
-/* Whoever was told DEFER must be able to answer: the room is kept from when the question was read. */
+/* Whoever was told DEFER must be able to answer, whatever waits already. */
 static void an_owed_answer_never_would_block(void **state)
 {
     uds_echo_server_desc desc;
@@ -736,7 +777,6 @@ static void an_owed_answer_never_would_block(void **state)
     (void)state;
     owed_count = owed_paid = owed_refused = 0;
     memset(&desc, 0, sizeof desc);
-    desc.pending_max = 4 * MESSAGE;
     desc.frame = frame_byte;
     desc.on_message = note_debt;
     server = os_open(&desc);
@@ -759,7 +799,7 @@ static void an_owed_answer_never_would_block(void **state)
     os_at_least("answered before anybody read", paid_unread, OWED_CLIENTS);
     os_exactly("answered in the end", owed_paid, OWED_CLIENTS * OWED_QUESTIONS);
     os_exactly("bytes read", (double)got, (double)wanted);
-    os_at_most("most bytes held at once", (double)stats.pending_peak, 4 * MESSAGE);
+    os_at_most("most bytes held at once", (double)stats.pending_peak, (double)OWED_CLIENTS * (2 * MESSAGE + UE_BLOCK));
     for (i = 0; i < OWED_CLIENTS; i++) (void)close(fds[i]);
     assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
 }
@@ -784,7 +824,8 @@ int main(void)
         OS_TEST(message_max_names_too_long),
         OS_TEST(a_message_of_exactly_message_max_passes),
         OS_TEST(a_handler_that_breaks_its_contract_is_named),
-        OS_TEST(pending_max_bounds_all_together),
+        OS_TEST(memory_max_bounds_all_together),
+        OS_TEST(a_push_to_a_peer_that_holds_much),
         OS_TEST(an_owed_answer_never_would_block),
     };
     return cmocka_run_group_tests_name("bounds", tests, NULL, NULL);

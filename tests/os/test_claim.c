@@ -944,8 +944,8 @@ static const char *const bad_fields[] = {
     "desc.backlog",
     "desc.message_max",
     "desc.message_max",
-    "desc.pending_max",
-    "desc.pending_max",
+    "desc.memory_max",
+    "desc.step_messages",
     "desc.send_buffer",
     "desc.idle_ms",
     "desc.drain_ms",
@@ -969,8 +969,8 @@ static void set_bad_field(uds_echo_server_desc *d, int which)
     case 6: d->backlog = -1; break;
     case 7: d->message_max = -1; break;
     case 8: d->message_max = (1l << 30) + 1; break;
-    case 9: d->pending_max = -2; break;
-    case 10: d->pending_max = 3 * 65536 - 1; break;
+    case 9: d->memory_max = -2; break;
+    case 10: d->step_messages = -1; break;
     case 11: d->send_buffer = -1; break;
     case 12: d->idle_ms = -2; break;
     case 13: d->drain_ms = -2; break;

@@ -341,7 +341,7 @@ static void every_size_of_message_and_of_socket_buffer(void **state)
         memset(&plan, 0, sizeof plan);
         plan.desc.message_max = message_max[i % 8];
         plan.desc.send_buffer = send_buffer[i / 8 % 4];
-        plan.desc.pending_max = i % 3 ? 0 : 3 * plan.desc.message_max;
+        plan.desc.step_messages = i % 3 ? 0 : 1 + i;
         if (framed && plan.desc.message_max < 7) continue;
         if (framed) plan.desc.frame = frame_seven;
         server = os_serve(&plan);
@@ -410,7 +410,7 @@ static void mingle(unsigned seed)
     _exit(0);
 }
 
-static void a_crowd_over_few_places_and_little_room(void **state)
+static void a_crowd_over_few_places(void **state)
 {
     enum { CLIENTS = 8 };
     pid_t server, clients[CLIENTS];
@@ -420,7 +420,7 @@ static void a_crowd_over_few_places_and_little_room(void **state)
     memset(&plan, 0, sizeof plan);
     plan.desc.connections_max = 5;
     plan.desc.message_max = 8192;
-    plan.desc.pending_max = 3 * 8192;
+    plan.desc.step_messages = 2;
     plan.desc.on_open = count_open;
     plan.desc.on_close = count_close;
     server = os_serve(&plan);
@@ -433,7 +433,7 @@ static void a_crowd_over_few_places_and_little_room(void **state)
     os_at_least("conversations", (double)os.shared->count[2], 500);
     os_exactly("exit status of the server", os_stop(server), 0);
     os_exactly("on_close for each on_open", (double)os.shared->count[1], (double)os.shared->count[0]);
-    os_at_most("most bytes held at once", (double)os.shared->stats.pending_peak, 3 * 8192);
+    os_at_most("most bytes held at once", (double)os.shared->stats.pending_peak, 5 * (2 * 8192 + UE_BLOCK));
     os_exactly("bytes held in the end", (double)os.shared->stats.pending, 0);
 }
 
@@ -665,7 +665,7 @@ static void pushes_to_a_non_reader_would_block(void **state)
     uds_echo_server_stats(server, &stats);
     print_message("    pushes taken before WOULD_BLOCK: %u\n", pushed);
     assert_int_equal(error, UDS_ECHO_ERR_WOULD_BLOCK);
-    os_at_most("bytes held then", (double)stats.pending, 65536);
+    os_at_most("bytes held then", (double)stats.pending, 65536 + UE_BLOCK);
     os_at_least("bytes held then", (double)stats.pending, 60000);
     for (; read_back < pushed; read_back++) {
         os_fill(block, sizeof block, read_back);
@@ -802,7 +802,7 @@ int main(void)
         OS_TEST(p29_1000_rude_clients_and_sigpipe_at_default),
         OS_TEST(p33_descriptors_that_a_peer_sends_are_dropped),
         OS_TEST(every_size_of_message_and_of_socket_buffer),
-        OS_TEST(a_crowd_over_few_places_and_little_room),
+        OS_TEST(a_crowd_over_few_places),
         OS_TEST(p25_a_refusal_in_mid_send_is_readable),
         OS_TEST(p25_a_last_answer_in_mid_send_is_readable),
         OS_TEST(later_after_a_half_close_answers_and_then_ends),

@@ -148,33 +148,6 @@ static void a_peer_has_a_group_of_its_own(void **state)
     (void)uds_echo_server_close(server);
 }
 
-/* What fills pending_max is taken, and no byte more; not from the last one that was handled either. */
-static void pending_max_is_met_exactly(void **state)
-{
-    uds_echo_server_desc desc = plain_desc();
-    uds_echo_server *server;
-    char full[64];
-    int peers[4], i;
-    (void)state;
-    memset(full, 'p', sizeof full);
-    fake.queue_bytes = 10;
-    desc.pending_max = 192;
-    desc.on_message = later_if_asked;
-    server = serve(desc);
-    for (i = 0; i < 4; i++) peers[i] = joined(server);
-    say(peers[0], "x");
-    settle(server);
-    assert_string_equal(heard(peers[0]), "x");
-    for (i = 1; i < 4; i++) {
-        assert_int_equal(uds_echo_conn_send(&server->conns[i], full, 64), UDS_ECHO_OK);
-        assert_int_equal(uds_echo_conn_send(&server->conns[i], full, 10), UDS_ECHO_OK);
-    }
-    assert_int_equal(stats_of(server).pending, 192);
-    assert_int_equal(uds_echo_conn_send(&server->conns[0], full, 1), UDS_ECHO_ERR_WOULD_BLOCK);
-    for (i = 0; i < 4; i++) fake_peer_close(peers[i]);
-    (void)uds_echo_server_close(server);
-}
-
 static uds_echo_verdict later_or_close(uds_echo_conn *conn, uds_echo_message *m, void *user)
 {
     if (m->data[0] == '!') uds_echo_conn_close(conn);
@@ -206,38 +179,6 @@ static void who_is_listed_again_loses_nobody(void **state)
     (void)uds_echo_server_close(server);
 }
 
-/* What it did not read as long as an answer was owed waits for room like everybody else, once that is paid. */
-static void what_is_held_waits_for_room(void **state)
-{
-    uds_echo_server_desc desc = plain_desc();
-    uds_echo_server *server;
-    char full[64];
-    int peers[3], i;
-    (void)state;
-    memset(full, 'p', sizeof full);
-    fake.queue_bytes = 10;
-    desc.pending_max = 192;
-    desc.frame = lines;
-    desc.on_message = later_if_asked;
-    server = serve(desc);
-    for (i = 0; i < 3; i++) peers[i] = joined(server);
-    say(peers[0], "?\nheld\n");
-    settle(server);
-    assert_int_equal(uds_echo_conn_send(&server->conns[1], full, 64), UDS_ECHO_OK);
-    assert_int_equal(uds_echo_conn_send(&server->conns[2], full, 64), UDS_ECHO_OK);
-    assert_int_equal(uds_echo_conn_send(&server->conns[0], "", 0), UDS_ECHO_OK);
-    settle(server);
-    assert_int_equal(stats_of(server).messages, 1);
-    for (i = 0; i < 10; i++) {
-        (void)heard(peers[1]);
-        settle(server);
-    }
-    assert_int_equal(stats_of(server).messages, 2);
-    assert_string_equal(heard(peers[0]), "held\n");
-    for (i = 0; i < 3; i++) fake_peer_close(peers[i]);
-    (void)uds_echo_server_close(server);
-}
-
 /* It broke between two steps, and nothing more will ever be heard of its descriptor. */
 static void a_push_that_breaks_ends_in_the_next_step(void **state)
 {
@@ -245,7 +186,7 @@ static void a_push_that_breaks_ends_in_the_next_step(void **state)
         fake_call what;
         int os_error;
         uds_echo_error why;
-    } ways[] = {{FAKE_realloc, ENOMEM, UDS_ECHO_ERR_NO_MEMORY},
+    } ways[] = {{FAKE_malloc, ENOMEM, UDS_ECHO_ERR_NO_MEMORY},
                 {FAKE_send, EPIPE, UDS_ECHO_ERR_RESET},
                 {FAKE_send, EIO, UDS_ECHO_ERR_SYSTEM}};
     char full[64];
@@ -835,9 +776,7 @@ int main(void)
         TEST(a_path_that_stays_is_not_locked),
         TEST(reads_are_messages),
         TEST(a_peer_has_a_group_of_its_own),
-        TEST(pending_max_is_met_exactly),
         TEST(who_is_listed_again_loses_nobody),
-        TEST(what_is_held_waits_for_room),
         TEST(a_push_that_breaks_ends_in_the_next_step),
         TEST(who_is_owed_is_evicted_once),
         TEST(the_idlest_is_evicted_with_idle_ms_too),

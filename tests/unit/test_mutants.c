@@ -130,7 +130,6 @@ static void a_deferred_reply_after_a_push_that_waits(void **state)
     (void)state;
     memset(text, 'x', 64);
     fake.queue_bytes = 64;
-    desc.pending_max = 192;
     desc.on_message = push_and_defer;
     server = serve(desc);
     peer = joined(server);
@@ -142,7 +141,7 @@ static void a_deferred_reply_after_a_push_that_waits(void **state)
     assert_int_equal(send_said, UDS_ECHO_OK);
     assert_int_equal(stats_of(server).pending, 64);
     assert_int_equal(uds_echo_conn_send(uds_echo_server_find(server, asker), text, 64), UDS_ECHO_OK);
-    assert_int_equal(stats_of(server).pending, 128);
+    assert_int_equal(stats_of(server).pending, 64 + UE_BLOCK);
     text[0] = 'x';
     assert_string_equal(heard(peer), text);
     text[0] = '!';
@@ -153,32 +152,6 @@ static void a_deferred_reply_after_a_push_that_waits(void **state)
     fake_peer_close(peer);
     settle(server);
     closed_for(server, UDS_ECHO_OK);
-}
-
-/* Another connection waits for a deferred reply. What is left of pending_max is just enough for a push and a reply, and is
-   not taken twice for the connection whose handler runs. */
-static void room_for_a_push_beside_a_deferred_reply(void **state)
-{
-    uds_echo_server_desc desc = plain_desc();
-    uds_echo_server *server;
-    int first, second;
-    (void)state;
-    desc.pending_max = 192;
-    desc.on_message = push_and_defer;
-    server = serve(desc);
-    first = joined(server);
-    second = joined(server);
-    say(first, "?");
-    settle(server);
-    send_said = UDS_ECHO_ERR_INVALID;
-    say(second, "!");
-    settle(server);
-    assert_int_equal(send_said, UDS_ECHO_OK);
-    assert_string_equal(heard(second), "!");
-    fake_peer_close(first);
-    fake_peer_close(second);
-    settle(server);
-    assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
 }
 
 /* One handler pushes to another connection between two messages of its own: replies that were collected stay its own. */
@@ -633,62 +606,6 @@ static void a_connection_is_found_in_on_open(void **state)
     closed_for(server, UDS_ECHO_OK);
 }
 
-/* Two connections wait for deferred replies, which take all of pending_max, and two more wait for room. */
-typedef struct crowd {
-    uds_echo_server *server;
-    int peers[4];
-    uds_echo_conn *conns[4];
-} crowd;
-
-static void crowd_in(crowd *c)
-{
-    uds_echo_server_desc desc = plain_desc();
-    int i;
-    desc.pending_max = 192;
-    desc.on_open = keep_it;
-    desc.on_message = later_if_asked;
-    c->server = serve(desc);
-    for (i = 0; i < 4; i++) {
-        c->peers[i] = joined(c->server);
-        c->conns[i] = kept;
-    }
-    for (i = 0; i < 4; i++) {
-        say(c->peers[i], i < 2 ? "?" : "hello");
-        settle(c->server);
-    }
-    assert_string_equal(heard(c->peers[3]), "");
-}
-
-static void crowd_out(crowd *c, int closed)
-{
-    int i;
-    for (i = 0; i < 2; i++) assert_int_equal(uds_echo_conn_send(c->conns[i], "yes", 3), UDS_ECHO_OK);
-    settle(c->server);
-    for (i = 0; i < 4; i++) {
-        assert_string_equal(heard(c->peers[i]), i < 2 ? "yes" : i == closed ? "" : "hello");
-        fake_peer_close(c->peers[i]);
-    }
-    settle(c->server);
-    assert_int_equal(ended, 4);
-    assert_int_equal(uds_echo_server_close(c->server), UDS_ECHO_OK);
-}
-
-/* One of those who wait for room is closed: the server sleeps after that, and the other has its turn later. */
-static void one_who_waits_for_room_is_closed(void **state)
-{
-    crowd c;
-    int i;
-    (void)state;
-    for (i = 2; i < 4; i++) {
-        crowd_in(&c);
-        uds_echo_conn_close(c.conns[i]);
-        settle(c.server);
-        assert_int_equal(ended, 1);
-        assert_int_equal(uds_echo_server_timeout(c.server), -1);
-        crowd_out(&c, i);
-    }
-}
-
 /* A listening socket at PATH, made by the program. */
 static int own_listener(void)
 {
@@ -1120,7 +1037,6 @@ int main(void)
         TEST(a_close_comes_before_the_event),
         TEST(a_piece_is_framed_once),
         TEST(a_deferred_reply_after_a_push_that_waits),
-        TEST(room_for_a_push_beside_a_deferred_reply),
         TEST(a_push_to_another_between_two_messages),
         TEST(a_push_that_waits_is_no_activity),
         TEST(the_first_reason_is_told),
@@ -1137,7 +1053,6 @@ int main(void)
         TEST(a_byte_that_is_read_is_activity),
         TEST(memory_of_a_message_that_is_dropped),
         TEST(a_connection_is_found_in_on_open),
-        TEST(one_who_waits_for_room_is_closed),
         TEST(a_drain_of_an_adopted_listener),
         TEST(a_drain_after_a_pause),
         TEST(a_clock_that_fails_as_a_drain_begins),

@@ -84,9 +84,7 @@ static void closing_ends_what_was_put_off(void **state)
     peer = joined(server);
     say(peer, "?");
     settle(server);
-    assert_int_equal(server->promised, 64);
     uds_echo_conn_close(&server->conns[0]);
-    assert_int_equal(server->promised, 0);
     settle(server);
     assert_int_equal(fake_peer_recv(peer, &peer, 1), 0);
     closed_for(server, UDS_ECHO_OK);
@@ -120,43 +118,12 @@ static void who_is_to_be_closed_and_does_not_read_is_idle(void **state)
         if (!within) uds_echo_conn_close(&server->conns[0]);
         settle(server);
         assert_int_equal(server->conns[0].state, UE_SENDING);
-        assert_int_equal(server->promised, 0);
         fake_sleep(100);
         settle(server);
         assert_int_equal(strlen(heard(peer)), 10);
         fake_peer_close(peer);
         closed_for(server, UDS_ECHO_ERR_IDLE);
     }
-}
-
-/* It asked in time, and we had no room: once there is, it has idle_ms again. */
-static void who_waited_for_room_is_not_idle(void **state)
-{
-    uds_echo_server_desc desc = plain_desc();
-    uds_echo_server *server;
-    int asker, other;
-    (void)state;
-    desc.pending_max = 192;
-    desc.idle_ms = 100;
-    desc.on_message = later_if_asked;
-    server = serve(desc);
-    asker = joined(server);
-    other = joined(server);
-    say(asker, "?");
-    settle(server);
-    server->pending_max = 191; /* now one that is owed and one that is read are too many */
-    say(other, "hello");
-    settle(server);
-    assert_int_equal(server->conns[1].state, UE_STARVED);
-    fake_sleep(99);
-    settle(server);
-    assert_int_equal(uds_echo_conn_send(&server->conns[0], "!", 1), UDS_ECHO_OK);
-    fake_sleep(1); /* idle_ms after it spoke, at the step that makes room */
-    settle(server);
-    assert_string_equal(heard(other), "hello");
-    fake_peer_close(asker);
-    fake_peer_close(other);
-    (void)uds_echo_server_close(server);
 }
 
 /* An answer that took its time, and is nothing: the peer's time begins when it is paid. */
@@ -377,7 +344,6 @@ int main(void)
                                        TEST(one_is_evicted_a_step),
                                        TEST(closing_ends_what_was_put_off),
                                        TEST(who_is_to_be_closed_and_does_not_read_is_idle),
-                                       TEST(who_waited_for_room_is_not_idle),
                                        TEST(who_was_owed_is_not_idle),
                                        TEST(who_was_owed_may_be_the_idlest),
                                        TEST(who_was_answered_slowly_is_not_idle),

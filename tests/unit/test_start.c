@@ -27,9 +27,9 @@ static void descriptions(void **state)
         assert_string_equal(why.call, negative_ones[i].field);
     }
     desc = plain_desc();
-    desc.pending_max = -2;
+    desc.memory_max = -2;
     assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_ERR_INVALID);
-    assert_string_equal(why.call, "desc.pending_max");
+    assert_string_equal(why.call, "desc.memory_max");
     desc = plain_desc();
     desc.message_max = (1l << 30) + 1;
     assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_ERR_INVALID);
@@ -71,7 +71,8 @@ static void defaults(void **state)
     assert_int_equal(s.desc.backlog, 4096);
     assert_int_equal(s.conns_max, 1024);
     assert_int_equal(s.message_max, 65536);
-    assert_int_equal(s.pending_max, (2 * 1024 + 1) * 65536);
+    assert_true(s.memory_max == ULLONG_MAX);
+    assert_int_equal(s.desc.step_messages, 1024);
     assert_int_equal(s.desc.drain_ms, 5000);
     assert_int_equal(s.desc.idle_ms, 0);
     assert_int_equal(s.track_idle, 0);
@@ -80,7 +81,7 @@ static void defaults(void **state)
     desc.lock_ms = desc.idle_ms = desc.drain_ms = -1;
     desc.when_full = UDS_ECHO_FULL_EVICT;
     desc.connections_max = -1;
-    desc.pending_max = -1;
+    desc.memory_max = -1;
     assert_int_equal(resolved(&s, desc), UDS_ECHO_OK);
     assert_int_equal(s.desc.mode, 0640);
     assert_int_equal(s.desc.backlog, 7);
@@ -88,7 +89,7 @@ static void defaults(void **state)
     assert_int_equal(s.desc.idle_ms, 0);
     assert_int_equal(s.desc.drain_ms, -1);
     assert_int_equal(s.conns_max, 64 - UE_INDEX_CONN); /* poll(2) takes no more places than the limit */
-    assert_int_equal(s.pending_max, (2 * s.conns_max + 1) * 65536);
+    assert_true(s.memory_max == ULLONG_MAX);
     assert_int_equal(s.track_idle, 1);
     fake.descriptors_max = 2000000;
     assert_int_equal(resolved(&s, desc), UDS_ECHO_OK);

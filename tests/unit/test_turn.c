@@ -1,0 +1,353 @@
+/* test_turn.c - how much one peer may have: messages of a turn, messages of a step, how soon a stop is heard, what a
+   push to a slow reader costs, and memory_max. */
+#include "harness.h"
+#include "served.h"
+
+enum { MANY = 1000 };
+static int peers[MANY];
+static int calls_of[MANY]; /* of the handler, by slot */
+static int handled, stop_at, takes_ms;
+static uds_echo_server *the_server;
+
+/* Counts, and stops the server now at a message of which the test says the number. */
+static uds_echo_verdict count_it(uds_echo_conn *conn, uds_echo_message *m, void *user)
+{
+    (void)user;
+    assert_int_equal(m->size, 1);
+    calls_of[uds_echo_conn_id(conn) & 0xffffffff]++;
+    fake_sleep(takes_ms);
+    if (++handled == stop_at) uds_echo_server_stop(the_server, UDS_ECHO_STOP_NOW);
+    return UDS_ECHO_NO_REPLY;
+}
+
+/* A server of lines and so many peers that have sent it 600 empty ones each. */
+static uds_echo_server *flooded(int count, int step_messages)
+{
+    static char flood[600];
+    uds_echo_server_desc desc = plain_desc();
+    int i;
+    memset(flood, '\n', sizeof flood);
+    memset(calls_of, 0, sizeof calls_of);
+    handled = stop_at = takes_ms = 0;
+    fake.descriptors_max = 2000;
+    fake.calls_max = 10000000;
+    fake.queue_bytes = 1024;
+    desc.connections_max = MANY;
+    desc.message_max = 4096;
+    desc.step_messages = step_messages;
+    desc.frame = lines;
+    desc.on_message = count_it;
+    the_server = serve(desc);
+    for (i = 0; i < count; i++) peers[i] = joined(the_server);
+    for (i = 0; i < count; i++) assert_int_equal(fake_peer_send(peers[i], flood, sizeof flood), sizeof flood);
+    return the_server;
+}
+
+static void leave(uds_echo_server *server, int count)
+{
+    int i;
+    for (i = 0; i < count; i++) fake_peer_close(peers[i]);
+    (void)uds_echo_server_close(server);
+}
+
+/* Each connection has at most 64 messages in a step, and all together at most step_messages. Nobody is forgotten: as
+   many steps later all have been handed over, and no sooner than that. */
+static void turns_and_steps_are_bounded(void **state)
+{
+    static const int counts[] = {1, 3, 250, MANY}, sizes[] = {1, 2, 63, 64, 65, 1000, 0};
+    size_t i, k;
+    int n, before[MANY], handled_before, steps, most;
+    (void)state;
+    for (i = 0; i < sizeof counts / sizeof *counts; i++) {
+        for (k = 0; k < sizeof sizes / sizeof *sizes; k++) {
+            uds_echo_server *server;
+            if (counts[i] > 3 && sizes[k] && sizes[k] < 63) continue; /* takes long, and says nothing more */
+            (void)setup(NULL);
+            server = flooded(counts[i], sizes[k]);
+            most = sizes[k] ? sizes[k] : 1024;
+            for (steps = 0; handled < 600 * counts[i]; steps++) {
+                memcpy(before, calls_of, sizeof before);
+                handled_before = handled;
+                assert_int_equal(uds_echo_server_step(server, -1), UDS_ECHO_OK);
+                assert_in_range(handled - handled_before, 0, most);
+                for (n = 0; n < counts[i]; n++) assert_in_range(calls_of[n] - before[n], 0, 64);
+                assert_in_range(steps, 0, 1300 * counts[i]);
+            }
+            leave(server, counts[i]);
+            (void)teardown(NULL);
+        }
+    }
+}
+
+/* Where steps are short nobody waits for ever: who speaks once among flooders is heard before any of those has had 64
+   messages more than its share. */
+static void one_among_flooders(void **state)
+{
+    enum { FLOODERS = 250 };
+    static const int sizes[] = {1, 64, 256, 1024};
+    size_t k;
+    int steps, one;
+    (void)state;
+    for (k = 0; k < sizeof sizes / sizeof *sizes; k++) {
+        uds_echo_server *server;
+        (void)setup(NULL);
+        server = flooded(FLOODERS, sizes[k]);
+        assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
+        one = fake_peer_connect(PATH);
+        say(one, "\n");
+        for (steps = 0; !calls_of[FLOODERS]; steps++) {
+            assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
+            assert_in_range(handled, 0, 4 * 64 * (FLOODERS + 2)); /* two turns each until it is let in, and two more */
+        }
+        fake_peer_close(one);
+        leave(server, FLOODERS);
+        (void)teardown(NULL);
+    }
+}
+
+/* A stop that is asked for before a step, or by a handler, is heard after at most 64 messages. */
+static void a_stop_is_heard_in_time(void **state)
+{
+    static const int counts[] = {1, 250, MANY}, ats[] = {1, 63, 64, 65, 500};
+    size_t i, k;
+    (void)state;
+    for (i = 0; i < sizeof counts / sizeof *counts; i++) {
+        uds_echo_server *server;
+        (void)setup(NULL);
+        server = flooded(counts[i], 0);
+        uds_echo_server_stop(server, UDS_ECHO_STOP_NOW);
+        assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_ERR_STOPPED);
+        assert_in_range(handled, 0, 64);
+        leave(server, counts[i]);
+        (void)teardown(NULL);
+        for (k = 0; k < sizeof ats / sizeof *ats; k++) {
+            (void)setup(NULL);
+            server = flooded(counts[i], 0);
+            stop_at = ats[k];
+            assert_int_equal(uds_echo_server_run(server), UDS_ECHO_OK);
+            assert_in_range(handled, stop_at, stop_at + 64);
+            leave(server, counts[i]);
+            (void)teardown(NULL);
+        }
+    }
+}
+
+/* So is the end of a drain, where a handler takes its time. */
+static void a_drain_ends_in_time(void **state)
+{
+    uds_echo_server *server;
+    (void)state;
+    server = flooded(250, 0);
+    server->desc.drain_ms = 1000;
+    takes_ms = 10;
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
+    assert_int_equal(uds_echo_server_run(server), UDS_ECHO_OK);
+    assert_in_range(handled, 100, 100 + 2 * 64); /* the drain itself is heard after 64 */
+    leave(server, 250);
+}
+
+/* Complete messages that wait for the next step are no part of a message that is cut short, and the end of input that
+   stands behind them is seen when they are handled. */
+static void an_end_behind_whole_messages(void **state)
+{
+    static const char *const rests[] = {"", "half"};
+    size_t i;
+    (void)state;
+    for (i = 0; i < 2; i++) {
+        uds_echo_server *server;
+        char bytes[201];
+        (void)setup(NULL);
+        server = flooded(0, 0);
+        peers[0] = joined(server);
+        memset(bytes, '\n', 200);
+        bytes[200] = '\0';
+        say(peers[0], bytes);
+        if (*rests[i]) say(peers[0], rests[i]);
+        assert_int_equal(fake_peer_shutdown(peers[0], SHUT_WR), 0);
+        settle(server);
+        assert_int_equal(handled, 200);
+        assert_int_equal(ended, 1);
+        assert_int_equal(ends[0], *rests[i] ? UDS_ECHO_ERR_UNEXPECTED_EOF : UDS_ECHO_OK);
+        leave(server, 1);
+        (void)teardown(NULL);
+    }
+}
+
+static uds_echo_verdict echo_and_wake(uds_echo_conn *conn, uds_echo_message *m, void *user)
+{
+    (void)m, (void)user;
+    handled++;
+    if (handled == 10) uds_echo_server_wake(uds_echo_conn_server(conn));
+    return UDS_ECHO_REPLY;
+}
+
+static void push_a_mark(uds_echo_server *server, void *user)
+{
+    (void)user;
+    stop_at = handled;
+    assert_int_equal(uds_echo_conn_send(&server->conns[0], "!", 1), UDS_ECHO_OK);
+}
+
+/* A wake is heard after 64 messages, and what is pushed then comes behind their replies. */
+static void a_wake_within_a_turn(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    char bytes[151];
+    const char *text;
+    (void)state;
+    handled = 0;
+    memset(bytes, '\n', 150);
+    bytes[150] = '\0';
+    desc.message_max = 256;
+    desc.frame = lines;
+    desc.on_message = echo_and_wake;
+    desc.on_wake = push_a_mark;
+    the_server = serve(desc);
+    peers[0] = joined(the_server);
+    peers[1] = joined(the_server);
+    say(peers[1], "\n"); /* so that the look comes within the turn of the first */
+    say(peers[0], bytes);
+    settle(the_server);
+    assert_int_equal(handled, 151);
+    assert_int_equal(stop_at, 64);
+    text = heard(peers[0]);
+    assert_int_equal(strlen(text), 151);
+    assert_in_range(strchr(text, '!') - text, 63, 64); /* one of the 64 may have been the other's */
+    assert_string_equal(heard(peers[1]), "\n");
+    leave(the_server, 2);
+}
+
+/* Pushes to a peer that holds much, and reads a little at a time: what waits is never moved, so a push of a byte costs
+   a byte, whatever is held. The malloc of the fake kernel counts the blocks. */
+static void a_push_moves_nothing(void **state)
+{
+    static const size_t sizes[] = {4096, 1 << 20};
+    size_t i;
+    int n, blocks;
+    (void)state;
+    for (i = 0; i < 2; i++) {
+        uds_echo_server_desc desc = plain_desc();
+        const unsigned char *first;
+        char *large = (char *)malloc(sizes[i]), sink[64];
+        (void)setup(NULL);
+        assert_non_null(large);
+        memset(large, 'x', sizes[i]);
+        desc.message_max = (long)sizes[i];
+        the_server = serve(desc);
+        peers[0] = joined(the_server);
+        assert_int_equal(uds_echo_conn_send(&the_server->conns[0], large, sizes[i]), UDS_ECHO_OK);
+        first = (const unsigned char *)(the_server->conns[0].unsent->next + 1);
+        blocks = (int)fake_calls_of(FAKE_malloc);
+        for (n = 0; n < 1000; n++) {
+            assert_int_equal(fake_peer_recv(peers[0], sink, 2), 2);
+            (void)uds_echo_server_step(the_server, 0);
+            assert_int_equal(uds_echo_conn_send(&the_server->conns[0], "!", 1), UDS_ECHO_OK);
+        }
+        assert_ptr_equal(the_server->conns[0].unsent->next + 1, first);
+        assert_in_range((int)fake_calls_of(FAKE_malloc) - blocks, 1, 1);
+        assert_int_equal(fake_calls_of(FAKE_realloc), 0);
+        free(large);
+        leave(the_server, 1);
+        (void)teardown(NULL);
+    }
+}
+
+/* Pushes of all sizes over blocks of all sizes arrive in order, and the blocks go as they are sent. */
+static void pushes_over_many_blocks(void **state)
+{
+    static char all[70000], in[70000];
+    uds_echo_server_desc desc = plain_desc();
+    size_t sent = 0, got = 0, size = 1, i;
+    long n;
+    (void)state;
+    for (i = 0; i < sizeof all; i++) all[i] = (char)(i * 31 + i / 251);
+    desc.message_max = 40000;
+    fake.calls_max = 10000000;
+    the_server = serve(desc);
+    peers[0] = joined(the_server);
+    while (got < sizeof all) {
+        size = size * 7 % 5003 + 1;
+        if (size > sizeof all - sent) size = sizeof all - sent;
+        if (size && uds_echo_conn_send(&the_server->conns[0], all + sent, size) == UDS_ECHO_OK) sent += size;
+        assert_in_range(ue_unsent_size(&the_server->conns[0]), 0, 40000);
+        n = fake_peer_recv(peers[0], in + got, size % 300 + 1);
+        if (n > 0) got += (size_t)n;
+        (void)uds_echo_server_step(the_server, 0);
+    }
+    assert_memory_equal(all, in, sizeof all);
+    settle(the_server);
+    assert_int_equal(stats_of(the_server).pending, 0);
+    leave(the_server, 1);
+}
+
+/* memory_max: a connection that needs more ends, by name; exactly as much is given, to input and to replies alike, and
+   who needs none is served. */
+static void memory_max_is_a_cap(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    char full[64];
+    int i;
+    (void)state;
+    memset(full, 'p', sizeof full);
+    fake.queue_bytes = 14;
+    desc.memory_max = 50 + 64;
+    desc.frame = lines;
+    the_server = serve(desc);
+    for (i = 0; i < 4; i++) peers[i] = joined(the_server);
+    assert_int_equal(uds_echo_conn_send(&the_server->conns[0], full, 64), UDS_ECHO_OK); /* 50 wait */
+    say(peers[1], "half");
+    settle(the_server); /* takes room for a message, 64 */
+    assert_int_equal(stats_of(the_server).pending, 50 + 64);
+    say(peers[2], "half");
+    settle(the_server);
+    assert_int_equal(ended, 1);
+    assert_int_equal(ends[0], UDS_ECHO_ERR_NO_MEMORY);
+    assert_int_equal(uds_echo_conn_send(&the_server->conns[3], full, 15), UDS_ECHO_ERR_NO_MEMORY);
+    settle(the_server);
+    assert_int_equal(ended, 2);
+    say(peers[1], " a line\n");
+    settle(the_server);
+    assert_string_equal(heard(peers[1]), "half a line\n");
+    assert_int_equal(stats_of(the_server).pending, 50);
+    assert_int_equal(stats_of(the_server).pending_peak, 50 + 64);
+    leave(the_server, 4);
+}
+
+/* Who waits for its turn is not idle. */
+static void who_waits_for_its_turn_is_not_idle(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    char bytes[201];
+    int i;
+    (void)state;
+    memset(bytes, '\n', 200);
+    bytes[200] = '\0';
+    handled = stop_at = 0;
+    takes_ms = 30;
+    desc.message_max = 4096;
+    desc.step_messages = 1;
+    desc.idle_ms = 100;
+    desc.frame = lines;
+    desc.on_message = count_it;
+    the_server = serve(desc);
+    for (i = 0; i < 3; i++) peers[i] = joined(the_server);
+    for (i = 0; i < 3; i++) say(peers[i], bytes);
+    for (i = 0; handled < 590 && i < 5000; i++) (void)uds_echo_server_step(the_server, 0);
+    assert_int_equal(handled, 590);
+    assert_int_equal(ended, 0);
+    leave(the_server, 3);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(turns_and_steps_are_bounded),  TEST(one_among_flooders),
+        TEST(a_stop_is_heard_in_time),      TEST(a_drain_ends_in_time),
+        TEST(an_end_behind_whole_messages), TEST(a_wake_within_a_turn),
+        TEST(a_push_moves_nothing),         TEST(pushes_over_many_blocks),
+        TEST(memory_max_is_a_cap),          TEST(who_waits_for_its_turn_is_not_idle),
+    };
+    return cmocka_run_group_tests_name("turns", tests, NULL, NULL);
+}
