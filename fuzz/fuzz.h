@@ -164,10 +164,13 @@ ORACLE static unsigned long fuzz_calls_of_work(void)
 ORACLE static uds_echo_error fuzz_step(uds_echo_server *server, int timeout_ms, int *in_vain)
 {
     const unsigned long before = fuzz_calls_of_work();
+    const unsigned long long messages = server->stats.messages;
     const int due = uds_echo_server_timeout(server), faults = fuzz_hits;
     const uds_echo_error error = uds_echo_server_step(server, timeout_ms);
     fuzz_fault_note();
-    if (due || error || fake.calls_per_ms || faults != fuzz_hits || fuzz_calls_of_work() != before) *in_vain = 0;
+    if (due || error || fake.calls_per_ms || faults != fuzz_hits || fuzz_calls_of_work() != before ||
+        server->stats.messages != messages)
+        *in_vain = 0;
     else if (!uds_echo_server_timeout(server)) ++*in_vain;
     CHECK(*in_vain < 3, "it spins");
     return error;

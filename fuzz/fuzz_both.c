@@ -166,7 +166,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(&desc, 0, sizeof desc);
     desc.message_max = data[1] % 64 + 1;
     desc.connections_max = data[2] % 3 + 1;
-    desc.pending_max = data[2] & 128 ? 3 * desc.message_max : 0;
+    desc.step_messages = data[2] & 128 ? 1 : 0;
     desc.idle_ms = data[3] & 1 ? data[3] : 0;
     desc.on_close = on_close;
     has_idle = desc.idle_ms > 0;

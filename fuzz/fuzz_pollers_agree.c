@@ -167,7 +167,7 @@ void AGREE(const uint8_t *data, size_t size, outcome *out)
     desc.message_max = data[1] % 48 + 8;
     desc.connections_max = data[2] % PEERS + 1;
     desc.when_full = data[2] & 64 ? UDS_ECHO_FULL_EVICT : UDS_ECHO_FULL_QUEUE;
-    desc.pending_max = data[2] & 128 ? 4 * desc.message_max : 0;
+    desc.step_messages = data[2] & 128 ? 4 : 0;
     desc.frame = data[2] & 128 ? frame : NULL;
     desc.idle_ms = data[3] & 1 ? data[3] * 2 : 0;
     desc.drain_ms = 300;

@@ -27,7 +27,7 @@ typedef struct peer {
     size_t sent_before;
     int waited;                /* it waited for us: for room, or for an answer */
     int its_turn;              /* what it says is read, as soon as the poller tells */
-    int in_line;               /* it waited for room, in line with others */
+    int turn;                  /* messages in this step */
     long long waited_until;    /* the end of the last step that began so, or when it was paid; no later than that */
     unsigned long waited_call; /* the same by the number of calls, no earlier; 0: never */
     long long moved_ms;        /* when a byte last moved, what is thrown away at the end left out */
@@ -45,6 +45,8 @@ static int prompt;      /* nobody is slow any more: a drain needs no deadline */
 static int in_child;
 static unsigned char seed, manner, elsewhere[64];
 static uds_echo_server *server;
+static int handed_now;               /* messages in this step */
+static const peer *last_handled;     /* whose handler ran last: it may have sent to another since */
 static size_t furniture;             /* bytes allocated once it is open */
 static unsigned generations[PLACES]; /* what those of the slots must be */
 static unsigned long steps, began_at,
@@ -145,7 +147,8 @@ static void push(uds_echo_conn *conn, size_t size)
         p->owed = 0;
         break;
     default: /* it broke on the way, and a part of it may arrive */
-        CHECK(p->id < 0 || fake_strikes() != strikes, "a send that breaks, and nothing failed");
+        CHECK(p->id < 0 || fake_strikes() != strikes || server->desc.memory_max,
+              "a send that breaks, and nothing failed");
         answered(p, bytes, size);
         p->owed = 0;
         p->broken = 1;
@@ -230,13 +233,19 @@ ORACLE static unsigned long order_of(const uds_echo_conn *conn)
     return p && p->opened > moved ? p->opened : moved;
 }
 
-/* 1: with idle_ms it may have come to the end of the order without a byte that moved. Where room is short, it may have
-   waited for some for a part of a step only. */
+/* Not all that came in time need have been looked at. */
+ORACLE static int has_short_steps(void)
+{
+    return server->desc.step_messages < 1024;
+}
+
+/* 1: with idle_ms it may have come to the end of the order without a byte that moved. Where steps are short, it may
+   have waited for its turn. */
 ORACLE static int may_have_waited(const uds_echo_conn *conn)
 {
     const peer *p = peer_of(conn);
     if (!server->desc.idle_ms || !p) return 0;
-    return server->desc.pending_max || p->waited || p->waited_call >= order_of(conn);
+    return has_short_steps() || p->waited || p->waited_call >= order_of(conn);
 }
 
 /* 1: and on no other connection for longer. */
@@ -259,7 +268,7 @@ ORACLE static int was_looked_at(const peer *p, const uds_echo_conn *conn)
     long long ms;
     if (fake_strikes() != struck_before || fake.staged) return 1; /* it was not read, or nobody was */
     if (p->let_in == steps) return 0;
-    if (server->desc.pending_max) return 1; /* there may have been no room when its turn came, and room again by now */
+    if (has_short_steps()) return 1; /* its turn did not come */
     return conn->state != UE_READING || !p->its_turn || p->sent_before <= taken || fake_moved(conn->fd, &ms) > began_at;
 }
 
@@ -294,6 +303,10 @@ ORACLE static void check_reason(const peer *p, const uds_echo_conn *conn, uds_ec
         break;
     case UDS_ECHO_ERR_STOPPED:
         CHECK(asked == UDS_ECHO_STOP_NOW || late || fuzz_fatal[FAKE_clock_gettime], "cut, and nobody asked for it");
+        break;
+    case UDS_ECHO_ERR_NO_MEMORY:
+        CHECK(p->struck || p->broken || d->memory_max || (fuzz_fatal[FAKE_malloc] && last_handled == p),
+              "no memory, and nothing failed");
         break;
     default: CHECK(p->struck || p->broken, "an end that nothing explains");
     }
@@ -377,17 +390,6 @@ static uds_echo_verdict by_manner(uds_echo_conn *conn, uds_echo_message *m)
     }
 }
 
-/* Law 5: nobody who was in line for room as the step began still is. */
-ORACLE static int nobody_is_in_line(void)
-{
-    int i;
-    for (i = 0; i < PEERS; i++) {
-        const uds_echo_conn *conn = peers[i].in_line ? conn_of(&peers[i]) : NULL;
-        if (conn && conn->state == UE_STARVED) return 0;
-    }
-    return 1;
-}
-
 static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *m, void *user)
 {
     peer *p = peer_of(conn);
@@ -399,8 +401,10 @@ static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *m, voi
     CHECK(p && p->handed + m->size <= p->sent_size && !memcmp(p->sent + p->handed, m->data, m->size),
           "the handler got what was not sent, or not in order");
     if (!p) return UDS_ECHO_REPLY_AND_CLOSE;
-    CHECK(p->in_line || nobody_is_in_line(), "answered before those who wait for room");
+    last_handled = p;
     p->handed += m->size;
+    CHECK(++p->turn <= UE_TURN, "more messages than a turn has");
+    CHECK(++handed_now <= server->desc.step_messages, "more messages than a step has");
     CHECK(uds_echo_server_step(server, 0) == UDS_ECHO_ERR_REENTRANT, "a step inside a callback");
     verdict = by_manner(conn, m);
     if (verdict == UDS_ECHO_DEFER && debt_count == DEBTS) verdict = UDS_ECHO_NO_REPLY;
@@ -535,28 +539,16 @@ ORACLE static void check_peer(const peer *p)
     CHECK(p->answered_size - p->got - fake_peer_pending(p->id) <= 2 * server->message_max, "too much is held for one");
 }
 
-/* Room is kept for the answers that are owed, and for no others. */
-ORACLE static unsigned long long owed_by_us(void)
-{
-    unsigned long long owed = 0;
-    int i;
-    for (i = 0; i < PEERS; i++) {
-        const peer *p = &peers[i];
-        owed += p->owed && !p->closed && !p->ended;
-    }
-    return owed * server->message_max;
-}
-
-/* Law 2: beside what is allocated at open, the answers that wait, which is what is told, and a message in pieces for
-   each. */
+/* Law 2: beside what is allocated at open, the buffers that are told of. */
 ORACLE static size_t memory_bound(const uds_echo_stats *stats)
 {
     size_t bound = furniture + (size_t)stats->pending;
     unsigned i;
     for (i = 0; i < server->conns_used; i++) {
         const uds_echo_conn *conn = &server->conns[i];
-        if (conn->state != UE_FREE && conn->unsent) bound += sizeof(ue_buf);
-        if (conn->state != UE_FREE && conn->unhandled) bound += sizeof(ue_buf) + server->message_max;
+        const ue_buf *b = conn->unsent;
+        if (conn->unhandled) bound += sizeof(ue_buf);
+        for (; b; b = b->next == conn->unsent ? NULL : b->next) bound += sizeof(ue_buf);
     }
     return bound;
 }
@@ -567,12 +559,9 @@ ORACLE static void lawful(void)
     int i;
     fuzz_lawful();
     uds_echo_server_stats(server, &stats);
-    CHECK(server->promised <= owed_by_us(), "room is kept for an answer that nobody waits for");
     CHECK(fake_live_bytes() <= memory_bound(&stats), "more memory than is said");
-    CHECK(stats.pending_peak <= server->pending_max, "more was held than pending_max");
+    CHECK(stats.pending_peak <= server->memory_max, "more was held than memory_max");
     CHECK(stats.connections <= server->conns_max, "more connections than connections_max");
-    CHECK(server->starved == UE_NIL || !ue_has_room(server) || !uds_echo_server_timeout(server),
-          "somebody waits for room, and there is some");
     for (i = 0; i < PEERS; i++) check_peer(&peers[i]);
 }
 
@@ -591,21 +580,14 @@ ORACLE static void check_share(const uds_echo_stats *before, const uds_echo_stat
           "it rests for nothing");
 }
 
-/* Law 5: what was asked for between steps is done by the next one. */
-ORACLE static int waits_and_is_to_end(unsigned i)
+/* Law 5: what was asked for between steps is done by the next one, or by the one after it. */
+ORACLE static void check_asked_for(void)
 {
-    return i < server->conns_used && server->conns[i].state == UE_STARVED && server->conns[i].closing;
+    CHECK(server->todo.first == UE_NIL || !uds_echo_server_timeout(server), "what was asked for is put off");
 }
 
-ORACLE static void check_asked_for(const int *before)
-{
-    unsigned i;
-    CHECK(server->todo == UE_NIL || !uds_echo_server_timeout(server), "what was asked for is put off");
-    for (i = 0; i < 4; i++)
-        CHECK(!before[i] || !waits_and_is_to_end(i), "closed by us, and it goes on waiting for room");
-}
-
-/* Law 8: what rang is heard by the next step whose wait and read are let through. */
+/* Law 8: what rang is heard by the next step whose wait and read are let through; where that ended among its events, by
+   the one that goes on with them. */
 ORACLE static void check_bells(uds_echo_error error, int asked_before, int woken_before, int faulted)
 {
     CHECK(error != UDS_ECHO_ERR_STOPPED || asked >= 0, "it stopped, and nobody asked");
@@ -622,17 +604,6 @@ ORACLE static const uds_echo_conn *slot_of(const peer *p)
     return conn && conn->state != UE_FREE && conn->generation == ids[p - peers] >> 32 ? conn : NULL;
 }
 
-ORACLE static void note_line(void)
-{
-    unsigned at = server->starved;
-    int i;
-    for (i = 0; i < PEERS; i++) peers[i].in_line = 0;
-    for (; at != UE_NIL; at = server->conns[at].todo_next) {
-        peer *p = peer_of(&server->conns[at]);
-        if (p && server->conns[at].state == UE_STARVED) p->in_line = 1;
-    }
-}
-
 /* What the oracle has to know of how things stand as a step begins, and ends. */
 ORACLE static void note_peers(int ends, long long woken_at)
 {
@@ -646,8 +617,9 @@ ORACLE static void note_peers(int ends, long long woken_at)
             if (p->waited) it_waited(p, woken_at);
         } else {
             p->sent_before = p->sent_size;
-            p->waited = conn && (conn->state == UE_STARVED || p->owed);
-            p->its_turn = conn && conn->state == UE_READING;
+            p->waited = conn && (conn->more || p->owed);
+            p->its_turn = conn && conn->state == UE_READING && !conn->more;
+            p->turn = 0;
         }
     }
 }
@@ -687,20 +659,20 @@ ORACLE static uds_echo_error step(int timeout_ms)
     const int asked_before = asked, woken_before = woken && server->phase != UE_STOPPED;
     const long long began = fake_now_ms();
     const unsigned long work = fuzz_calls_of_work(), lacked = fake_lacks();
+    const int went_on = server->unfinished;
     unsigned long calls = fake_calls();
     uds_echo_stats before, now;
     uds_echo_error error;
     long long must, awake;
-    int faulted, due, took, to_end[4], i;
+    int faulted, due, took, goes_on;
     fuzz_fault_note();
     faulted = fuzz_hits;
-    for (i = 0; i < 4; i++) to_end[i] = waits_and_is_to_end((unsigned)i);
     due = uds_echo_server_timeout(server);
     woken = woke = 0;
     slow = 0;
     uds_echo_server_stats(server, &before);
     note_peers(0, 0);
-    note_line();
+    handed_now = 0;
     must = server->phase == UE_STOPPED ? -1 : deadline();
     steps++;
     began_at = calls;
@@ -717,11 +689,12 @@ ORACLE static uds_echo_error step(int timeout_ms)
     CHECK(due < 0 || awake - began <= due || faulted, "it slept past what is due");
     CHECK(must < 0 || awake <= (must > began ? must : began) + 1 || fuzz_fatal[FAKE_clock_gettime] || faulted,
           "it slept past a deadline");
-    if (error == UDS_ECHO_OK && !faulted && work == fuzz_calls_of_work())
+    if (error == UDS_ECHO_OK && !faulted && !handed_now && work == fuzz_calls_of_work())
         check_sleep(fake_now_ms() - began, timeout_ms, due);
     check_share(&before, &now, fake_lacks() - lacked);
-    check_bells(error, asked_before, woken_before, faulted);
-    if (!faulted) check_asked_for(to_end);
+    goes_on = server->unfinished && !went_on;
+    check_bells(error, asked_before, woken_before, faulted || goes_on);
+    if (!faulted) check_asked_for();
     return error;
 }
 
@@ -824,7 +797,8 @@ static uds_echo_server_desc describe(const uint8_t *config)
     desc.connections_max = config[1] % 4 + 1;
     desc.when_full = config[1] & 64 ? UDS_ECHO_FULL_EVICT : UDS_ECHO_FULL_QUEUE;
     desc.send_buffer = config[1] & 128 ? 1 : 0;
-    desc.pending_max = config[2] & 1 ? (config[2] / 2 % 4 + 3) * desc.message_max : 0;
+    desc.step_messages = config[2] & 1 ? config[2] / 2 % 4 + 1 : 0;
+    desc.memory_max = config[2] & 16 ? (config[2] / 32 + 1) * desc.message_max : 0;
     desc.idle_ms = config[3] & 1 ? config[3] * 4 : 0;
     desc.frame = config[4] & 1 ? frame : NULL;
     desc.drain_ms = config[4] & 2 ? 500 : 0;
@@ -916,7 +890,7 @@ static void finish(unsigned char how)
         if (!server->desc.busy_poll_us && !fake.staged && quiet > 2 && quiet < QUIET && asked == UDS_ECHO_STOP_DRAIN)
             error = (int)step(-1); /* nobody else has anything to do: it has to end by itself */
         else error = (int)step(0);
-        moved = debt_count + (fuzz_calls_of_work() != before);
+        moved = debt_count + (fuzz_calls_of_work() != before) + (!error && !uds_echo_server_timeout(server));
         for (i = 0; i < PEERS && !unread; i++) moved += listen_to(&peers[i], 64);
         quiet = moved ? 0 : quiet + 1;
         /* Before a drain longer than any rest, and it has its deadline. */
@@ -973,6 +947,7 @@ static void begin(const uint8_t *data)
     if (desc.busy_poll_us) fake.calls_per_ms = 4; /* who spins sees time go by */
     memset(ids, 0, sizeof ids);
     memset(peers, 0, sizeof peers);
+    last_handled = NULL;
     for (i = 0; i < PEERS; i++) peers[i].id = peers[i].fd = -1;
     steps = began_at = struck_before = 0;
     slow = 0;

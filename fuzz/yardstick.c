@@ -12,12 +12,12 @@ static volatile unsigned result; /* so that no compiler leaves the work out */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     unsigned char table[256];
-    unsigned      state = size ? data[0] : 1;
-    int           block, step;
+    unsigned state = size ? data[0] : 1;
+    int block, step;
 
     memset(table, (int)(state & 255), sizeof table);
     for (block = 0; block < 16; block++) {
-        size_t         bytes = (size_t)64 << (block % 8);
+        size_t bytes = (size_t)64 << (block % 8);
         unsigned char *copy = malloc(bytes);
 
         if (!copy) return 0;
