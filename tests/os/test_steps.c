@@ -24,7 +24,6 @@ static int at_close(int fd);
 static int at_shutdown(int fd, int how);
 static void *at_malloc(size_t size);
 static void *at_calloc(size_t count, size_t size);
-static void *at_realloc(void *old, size_t size);
 
 #define UDS_ECHO_SYS(fn) at_##fn
 #define at_clock_gettime clock_gettime
@@ -169,11 +168,6 @@ static void *at_malloc(size_t size)
 static void *at_calloc(size_t count, size_t size)
 {
     return no_memory() ? NULL : calloc(count, size);
-}
-
-static void *at_realloc(void *old, size_t size)
-{
-    return no_memory() ? NULL : realloc(old, size);
 }
 
 static int set_up(void **state)
