@@ -33,6 +33,8 @@ logs=${1:-build/bare}
 passed=0 failed=0 skipped=0
 dir=
 job=
+# Whatever is started or mounted by it ends with it. debootstrap mounts, too.
+apart='unshare --mount --pid --fork --kill-child --propagation private'
 
 steps_of() { # SYSTEM
     case $1 in
@@ -101,8 +103,8 @@ step() {
 
 # inside USER COMMAND, as the arguments of step.
 inside() { # NAME USER COMMAND
-    step "$1" "$2" timeout -k 10 "$limit" unshare --mount --pid --fork --kill-child --propagation private \
-        sh tests/compat/bare.sh --inside "$dir/$system" "$2" "$3"
+    # shellcheck disable=SC2086 # words
+    step "$1" "$2" timeout -k 10 "$limit" $apart sh tests/compat/bare.sh --inside "$dir/$system" "$2" "$3"
 }
 
 # The archive that this machine's apt takes Debian itself from.
@@ -113,7 +115,8 @@ mirror_of_apt() {
 }
 
 make_system() {
-    step debootstrap root debootstrap --variant=minbase "$system" "$dir/$system" "$mirror" || return 1
+    # shellcheck disable=SC2086 # words
+    step debootstrap root $apart debootstrap --variant=minbase "$system" "$dir/$system" "$mirror" || return 1
     # The machine's own apt may reach the archive in a way of its own; the dates of these two may be old in it.
     cp /etc/resolv.conf "$dir/$system/etc/resolv.conf"
     case $system in
@@ -136,7 +139,7 @@ wanted() { # STEP
 try_system() {
     if ! make_system; then
         for name in $(steps_of "$system"); do
-            wanted "$name" && skipped=$((skipped + 1)) && echo "skip  $system: $name, for there is no system"
+            wanted "$name" && skipped=$((skipped + 1)) && echo "skip  $system: $name, because there is no system"
         done
         return
     fi
@@ -158,7 +161,7 @@ try_system() {
 }
 
 [ "$(id -u)" -eq 0 ] || skip_all "only root can make it" "$@"
-unshare --mount --pid --fork --kill-child --propagation private true 2>/dev/null ||
+$apart true 2>/dev/null ||
     skip_all "namespaces are not possible here" "$@"
 sh tests/tools/need.sh debootstrap=debootstrap git=git || skip_all "debootstrap and git are needed" "$@"
 mirror=${MIRROR:-$(mirror_of_apt)}
