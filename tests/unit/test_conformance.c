@@ -1324,6 +1324,8 @@ static void unlink_takes_the_name_only(void)
 static void change_of_mode(void)
 {
     (void)bound(SOCK_STREAM, in("sock"));
+    /* glibc before 2.32 has it for no file at all */
+    if (k->fchmodat(AT_FDCWD, in("sock"), 0640, AT_SYMLINK_NOFOLLOW) && errno == EOPNOTSUPP && k->is_real) return;
     WORKS(k->fchmodat(AT_FDCWD, in("sock"), 0640, AT_SYMLINK_NOFOLLOW));
     assert_int_equal(mode_of(in("sock")), 0640);
     k->put_link(in("link"), "sock");
