@@ -17,10 +17,12 @@ limit=${STEP_SECONDS:-7200}
 # In namespaces of its own: mounts and processes end with it, however it ends.
 if [ "${1:-}" = --inside ]; then
     root=$2 user=$3
-    mount -t proc proc "$root/proc" && mount --rbind /dev "$root/dev" || exit 1
+    mount --bind "$root" "$root" && mount -t proc proc "$root/proc" && mount --rbind /dev "$root/dev" || exit 1
+    # Not by chroot alone: user namespaces are forbidden there.
+    cd "$root" && mkdir -p old && pivot_root . old && umount -l /old && rmdir /old || exit 1
     home=/root
     [ "$user" = root ] || home=/home/$user
-    exec chroot --userspec="$user:$user" "$root" env -i HOME="$home" USER="$user" LC_ALL=C.UTF-8 TEST_TIMEOUT="$limit" \
+    exec chroot --userspec="$user:$user" / env -i HOME="$home" USER="$user" LC_ALL=C.UTF-8 TEST_TIMEOUT="$limit" \
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive \
         sh -c "cd && $4"
 fi
