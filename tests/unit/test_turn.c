@@ -132,6 +132,29 @@ static void a_stop_is_heard_in_time(void **state)
     }
 }
 
+static uds_echo_verdict stop_and_speak(uds_echo_conn *conn, uds_echo_message *m, void *user)
+{
+    (void)conn, (void)m, (void)user;
+    if (++handled != 150) return UDS_ECHO_NO_REPLY;
+    uds_echo_server_stop(the_server, UDS_ECHO_STOP_NOW);
+    say(peers[2], "\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n");
+    return UDS_ECHO_NO_REPLY;
+}
+
+/* The same where it is asked for while input is handled that was read in an earlier step, and somebody else speaks. */
+static void a_stop_among_those_in_line(void **state)
+{
+    uds_echo_server *server;
+    (void)state;
+    server = flooded(2, 0);
+    server->desc.on_message = stop_and_speak;
+    peers[2] = fake_peer_connect(PATH);
+    assert_true(peers[2] >= 0);
+    assert_int_equal(uds_echo_server_run(server), UDS_ECHO_OK);
+    assert_in_range(handled, 150, 192);
+    leave(server, 3);
+}
+
 /* So is the end of a drain, where a handler takes its time. */
 static void a_drain_ends_in_time(void **state)
 {
@@ -343,11 +366,17 @@ static void who_waits_for_its_turn_is_not_idle(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(turns_and_steps_are_bounded),  TEST(one_among_flooders),
-        TEST(a_stop_is_heard_in_time),      TEST(a_drain_ends_in_time),
-        TEST(an_end_behind_whole_messages), TEST(a_wake_within_a_turn),
-        TEST(a_push_moves_nothing),         TEST(pushes_over_many_blocks),
-        TEST(memory_max_is_a_cap),          TEST(who_waits_for_its_turn_is_not_idle),
+        TEST(turns_and_steps_are_bounded),
+        TEST(one_among_flooders),
+        TEST(a_stop_is_heard_in_time),
+        TEST(a_stop_among_those_in_line),
+        TEST(a_drain_ends_in_time),
+        TEST(an_end_behind_whole_messages),
+        TEST(a_wake_within_a_turn),
+        TEST(a_push_moves_nothing),
+        TEST(pushes_over_many_blocks),
+        TEST(memory_max_is_a_cap),
+        TEST(who_waits_for_its_turn_is_not_idle),
     };
     return cmocka_run_group_tests_name("turns", tests, NULL, NULL);
 }
