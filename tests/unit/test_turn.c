@@ -132,6 +132,48 @@ static void a_stop_is_heard_in_time(void **state)
     }
 }
 
+/* The same where the step before ended among its events, and the wakeup would come behind those. */
+static void a_stop_behind_events_that_were_left(void **state)
+{
+    uds_echo_server *server;
+    int before;
+    (void)state;
+    server = flooded(250, 1);
+    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
+    before = handled;
+    uds_echo_server_stop(server, UDS_ECHO_STOP_NOW);
+    assert_int_equal(uds_echo_server_run(server), UDS_ECHO_OK);
+    assert_in_range(handled, before, before + 64);
+    leave(server, 250);
+}
+
+/* The event of a listener that a step left is nothing any more when a drain has let go of the listener. */
+static void an_event_of_a_listener_that_went(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    struct sockaddr_un address;
+    socklen_t size;
+    ue_path place;
+    int fd = fake_socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    (void)state;
+    assert_int_equal(ue_path_split(&place, PATH, "", NULL), UDS_ECHO_OK);
+    assert_true(ue_address(&address, &size, &place, ""));
+    assert_int_equal(fake_bind(fd, (struct sockaddr *)&address, size), 0);
+    assert_int_equal(fake_listen(fd, 5), 0);
+    desc.path = NULL;
+    desc.step_messages = 1;
+    assert_int_equal(uds_echo_server_adopt(&the_server, fd, &desc, NULL), UDS_ECHO_OK);
+    peers[0] = joined(the_server);
+    say(peers[0], "hello");
+    peers[1] = fake_peer_connect(PATH);
+    assert_int_equal(uds_echo_server_step(the_server, 0), UDS_ECHO_OK);
+    uds_echo_server_stop(the_server, UDS_ECHO_STOP_DRAIN);
+    until_stopped(the_server);
+    assert_string_equal(heard(peers[0]), "hello");
+    leave(the_server, 2);
+    fake_remove(PATH);
+}
+
 static uds_echo_verdict stop_and_speak(uds_echo_conn *conn, uds_echo_message *m, void *user)
 {
     (void)conn, (void)m, (void)user;
@@ -353,12 +395,12 @@ static void who_waits_for_its_turn_is_not_idle(void **state)
     desc.frame = lines;
     desc.on_message = count_it;
     the_server = serve(desc);
-    for (i = 0; i < 3; i++) peers[i] = joined(the_server);
-    for (i = 0; i < 3; i++) say(peers[i], bytes);
-    for (i = 0; handled < 590 && i < 5000; i++) (void)uds_echo_server_step(the_server, 0);
-    assert_int_equal(handled, 590);
+    for (i = 0; i < 5; i++) peers[i] = joined(the_server);
+    for (i = 0; i < 5; i++) say(peers[i], bytes);
+    for (i = 0; handled < 800 && i < 5000; i++) (void)uds_echo_server_step(the_server, 0);
+    assert_int_equal(handled, 800);
     assert_int_equal(ended, 0);
-    leave(the_server, 3);
+    leave(the_server, 5);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -370,6 +412,8 @@ int main(void)
         TEST(one_among_flooders),
         TEST(a_stop_is_heard_in_time),
         TEST(a_stop_among_those_in_line),
+        TEST(a_stop_behind_events_that_were_left),
+        TEST(an_event_of_a_listener_that_went),
         TEST(a_drain_ends_in_time),
         TEST(an_end_behind_whole_messages),
         TEST(a_wake_within_a_turn),
