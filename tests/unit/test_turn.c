@@ -403,6 +403,50 @@ static void who_waits_for_its_turn_is_not_idle(void **state)
     leave(the_server, 5);
 }
 
+/* A step that begins with nobody in line hands over no more than any other, whatever the steps before put off. */
+static void a_second_flood_is_bounded_too(void **state)
+{
+    static char flood[600];
+    uds_echo_server *server;
+    int i, round, before;
+    (void)state;
+    memset(flood, '\n', sizeof flood);
+    server = flooded(40, 1000);
+    for (round = 1; round <= 3; round++) {
+        while (handled < round * 40 * 600) {
+            before = handled;
+            assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
+            assert_in_range(handled - before, 0, 1000);
+        }
+        settle(server);
+        for (i = 0; i < 40; i++) assert_int_equal(fake_peer_send(peers[i], flood, sizeof flood), sizeof flood);
+    }
+    leave(server, 40);
+}
+
+/* Who does not read is idle, though its turn ended before its input did. */
+static void a_slow_reader_with_more_input_is_idle(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    (void)state;
+    fake.queue_bytes = 20;
+    desc.step_messages = 2;
+    desc.idle_ms = 100;
+    desc.frame = lines;
+    the_server = serve(desc);
+    peers[0] = joined(the_server);
+    say(peers[0], "aaaa\nbbbb\ncccc\ndddd\n"); /* the replies fill its socket */
+    settle(the_server);
+    say(peers[0], "eeee\nffff\ngggg\nhhhh\n");
+    settle(the_server);
+    assert_int_equal(the_server->conns[0].state, UE_SENDING);
+    fake_sleep(101);
+    settle(the_server);
+    assert_int_equal(ended, 1);
+    assert_int_equal(ends[0], UDS_ECHO_ERR_IDLE);
+    leave(the_server, 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -421,6 +465,8 @@ int main(void)
         TEST(pushes_over_many_blocks),
         TEST(memory_max_is_a_cap),
         TEST(who_waits_for_its_turn_is_not_idle),
+        TEST(a_second_flood_is_bounded_too),
+        TEST(a_slow_reader_with_more_input_is_idle),
     };
     return cmocka_run_group_tests_name("turns", tests, NULL, NULL);
 }
