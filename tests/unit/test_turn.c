@@ -403,6 +403,37 @@ static void who_waits_for_its_turn_is_not_idle(void **state)
     leave(the_server, 5);
 }
 
+/* Nor is it in the step that gives it its turn, and from then on its time runs anew. */
+static void who_had_its_turn_is_idle_from_then_on(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    char bytes[66];
+    (void)state;
+    memset(bytes, '\n', 65);
+    bytes[65] = '\0';
+    handled = stop_at = takes_ms = 0;
+    desc.idle_ms = 100;
+    desc.frame = lines;
+    desc.on_message = count_it;
+    the_server = serve(desc);
+    peers[0] = joined(the_server);
+    say(peers[0], bytes);
+    assert_int_equal(uds_echo_server_step(the_server, 0), UDS_ECHO_OK);
+    assert_int_equal(handled, 64);
+    fake_sleep(150);
+    settle(the_server);
+    assert_int_equal(handled, 65);
+    assert_int_equal(ended, 0);
+    fake_sleep(99);
+    settle(the_server);
+    assert_int_equal(ended, 0);
+    fake_sleep(1);
+    settle(the_server);
+    assert_int_equal(ended, 1);
+    assert_int_equal(ends[0], UDS_ECHO_ERR_IDLE);
+    leave(the_server, 1);
+}
+
 /* A step that begins with nobody in line hands over no more than any other, whatever the steps before put off. */
 static void a_second_flood_is_bounded_too(void **state)
 {
@@ -465,6 +496,7 @@ int main(void)
         TEST(pushes_over_many_blocks),
         TEST(memory_max_is_a_cap),
         TEST(who_waits_for_its_turn_is_not_idle),
+        TEST(who_had_its_turn_is_idle_from_then_on),
         TEST(a_second_flood_is_bounded_too),
         TEST(a_slow_reader_with_more_input_is_idle),
     };
