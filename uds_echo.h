@@ -2759,8 +2759,8 @@ UE_HOT size_t ue_conn_handle(uds_echo_conn *c, const unsigned char *bytes, size_
                 ue_put_off(c);
                 break;
             }
-            memcpy(s->scratch + s->filled, bytes + used, length);
         }
+        if (bytes != s->scratch) memcpy(s->scratch + s->filled, bytes + used, length);
         used += length;
         s->left--;
         ue_call_handler(c, length);

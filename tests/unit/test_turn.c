@@ -197,6 +197,39 @@ static void a_stop_among_those_in_line(void **state)
     leave(server, 3);
 }
 
+static uds_echo_verdict echo_and_stop(uds_echo_conn *conn, uds_echo_message *m, void *user)
+{
+    (void)conn, (void)m, (void)user;
+    if (++handled == 10) uds_echo_server_stop(the_server, UDS_ECHO_STOP_DRAIN);
+    return UDS_ECHO_REPLY;
+}
+
+/* A read that came as a step had to end is kept, and handled in the next one as it was: without frame, too. */
+static void what_was_read_as_a_step_ended(void **state)
+{
+    enum { COUNT = 130 };
+    uds_echo_server_desc desc = plain_desc();
+    char text[16];
+    int i;
+    (void)state;
+    handled = 0;
+    fake.descriptors_max = 200;
+    desc.connections_max = COUNT;
+    desc.on_message = echo_and_stop;
+    the_server = serve(desc);
+    for (i = 0; i < COUNT; i++) peers[i] = joined(the_server);
+    for (i = 0; i < COUNT; i++) {
+        (void)snprintf(text, sizeof text, "I am %d", i);
+        say(peers[i], text);
+    }
+    until_stopped(the_server);
+    for (i = 0; i < COUNT; i++) {
+        (void)snprintf(text, sizeof text, "I am %d", i);
+        assert_string_equal(heard(peers[i]), text);
+    }
+    leave(the_server, COUNT);
+}
+
 /* So is the end of a drain, where a handler takes its time. */
 static void a_drain_ends_in_time(void **state)
 {
@@ -486,6 +519,7 @@ int main(void)
         TEST(turns_and_steps_are_bounded),
         TEST(one_among_flooders),
         TEST(a_stop_is_heard_in_time),
+        TEST(what_was_read_as_a_step_ended),
         TEST(a_stop_among_those_in_line),
         TEST(a_stop_behind_events_that_were_left),
         TEST(an_event_of_a_listener_that_went),
