@@ -88,8 +88,9 @@ SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-fra
 # These read or compile the header and run nothing of it: once, in `make test`, is enough.
 STATIC_SCRIPTS := tests/compat/compile.sh tests/compat/reading.sh
 
-sanitize: ## test: the tests under ASan and UBSan, gcc and clang
-	@failed=; for cc in gcc clang; do \
+COMPILERS = gcc clang
+sanitize: ## test: the tests under ASan and UBSan: COMPILERS="gcc clang"
+	@failed=; for cc in $(COMPILERS); do \
 	    if ! command -v $$cc >/dev/null; then echo "sanitize: $$cc is not installed: skipped"; continue; fi; \
 	    if [ $$cc = clang ] && ! sh tests/tools/need.sh clang-rt; then failed="$$failed clang"; continue; fi; \
 	    echo "sanitize: $$cc"; \
