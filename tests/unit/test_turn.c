@@ -209,7 +209,7 @@ static void what_was_read_as_a_step_ended(void **state)
 {
     enum { COUNT = 130 };
     uds_echo_server_desc desc = plain_desc();
-    char text[16];
+    char text[32];
     int i;
     (void)state;
     handled = 0;
