@@ -2760,6 +2760,7 @@ UE_HOT size_t ue_conn_handle(uds_echo_conn *c, const unsigned char *bytes, size_
                 break;
             }
         }
+        /* Only a fresh read without frame lies there already; one that was put off does not. */
         if (bytes != s->scratch) memcpy(s->scratch + s->filled, bytes + used, length);
         used += length;
         s->left--;
