@@ -77,9 +77,10 @@ LIMITS
    Connections     connections_max, 1,024 unless you say otherwise; each takes a descriptor (ulimit -n). Over poll(2)
                    that limit may not be lowered under a running server: it would say SYSTEM, with EINVAL. Unless
                    idle_ms or UDS_ECHO_FULL_EVICT is set, whoever may connect can take all places, and keep them.
-   Memory          fixed at open: 64 bytes a connection (poll: 80), message_max (with frame: 3 x). Then a connection
-                   takes at most 2 x message_max and 4 KiB for unsent answers, and with framing message_max for input;
-                   all together at most memory_max. Default: 64 KiB messages.
+   Memory          fixed at open: 72 bytes a connection (poll: 88; 16 more each for idle_ms or UDS_ECHO_FULL_EVICT, and
+                   for message_ms), message_max (with frame: 3 x). Then a connection takes at most 2 x message_max and
+                   4 KiB for unsent answers, and with framing message_max for input; all together at most memory_max.
+                   Default: 64 KiB messages.
    Published name  a server listens under "<path>~0" .. "~9" before it renames that to <path>, so that a path that
                    exists can be connected to. getsockname(), getpeername() and /proc/net/unix go on showing the first
                    name; what judges by that whether a socket is in use (a cleaner of /tmp) is wrong.
@@ -98,11 +99,12 @@ LIMITS
    Passed descriptors  are refused: the peer's sendmsg(2) gets EPERM (Linux 6.16). Before, and where they were sent to
                    an adopted listener before this server accepted, they are closed unseen, and closing the last copy
                    of a TCP connection waits for its SO_LINGER: there, who may connect can stall the thread.
-   End of a connection  a handler's REPLY_AND_CLOSE, a refusal and a drain let the peer read all that was sent; its next
-                   send gets EPIPE. Only cutting (idle, evicted, stopped now, a drain out of time), want of memory and a
-                   call that fails may show the peer ECONNRESET. Where an answer meets a peer that is gone (RESET), what
-                   it had sent and nobody handled is dropped: who wants all of it handled half-closes, and closes after
-                   the server's end.
+   End of a connection  REPLY_AND_CLOSE, uds_echo_conn_close() and a refusal let the peer read all that was sent, and
+                   let it send on: that is thrown away until it ends its side, for linger_ms at most. A drain lets it
+                   read all that was sent; its next send gets EPIPE. Only cutting (idle, evicted, stopped now, a time
+                   that is up), want of memory and a call that fails may show the peer ECONNRESET. Where an answer meets
+                   a peer that is gone (RESET), what it had sent and nobody handled is dropped: who wants all of it
+                   handled half-closes, and closes after the server's end.
 
 LATENCY
    A thread that sleeps takes the system some 10 us to wake, 30 to 50 on another core; one that spins, none. With
@@ -201,7 +203,8 @@ extern "C" {
       "leave data unchanged, keep size <= capacity, return a valid verdict")                                           \
     X(UDS_ECHO_ERR_IDLE, "idle timeout", "keep the connection active, or raise idle_ms")                               \
     X(UDS_ECHO_ERR_EVICTED, "closed to make room for a new connection", "raise connections_max")                       \
-    X(UDS_ECHO_ERR_CLOSING, "connection is closing", "discard its id")
+    X(UDS_ECHO_ERR_CLOSING, "connection is closing", "discard its id")                                                 \
+    X(UDS_ECHO_ERR_LINGER, "peer did not end its side in time", "close after the end of the replies; see linger_ms")
 
 /* What a function returns; UDS_ECHO_OK is 0. New ones are appended. The comments below leave out the UDS_ECHO_ERR_ of
    all but the first that they name. */
@@ -281,8 +284,9 @@ typedef enum uds_echo_when_full {
     /* Pause accepting until a connection ends. New clients wait in the accept queue. */
     UDS_ECHO_FULL_QUEUE = 0,
 
-    /* Abort the connection on which no byte moved for longest, as far as steps of less than 256 events have seen, with
-       EVICTED. A deferred reply does not protect it. At most one is evicted a step, before on_open sees the new one.
+    /* Abort a connection with EVICTED: one that only waits for its peer's end, or else the one on which no byte moved
+       for longest, as far as steps of less than 256 events have seen. A deferred reply does not protect it. At most one
+       is evicted a step, before on_open sees the new one.
        With idle_ms a connection that waits for this side, for a reply or for space, counts as one on which a byte
        moves, at least once every idle_ms and when the wait ends. Where descriptors run out first, that is a
        full table, too: the idlest goes, and the next step accepts. */
@@ -291,8 +295,9 @@ typedef enum uds_echo_when_full {
 
 /* How a server stops. The stronger of two requests wins. */
 typedef enum uds_echo_stop_mode {
-    /* Accept the queued clients, answer what was received, then end. The accept queue of a shared or adopted listener
-       is left to its other holders; where there are none, its clients are reset. */
+    /* Accept the queued clients, answer what was received, then end. A connection that is idle after a reply ends at
+       once; one that has sent no message yet, or a part of one, may finish it: see drain_ms. The accept queue of a
+       shared or adopted listener is left to its other holders; where there are none, its clients are reset. */
     UDS_ECHO_STOP_DRAIN = 0,
 
     UDS_ECHO_STOP_NOW = 501 /* abort every connection */
@@ -335,10 +340,20 @@ typedef struct uds_echo_server_desc {
     int step_messages;
     int send_buffer; /* SO_SNDBUF of each connection in bytes, see socket(7); 0: the system's */
     /* Milliseconds after which a connection is cut on which no byte moved, unless it waits for a late answer or for its
-       turn; 0 or -1: never. Looked at by steps that have less than 256 events. A reader so slow that its socket stays
-       full is idle. */
+       turn (UDS_ECHO_ERR_IDLE). A reader so slow that its socket stays full is idle. 0 or -1: never. */
     int idle_ms;
-    int drain_ms; /* DRAIN cuts what is left after so many milliseconds (UDS_ECHO_ERR_STOPPED); 0: 5,000; -1: never */
+    /* Milliseconds that one message may take from its first byte to its last; then the connection is cut
+       (UDS_ECHO_ERR_TIMEOUT). They begin anew where the peer did not take what was sent to it, for then its input is
+       not read. Only with frame. 0 or -1: no limit. */
+    int message_ms;
+    /* Milliseconds that a peer has to end its side after this side has ended the connection (REPLY_AND_CLOSE,
+       conn_close(), a refusal). What it sends meanwhile is thrown away, and its place stays taken. Then it is cut
+       (UDS_ECHO_ERR_LINGER). 0: 30,000. */
+    int linger_ms;
+    /* Milliseconds that a DRAIN may take. Then what is left is cut (UDS_ECHO_ERR_STOPPED). A peer that has sent no
+       message yet, or a part of one, has half of that time to send the rest. 0: 5,000. -1: no limit, and 2,500 for such
+       a peer. */
+    int drain_ms;
     /* Microseconds for which the server asks for events before it sleeps (busy-poll, see LATENCY); at most 1,000,000; 0
        or -1: none. */
     int busy_poll_us;
@@ -356,10 +371,11 @@ typedef struct uds_echo_server_desc {
     void (*on_ready)(uds_echo_server *server, void *user); /* once, when the path can be connected to */
     /* 0: welcome. Else refused: what conn_send() was given here is sent, then the connection ends readably. */
     int (*on_open)(uds_echo_conn *conn, void *user);
-    /* Exactly once for each connection that was welcome. UDS_ECHO_OK: the peer's half-close, REPLY_AND_CLOSE,
-       conn_close() or drain, and all that was answered has been sent. UDS_ECHO_ERR_UNEXPECTED_EOF: the half-close, or
-       drain, came within a message. What is cut while it only waits for its peer's end, behind REPLY_AND_CLOSE or
-       conn_close(), is told as cut. */
+    /* Exactly once for each connection that was welcome, when its place is free. UDS_ECHO_OK: the peer's half-close
+       or a drain, or REPLY_AND_CLOSE or conn_close() and then the peer's end; all that was answered has been sent.
+       UDS_ECHO_ERR_UNEXPECTED_EOF: the half-close, or drain, came within a message. UDS_ECHO_ERR_LINGER: all was sent,
+       and the peer did not end its side within linger_ms. UDS_ECHO_ERR_TIMEOUT: message_ms. Another cause that came
+       first, such as TOO_LONG, is told instead. */
     void (*on_close)(uds_echo_conn *conn, uds_echo_error why, void *user);
     void (*on_wake)(uds_echo_server *server, void *user); /* after uds_echo_server_wake(); several may come as one */
     void (*on_end)(uds_echo_server *server, void *user);  /* last of all, in close: the place to forget the pointer */
@@ -457,8 +473,9 @@ UDS_ECHO_API uds_echo_error uds_echo_server_close(uds_echo_server *server);
    this step or the next. UDS_ECHO_ERR_INVALID: NULL. */
 UDS_ECHO_API uds_echo_error uds_echo_conn_send(uds_echo_conn *conn, const void *bytes, size_t size);
 
-/* Ends the connection: in the current or next step, or when the peer has read what was answered before; one that does
-   not read is ended only by idle_ms, eviction or a stop. An answer that was put off with UDS_ECHO_DEFER is no longer
+/* Ends this side of the connection: in the current or next step, or when the peer has read what was answered before;
+   one that does not read is ended only by idle_ms, eviction or a stop. on_close comes when the peer has ended its side,
+   too, or after linger_ms. An answer that was put off with UDS_ECHO_DEFER is no longer
    waited for. NULL is fine, here and for the functions that follow: uds_echo_server_find() may be their argument. */
 UDS_ECHO_API void uds_echo_conn_close(uds_echo_conn *conn);
 
@@ -487,8 +504,9 @@ typedef enum uds_echo_trust {
 
 typedef struct uds_echo_client_desc {
     const char *path;
-    int timeout_ms;       /* for connecting, a server with a full queue is waited for; 0: 5,000; -1: no limit. (Where a
-                             function takes timeout_ms, 0 waits for nothing) */
+    int timeout_ms;       /* for connecting: a place in a full queue is waited for in the kernel's line, behind those
+                             who came before; 0: 5,000; -1: no limit. (Where a function takes timeout_ms, 0 waits for
+                             nothing) */
     uds_echo_trust trust; /* 0: UDS_ECHO_TRUST_ANY */
     long uid;             /* 65534 also stands for every user without a mapping, see user_namespaces(7) */
     int busy_poll_us;     /* busy-poll before each wait of an exchange, see LATENCY; at most 1,000,000; 0 or -1: none */
@@ -601,6 +619,7 @@ UDS_ECHO_API size_t uds_echo_escape(const void *bytes, size_t size, char *text, 
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/types.h>
 #include <sys/un.h>
 #include <time.h>
@@ -766,13 +785,6 @@ static int ue_remaining_ms_now(long long deadline)
 {
     if (deadline < UE_NONE) return (int)(UE_NONE - 1 - deadline);
     return ue_remaining_ms(deadline, deadline == UE_NONE ? 0 : ue_now());
-}
-
-/* Without a clock the time is up when a wait took all of it. */
-static int ue_is_past(long long deadline, int waited_out)
-{
-    if (deadline < UE_NONE) return waited_out;
-    return deadline != UE_NONE && ue_now() >= deadline;
 }
 
 static long long ue_earlier(long long a, long long b)
@@ -1369,8 +1381,8 @@ static int ue_peer_of(int fd, uds_echo_peer *peer)
 }
 
 // >>poller
-/* What to watch and what is ready. Two implementations of the same functions: open, close, fd, set, wait, is_full,
-   has_more, next. A watched descriptor has an index, a small number of its own, and a token that comes back with its
+/* What to watch and what is ready. Two implementations of the same functions: open, close, fd, set, wait, has_more,
+   next. A watched descriptor has an index, a small number of its own, and a token that comes back with its
    events: the index in the lower half and, for connections, the generation in the upper, so that an event for a slot
    that was reused meanwhile is known as stale. */
 enum { UE_IN = 1, UE_OUT = 2, UE_EXCLUSIVE = 4 };          /* what to watch for */
@@ -1421,12 +1433,6 @@ static int ue_poller_wait(ue_poller *p, int timeout_ms)
     return p->count;
 }
 
-/* There may be more events than the last wait brought. */
-static int ue_poller_is_full(const ue_poller *p)
-{
-    return p->count == UE_EVENTS;
-}
-
 /* A step ended before it came to all events. */
 static int ue_poller_has_more(const ue_poller *p)
 {
@@ -1444,13 +1450,11 @@ typedef struct ue_poller {
     struct pollfd *fds; /* by index; fd -1: not watched, see poll(2) */
     unsigned long long *tokens;
     size_t used, next;
-    int count; /* ready ones not yet handed out */
 } ue_poller;
 
 static int ue_poller_open(ue_poller *p, size_t size)
 {
     p->used = p->next = 0;
-    p->count = 0;
     p->fds = (struct pollfd *)UDS_ECHO_SYS(calloc)(size, sizeof *p->fds);
     p->tokens = p->fds ? (unsigned long long *)UDS_ECHO_SYS(calloc)(size, sizeof *p->tokens) : NULL;
     return p->tokens != NULL;
@@ -1474,7 +1478,6 @@ static int ue_poller_set(ue_poller *p, int fd, unsigned long long token, int had
     (void)had;
     for (; p->used <= index; p->used++) p->fds[p->used].fd = -1;
     p->fds[index].fd = want ? fd : -1;
-    if (p->fds[index].revents && index >= p->next) p->count--;
     p->fds[index].events = (short)((want & UE_IN ? POLLIN : 0) | (want & UE_OUT ? POLLOUT : 0));
     p->fds[index].revents = 0; /* what the last wait said was about the descriptor that was here */
     p->tokens[index] = token;
@@ -1483,33 +1486,26 @@ static int ue_poller_set(ue_poller *p, int fd, unsigned long long token, int had
 
 static int ue_poller_wait(ue_poller *p, int timeout_ms)
 {
+    int count;
     /* poll(2), EINVAL: it takes no more entries than this process may have descriptors */
     while (p->used && p->fds[p->used - 1].fd < 0) p->used--;
-    p->next = 0;
-    p->count = UDS_ECHO_SYS(poll)(p->fds, (nfds_t)p->used, timeout_ms);
-    return p->count;
+    count = UDS_ECHO_SYS(poll)(p->fds, (nfds_t)p->used, timeout_ms);
+    p->next = count > 0 ? 0 : p->used;
+    return count;
 }
 
-static int ue_poller_is_full(const ue_poller *p)
+/* A step ended before it came to all events. */
+static int ue_poller_has_more(ue_poller *p)
 {
-    (void)p;
-    return 0;
-}
-
-static int ue_poller_has_more(const ue_poller *p)
-{
-    return p->count > 0 && p->next < p->used;
+    while (p->next < p->used && !p->fds[p->next].revents) p->next++;
+    return p->next < p->used;
 }
 
 static int ue_poller_next(ue_poller *p, unsigned long long *token)
 {
-    for (; p->count > 0 && p->next < p->used; p->next++) {
-        if (p->fds[p->next].fd < 0 || !p->fds[p->next].revents) continue;
-        p->count--;
-        *token = p->tokens[p->next++];
-        return 1;
-    }
-    return 0;
+    if (!ue_poller_has_more(p)) return 0;
+    *token = p->tokens[p->next++];
+    return 1;
 }
 #endif
 
@@ -1588,7 +1584,8 @@ static int ue_lstat(int dirfd, const char *name, struct stat *st)
 static int ue_resolves_to(const struct sockaddr_un *address, const struct stat *file)
 {
     struct stat st;
-    return !ue_lstat(AT_FDCWD, address->sun_path, &st) && st.st_dev == file->st_dev && st.st_ino == file->st_ino;
+    ue_inode inode = ue_inode_of(file);
+    return !ue_lstat(AT_FDCWD, address->sun_path, &st) && ue_is_inode(&inode, &st);
 }
 
 /* Unlinks a socket file if it still is the one that is meant. Between the two calls stands only the directory lock. 0,
@@ -1766,14 +1763,16 @@ static int ue_stat_staged(const ue_claim *claim, const struct sockaddr_un *addre
 {
     char name[UE_NAME_SIZE];
     struct stat held;
+    ue_inode inode;
     int os_error;
     ue_name(name, &claim->path, claim->suffix);
     os_error = ue_lstat(claim->path.dirfd, name, st);
     if (os_error) return os_error;
+    inode = ue_inode_of(st);
     if (!S_ISSOCK(st->st_mode) || !ue_resolves_to(address, st)) return ENOENT;
     if (!link) return 0;
     if (UDS_ECHO_SYS(fstatat)(AT_FDCWD, link, &held, 0)) return errno;
-    return held.st_dev == st->st_dev && held.st_ino == st->st_ino ? 0 : ENOENT;
+    return ue_is_inode(&inode, &held) ? 0 : ENOENT;
 }
 
 /* The file gets the mode that was asked for, and loses the mark. By its link, so that no other file does; without /proc
@@ -1960,8 +1959,7 @@ static uds_echo_error ue_publish_new(ue_claim *claim)
     if (!claim->suffix[0]) return UDS_ECHO_OK;
     ue_name(staged, &claim->path, claim->suffix);
     os_error = ue_rename(dirfd, staged, claim->path.name, UE_RENAME_NOREPLACE);
-    if (os_error && ue_is_rename_missing(dirfd, os_error, UE_RENAME_NOREPLACE))
-        os_error = ue_publish_by_link(claim, staged);
+    if (ue_is_rename_missing(dirfd, os_error, UE_RENAME_NOREPLACE)) os_error = ue_publish_by_link(claim, staged);
     if (os_error) return ue_not_published(claim, os_error);
     claim->suffix[0] = '\0';
     return UDS_ECHO_OK;
@@ -1984,7 +1982,7 @@ static uds_echo_error ue_replace_stale(ue_claim *claim, const ue_inode *stale)
     int dirfd = claim->path.dirfd, exchanged = 1, os_error;
     ue_name(staged, &claim->path, claim->suffix);
     os_error = ue_rename(dirfd, staged, name, UE_RENAME_EXCHANGE);
-    if (os_error && ue_is_rename_missing(dirfd, os_error, UE_RENAME_EXCHANGE)) {
+    if (ue_is_rename_missing(dirfd, os_error, UE_RENAME_EXCHANGE)) {
         exchanged = 0;
         os_error = ue_still_stale(claim, "", stale) ? ue_rename_over(dirfd, staged, name) : ENOENT;
     }
@@ -2013,7 +2011,7 @@ static int ue_move_aside(const ue_claim *claim, const ue_inode *stale)
         os_error = ue_rename(dirfd, name, aside, UE_RENAME_NOREPLACE);
         if (os_error != EEXIST || suffix[1] == '9') break;
     }
-    if (os_error && ue_is_rename_missing(dirfd, os_error, UE_RENAME_NOREPLACE))
+    if (ue_is_rename_missing(dirfd, os_error, UE_RENAME_NOREPLACE))
         os_error = ue_still_stale(claim, "", stale) ? ue_unlink_if_same(dirfd, name, stale) : ENOENT;
     else if (!os_error && ue_still_stale(claim, suffix, stale)) os_error = ue_unlink_if_same(dirfd, aside, stale);
     else if (!os_error) os_error = ue_rename_back(dirfd, aside, name, UE_RENAME_NOREPLACE);
@@ -2026,7 +2024,7 @@ static uds_echo_error ue_confirm(ue_claim *claim)
 {
     struct stat st;
     int os_error = ue_lstat(claim->path.dirfd, claim->path.name, &st);
-    if (!os_error && (!S_ISSOCK(st.st_mode) || !ue_is_inode(&claim->inode, &st))) os_error = ENOENT;
+    if (!os_error && !ue_is_inode(&claim->inode, &st)) os_error = ENOENT;
     if (os_error == ENOENT) return ue_fail(claim->failure, UE_RETRY, os_error, "fstatat");
     if (os_error) return ue_fail_path(claim->failure, os_error, "fstatat");
     os_error = ue_probe(&claim->path, "", &st);
@@ -2178,35 +2176,35 @@ static uds_echo_error ue_unlink_path(ue_listener *l)
 }
 
 // >>conn
-/* One connection. It is in exactly one of these states; every arrow is one function below, and these are all there are.
+/* One connection. Its state follows from what it holds, and one function decides it, ue_conn_update: the first row that
+   fits.
 
-     FREE --ue_conn_open--> READING <------------------------------.
-                               |                                   |
-                         ue_conn_read, one recv                    |
-                               |                                   |
-        ue_conn_handle: each whole message to the handler          |
-                               |                                   |
-        ue_conn_write: one send, keeps the remainder               |
-                               |                                   |
-         .-------------- ue_conn_update --nothing is owed----------'
-         |            |               |            |
-       unsent       answer         to be        ended, or
-       bytes        owed           ended        broken
-         |            |               |            |
-      SENDING      WAITING            |            |
-         |            |               |            |
-  ue_conn_send_unsent |    ue_conn_start_discard   |
-         |            |               |            |
-         |      ue_conn_resume    DISCARDING       |
-         |            |               |            |
-         '-> ue_conn_handle_saved  ue_conn_discard |
-         handle what is held,         |            |
-         then ue_conn_update          '-> ue_conn_close --> FREE
+     failed     a call failed, or the peer has ended and all is sent  -> FREE       ue_conn_close
+     unsent     replies that the socket did not take                  -> SENDING    ue_conn_send_unsent
+     closing    REPLY_AND_CLOSE, conn_close, refused, bad message     -> LINGERING  ue_conn_begin_linger, ue_conn_linger
+     deferred   the handler owes a reply                              -> WAITING    ue_conn_resume, when it was given
+     else                                                             -> READING    ue_conn_read
+
+   ue_conn_open takes a slot. ue_conn_read receives, ue_conn_handle hands over whole messages, ue_conn_write sends the
+   replies and keeps what the socket does not take. ue_conn_handle_saved hands over what was held back while a reply was
+   unsent or owed, or a turn was over. Each of them ends in ue_conn_update.
+
+   How a connection ends, and what its peer sees:
+
+     the peer ends its side and all is sent  every reply, then EOF
+     closing                                 every reply, then EOF; what it sends is thrown away until it ends its side,
+                                             for linger_ms at most
+     a drain, idle after a reply             every reply, then EOF; its next send gets EPIPE (ue_conn_drain)
+     a drain, no message yet, or a part      it may finish the message until finish_until, then as above
+     cut, or failed                          what was sent so far, then EOF, or ECONNRESET where input was left
+
+   Nothing is cut because its time is up before one more look at its socket (ue_conn_look): the process may have been
+   stopped meanwhile.
 
    Callbacks may ask for anything at any time. So conn_send and conn_close only note that there is something to be done
    (ue_todo_add), and the step does it by ue_conn_resume: nothing is freed under a caller's feet. ue_conn_event leads
    from the poller to the function of the state. */
-enum { UE_FREE, UE_READING, UE_SENDING, UE_WAITING, UE_DISCARDING };
+enum { UE_FREE, UE_READING, UE_SENDING, UE_WAITING, UE_LINGERING };
 enum { UE_TURN = 64 }; /* messages of one connection in a step, and of all until the next look at a stop */
 enum { UE_READS = 16, UE_ACCEPTS = 16 }; /* of one connection, of one listener, at most so many a step */
 enum { UE_BLOCK = 4096 };                /* bytes of a block for pushes that have to wait */
@@ -2214,6 +2212,7 @@ enum { UE_LARGE = 65536 };               /* a read of so many bytes is the last 
 enum { UE_PAUSE_MS = 100 };              /* until accepting is tried again after want of descriptors or memory */
 enum { UE_GRACE_MS = 2 };                /* accepting goes on so long after the path is gone */
 enum { UE_UNLINK_MS = 200 };             /* a drain tries so long to get the lock for taking it away */
+enum { UE_FINISH_MS = 2500 };            /* a drain without limit lets messages be finished for so long */
 static const unsigned UE_NIL = UINT_MAX; /* the end of a list of slots */
 
 /* Bytes that wait: those from start to size. Input is in one block, unsent replies are in a ring of blocks. */
@@ -2228,26 +2227,38 @@ typedef struct ue_list {
     unsigned first, last;
 } ue_list;
 
+/* Slots in the order of a time, the earliest first. */
+typedef struct ue_place {
+    long long since; /* UE_NONE: it is not in the queue */
+    unsigned prev, next;
+} ue_place;
+
+typedef struct ue_queue {
+    ue_place *places; /* of all slots; NULL: nobody asks for this order */
+    unsigned first, last;
+} ue_queue;
+
 struct uds_echo_conn {
     uds_echo_server *server;
     void *user;
-    ue_buf *unhandled;    /* received and not handled: part of a message, or input that came after an unsent reply */
-    ue_buf *unsent;       /* replies not sent yet: the last block */
-    long long last_io_ms; /* when a byte was last received or sent */
+    ue_buf *unhandled; /* received and not handled: part of a message, or input that came after an unsent reply */
+    ue_buf *unsent;    /* replies not sent yet: the last block */
     int fd;
     unsigned generation;              /* of the slot; never 0 */
-    unsigned lru_prev, lru_next;      /* the list of connections by last_io_ms; lru_next also chains the free slots */
     unsigned todo_next;               /* the next in the list of those to be looked at */
+    unsigned free_next;               /* the next free slot */
     unsigned state : 3, interest : 2; /* one of the above; what the poller watches for */
     unsigned in_todo : 1;
     unsigned admitted : 1;     /* on_open let it in: on_close will be called */
     unsigned deferred : 1;     /* the handler returned UDS_ECHO_DEFER */
-    unsigned closing : 1;      /* handle nothing more; send what there is, then end readably */
+    unsigned closing : 1;      /* handle nothing more; send what there is, then end this side */
     unsigned failed : 1;       /* nothing can be sent any more, or nothing is left to be: close */
     unsigned close_reason : 8; /* uds_echo_error, for on_close */
     unsigned more : 1;         /* its turn ended before its input did: unhandled may hold whole messages */
-    unsigned turn_step : 5;    /* the step, modulo 32, in which it was handed turn_used messages; that an old number */
+    unsigned turn_step : 4;    /* the step, modulo 16, in which it was handed turn_used messages; that an old number */
     unsigned turn_used : 7;    /* comes again ends a turn a step too soon, which does no harm */
+    unsigned spoke : 1;        /* a message of it was handled */
+    unsigned input_shut : 1;   /* by a drain: what it sent before is still read, then comes EOF */
 };
 
 enum { UE_SERVING, UE_GRACE, UE_FLUSHING, UE_DRAINING, UE_STOPPED };
@@ -2268,19 +2279,19 @@ struct uds_echo_server {
     unsigned long long ready_again_at; /* the wait after the one that last reported the listener */
     int clock_failed;                  /* at the last look */
     int drain_is_unsure;               /* its deadlines are of a time that nobody could look at */
-    long long now, wait_end;           /* the clock, as last looked at; when the last wait ended */
-    long long accept_resume_at, unlink_until, grace_until, drain_until;
+    long long now;                     /* the clock, as last looked at */
+    long long accept_resume_at, unlink_until, grace_until, finish_until, drain_until;
 
     uds_echo_conn *conns;
     unsigned conns_max, conns_used, free_slot; /* slots from conns_used on were never used, nor touched */
-    unsigned lru_head, lru_tail;               /* by last_io_ms, if track_idle is set */
     ue_list todo;                              /* to be looked at by the step */
-    int track_idle;
+    ue_queue idle;                             /* by when a byte was last received or sent */
+    ue_queue messages;                         /* those within a message, by when it began */
+    ue_queue lingering;                        /* by when this side ended */
 
     unsigned steps;             /* that began */
     int left, look_at, put_off; /* messages: for the rest of this step; at so many left comes the next look at a stop;
                                    for those in the todo list, after the events */
-    int first_look;             /* look_at as a step begins */
     int unfinished;             /* the step before ended among its events */
 
     /* scratch: | replies that were sent | replies that wait to be sent together | the message being handled |
@@ -2375,33 +2386,54 @@ static void ue_log(uds_echo_server *s, uds_echo_log_level level, uds_echo_error 
     s->desc.on_log(level, cause, line, s->desc.user);
 }
 
-/* The list by moved: the idlest is found without looking at the others. */
-static void ue_lru_remove(uds_echo_conn *c)
+static void ue_queue_leave(ue_queue *q, unsigned slot)
 {
-    uds_echo_server *s = c->server;
-    if (c->lru_prev == UE_NIL) s->lru_head = c->lru_next;
-    else s->conns[c->lru_prev].lru_next = c->lru_next;
-    if (c->lru_next == UE_NIL) s->lru_tail = c->lru_prev;
-    else s->conns[c->lru_next].lru_prev = c->lru_prev;
+    ue_place *p;
+    if (!q->places || q->places[slot].since == UE_NONE) return;
+    p = &q->places[slot];
+    if (p->prev == UE_NIL) q->first = p->next;
+    else q->places[p->prev].next = p->next;
+    if (p->next == UE_NIL) q->last = p->prev;
+    else q->places[p->next].prev = p->prev;
+    p->since = UE_NONE;
 }
 
-static void ue_lru_append(uds_echo_conn *c)
+/* At its end: the time never goes back. */
+static void ue_queue_join(ue_queue *q, unsigned slot, long long now)
+{
+    ue_place *p = &q->places[slot];
+    p->since = now;
+    p->prev = q->last;
+    p->next = UE_NIL;
+    if (q->last == UE_NIL) q->first = slot;
+    else q->places[q->last].next = slot;
+    q->last = slot;
+}
+
+/* When the time of the first is up. */
+static long long ue_queue_due(const ue_queue *q, int ms)
+{
+    return ms <= 0 || q->first == UE_NIL ? UE_NONE : q->places[q->first].since + ms;
+}
+
+/* UE_NIL has all bits set. */
+static int ue_is_any_queued(const uds_echo_server *s)
+{
+    return (s->idle.first & s->messages.first & s->lingering.first) != UE_NIL;
+}
+
+UE_COLD void ue_is_active_now(uds_echo_conn *c)
 {
     uds_echo_server *s = c->server;
     if (s->desc.idle_ms > 0) ue_update_now(s);
-    c->last_io_ms = s->now;
-    c->lru_prev = s->lru_tail;
-    c->lru_next = UE_NIL;
-    if (s->lru_tail == UE_NIL) s->lru_head = ue_index(c);
-    else s->conns[s->lru_tail].lru_next = ue_index(c);
-    s->lru_tail = ue_index(c);
+    ue_queue_leave(&s->idle, ue_index(c));
+    ue_queue_join(&s->idle, ue_index(c), s->now);
 }
 
-static void ue_touch(uds_echo_conn *c)
+/* A byte moved. */
+UE_HOT void ue_touch(uds_echo_conn *c)
 {
-    if (!c->server->track_idle) return;
-    ue_lru_remove(c);
-    ue_lru_append(c);
+    if (c->server->idle.places) ue_is_active_now(c);
 }
 
 /* It was us that it waited for, and it is idle from now on. Without idle_ms the order is that of the bytes alone. */
@@ -2414,7 +2446,7 @@ static void ue_set_deferred(uds_echo_conn *c, unsigned deferred)
 {
     if (c->deferred == deferred) return;
     c->deferred = deferred & 1u;
-    if (!deferred) ue_touch_if_idle_limit(c);
+    ue_touch_if_idle_limit(c);
 }
 
 static void ue_list_append(ue_list *list, uds_echo_conn *c)
@@ -2446,15 +2478,6 @@ UE_COLD void ue_fail_conn(uds_echo_conn *c, uds_echo_error why)
 {
     if (!c->close_reason) c->close_reason = (unsigned)why & 255u;
     c->failed = 1;
-}
-
-/* Drain: what the peer sent so far stays readable, then comes the end, and its next send gets EPIPE (shutdown(2),
-   unix(7)). So a drained connection ends by the same arrows as one whose peer half-closed. */
-static void ue_shut_input(uds_echo_conn *c)
-{
-    if (!UDS_ECHO_SYS(shutdown)(c->fd, SHUT_RD)) return;
-    ue_fail_conn(c, ue_conn_error(errno));
-    ue_todo_add(c);
 }
 
 static int ue_set_interest(uds_echo_conn *c, int want)
@@ -2535,13 +2558,15 @@ static void ue_conn_close(uds_echo_conn *c)
         ue_log(s, why == UDS_ECHO_ERR_BAD_HANDLER ? UDS_ECHO_LOG_WARNING : UDS_ECHO_LOG_INFO, why, "connection closed");
     if (c->admitted && s->desc.on_close) s->desc.on_close(c, why, s->desc.user);
     (void)ue_set_interest(c, 0); /* epoll(7): closing does not take it out where a forked child holds it too */
+    if (!why && c->state != UE_LINGERING) (void)UDS_ECHO_SYS(shutdown)(c->fd, SHUT_WR); /* nor does the peer see it */
     ue_close(&c->fd);
     ue_free_unhandled(c);
     while (c->unsent) ue_free_first_unsent(c);
-    ue_set_deferred(c, 0);
-    if (s->track_idle) ue_lru_remove(c);
+    ue_queue_leave(&s->idle, ue_index(c));
+    ue_queue_leave(&s->messages, ue_index(c));
+    ue_queue_leave(&s->lingering, ue_index(c));
     c->state = UE_FREE;
-    c->lru_next = s->free_slot;
+    c->free_next = s->free_slot;
     s->free_slot = ue_index(c);
     s->stats.connections--;
     s->accept_paused = 0;
@@ -2553,9 +2578,9 @@ static void ue_abort(uds_echo_conn *c, uds_echo_error why)
     ue_conn_close(c);
 }
 
-/* The peer ended nothing, we do: its next send fails, what it sent before is taken and thrown away, and what we sent
-   stays readable. Closing with unread input would show it ECONNRESET instead. */
-static void ue_conn_discard(uds_echo_conn *c)
+/* This side has ended. What the peer still sends is taken and thrown away, until it ends its side, too. To close before
+   that would show it EPIPE or ECONNRESET, and many clients read no reply after those. */
+static void ue_conn_linger(uds_echo_conn *c)
 {
     uds_echo_server *s = c->server;
     int reads;
@@ -2569,18 +2594,61 @@ static void ue_conn_discard(uds_echo_conn *c)
     if (!ue_set_interest(c, UE_IN)) ue_conn_close(c);
 }
 
-UE_COLD void ue_conn_start_discard(uds_echo_conn *c)
+UE_COLD void ue_conn_begin_linger(uds_echo_conn *c)
 {
-    c->state = UE_DISCARDING;
+    uds_echo_server *s = c->server;
     ue_free_unhandled(c);
-    if (UDS_ECHO_SYS(shutdown)(c->fd, SHUT_RD)) ue_conn_close(c);
-    else ue_conn_discard(c);
+    if (UDS_ECHO_SYS(shutdown)(c->fd, SHUT_WR)) {
+        ue_conn_close(c);
+        return;
+    }
+    c->state = UE_LINGERING;
+    ue_update_now(s);
+    ue_queue_leave(&s->idle, ue_index(c));
+    ue_queue_leave(&s->messages, ue_index(c));
+    ue_queue_join(&s->lingering, ue_index(c), s->now);
+    ue_conn_linger(c);
+}
+
+/* Nothing has come that was not read. A call that fails is the end of the connection. */
+static int ue_is_quiet(uds_echo_conn *c)
+{
+    char byte;
+    ssize_t n = UDS_ECHO_SYS(recv)(c->fd, &byte, 1, MSG_PEEK);
+    if (n < 0 && !ue_is_transient(errno)) ue_fail_conn(c, ue_conn_error(errno));
+    return n < 0 && errno != EINTR;
+}
+
+/* A drain ends a connection that is idle after a reply. SHUT_RD comes first (shutdown(2), unix(7)): what was sent
+   before stays readable, then comes EOF. What the peer sends from now on gets EPIPE, so that it is known not to have
+   been handled. */
+UE_COLD void ue_conn_drain(uds_echo_conn *c)
+{
+    if (c->input_shut) return;
+    if (c->server->finish_until != UE_NONE && (!c->spoke || c->unhandled || !ue_is_quiet(c))) return;
+    if (c->failed) return;
+    c->input_shut = 1;
+    if (UDS_ECHO_SYS(shutdown)(c->fd, SHUT_RD)) ue_fail_conn(c, ue_conn_error(errno));
+}
+
+/* Its message has begun, or is over. */
+static void ue_time_message(uds_echo_conn *c)
+{
+    uds_echo_server *s = c->server;
+    if (!c->unhandled || c->more || !ue_takes_input(c)) {
+        ue_queue_leave(&s->messages, ue_index(c));
+    } else if (s->messages.places[ue_index(c)].since == UE_NONE) {
+        ue_update_now(s);
+        ue_queue_join(&s->messages, ue_index(c), s->now);
+    }
 }
 
 /* Where a connection goes from here. */
 UE_HOT void ue_conn_update(uds_echo_conn *c)
 {
     int want = 0;
+    if (c->server->phase > UE_GRACE && ue_takes_input(c)) ue_conn_drain(c);
+    if (c->server->messages.places) ue_time_message(c);
     if (c->failed) {
         ue_conn_close(c);
         return;
@@ -2589,7 +2657,7 @@ UE_HOT void ue_conn_update(uds_echo_conn *c)
         want = UE_OUT;
         c->more = 0; /* when all is sent, that is found out anew */
     } else if (c->closing) {
-        ue_conn_start_discard(c);
+        ue_conn_begin_linger(c);
         return;
     } else if (c->deferred) {
         c->state = UE_WAITING; /* and stays watched: most peers wait too, and then nothing has to be changed twice */
@@ -2640,6 +2708,7 @@ UE_HOT void ue_call_handler(uds_echo_conn *c, size_t size)
     m.size = size;
     m.capacity = s->message_max;
     s->stats.messages++;
+    c->spoke = 1;
     if (s->desc.on_message) {
         s->handling = c;
         verdict = s->desc.on_message(c, &m, s->desc.user);
@@ -2698,13 +2767,13 @@ UE_COLD void ue_look(uds_echo_server *s)
 {
     ue_on_wakeup(s);
     ue_update_now(s);
-    if (ue_stop_is_due(s)) s->left = 0;
+    if (ue_stop_is_due(s)) s->left = s->put_off = 0;
 }
 
 /* After so many messages, a look. 0: this step hands over no more. */
 UE_COLD int ue_step_goes_on(uds_echo_server *s)
 {
-    if (s->left) ue_look(s);
+    ue_look(s);
     ue_set_look(s);
     return s->left;
 }
@@ -2720,18 +2789,19 @@ UE_HOT void ue_flush_all(uds_echo_conn *c)
 /* 1: one more message of this connection belongs to its turn. */
 static int ue_take_turn(uds_echo_conn *c)
 {
-    unsigned step = c->server->steps & 31u;
+    unsigned step = c->server->steps & 15u;
     if (c->turn_step != step) c->turn_used = 0;
-    c->turn_step = step & 31u;
+    c->turn_step = step & 15u;
     if (c->turn_used == UE_TURN) return 0;
     c->turn_used = (c->turn_used + 1u) & 127u;
     return 1;
 }
 
-/* The rest of its input waits for the next step. */
+/* The rest of its input waits for the next step. Who waits for its turn is not idle. */
 UE_COLD void ue_put_off(uds_echo_conn *c)
 {
     c->more = 1;
+    ue_touch_if_idle_limit(c);
     ue_todo_add(c);
 }
 
@@ -2743,22 +2813,22 @@ UE_HOT size_t ue_conn_handle(uds_echo_conn *c, const unsigned char *bytes, size_
     size_t used = 0, length = size;
     s->flushed = s->filled = 0;
     while (used < size && ue_takes_input(c)) {
-        if (s->filled > s->message_max || s->left <= s->look_at) {
-            ue_flush_all(c);
-            if (s->left > s->look_at || ue_step_goes_on(s)) continue;
-            ue_put_off(c);
-            break;
-        }
         if (s->desc.frame) {
             length = s->desc.frame(bytes + used, size - used, s->desc.user);
             if (length == 0 || length > size - used) {
                 if (length > s->message_max || size - used >= s->message_max) ue_begin_close(c, UDS_ECHO_ERR_TOO_LONG);
                 break;
             }
-            if (!ue_take_turn(c)) {
-                ue_put_off(c);
-                break;
-            }
+        }
+        if (s->filled > s->message_max || s->left <= s->look_at) {
+            ue_flush_all(c);
+            if (s->left > s->look_at || ue_step_goes_on(s)) continue;
+            ue_put_off(c);
+            break;
+        }
+        if (s->desc.frame && !ue_take_turn(c)) {
+            ue_put_off(c);
+            break;
         }
         /* Only a fresh read without frame lies there already; one that was put off does not. */
         if (bytes != s->scratch) memcpy(s->scratch + s->filled, bytes + used, length);
@@ -2767,6 +2837,7 @@ UE_HOT size_t ue_conn_handle(uds_echo_conn *c, const unsigned char *bytes, size_
         ue_call_handler(c, length);
     }
     ue_flush(c);
+    if (s->messages.places && used) ue_queue_leave(&s->messages, ue_index(c)); /* the next message begins */
     return used;
 }
 
@@ -2807,7 +2878,7 @@ UE_HOT void ue_conn_read(uds_echo_conn *c)
 /* What was held back while an answer was unfinished, or by the end of a turn, is handled now. */
 static void ue_conn_handle_saved(uds_echo_conn *c)
 {
-    if (c->unhandled && ue_takes_input(c)) {
+    if (c->unhandled) {
         c->more = 0;
         c->unhandled->start += ue_conn_handle(c, ue_buf_bytes(c->unhandled), ue_buf_size(c->unhandled));
         if (!ue_buf_size(c->unhandled)) ue_free_unhandled(c);
@@ -2838,11 +2909,11 @@ static void ue_conn_send_unsent(uds_echo_conn *c)
 static void ue_conn_resume(uds_echo_conn *c)
 {
     if (c->more) ue_touch_if_idle_limit(c);
-    if (c->state != UE_FREE && c->state != UE_DISCARDING) ue_conn_handle_saved(c);
+    if (c->state != UE_FREE && c->state != UE_LINGERING) ue_conn_handle_saved(c);
 }
 
 /* The poller says that the descriptor is ready; for what, each state finds out by trying. */
-static void ue_conn_event(uds_echo_conn *c)
+UE_HOT void ue_conn_event(uds_echo_conn *c)
 {
     if (c->in_todo) { /* what callbacks asked for comes first: it may change the state */
         ue_conn_resume(c);
@@ -2851,7 +2922,7 @@ static void ue_conn_event(uds_echo_conn *c)
     switch (c->state) {
     case UE_READING: ue_conn_read(c); break;
     case UE_SENDING: ue_conn_send_unsent(c); break;
-    case UE_DISCARDING: ue_conn_discard(c); break;
+    case UE_LINGERING: ue_conn_linger(c); break;
     case UE_FREE: break;
     default: /* not its turn: look away, or this would be reported for ever */
         if (!ue_set_interest(c, 0)) {
@@ -2861,13 +2932,19 @@ static void ue_conn_event(uds_echo_conn *c)
     }
 }
 
+/* Whatever the poller says: bytes may have come while this process was stopped. */
+UE_COLD void ue_conn_look(uds_echo_conn *c)
+{
+    ue_conn_event(c);
+}
+
 /* Takes a free slot and clears it. Its generation goes on, and so does its place in a list. */
 static uds_echo_conn *ue_take_slot(uds_echo_server *s, int fd)
 {
     unsigned index = s->free_slot, todo_next, in_todo, generation;
     uds_echo_conn *c = &s->conns[index == UE_NIL ? s->conns_used : index];
     if (index == UE_NIL) s->conns_used++;
-    else s->free_slot = c->lru_next;
+    else s->free_slot = c->free_next;
     todo_next = c->todo_next;
     in_todo = c->in_todo;
     generation = c->generation < UINT_MAX ? c->generation + 1 : 1;
@@ -2878,7 +2955,10 @@ static uds_echo_conn *ue_take_slot(uds_echo_server *s, int fd)
     c->in_todo = in_todo & 1u;
     c->generation = generation;
     c->state = UE_READING;
-    if (s->track_idle) ue_lru_append(c);
+    if (s->idle.places) s->idle.places[ue_index(c)].since = UE_NONE;
+    if (s->messages.places) s->messages.places[ue_index(c)].since = UE_NONE;
+    s->lingering.places[ue_index(c)].since = UE_NONE;
+    ue_touch(c);
     s->stats.accepted++;
     s->stats.connections++;
     return c;
@@ -2904,15 +2984,17 @@ static void ue_admit(uds_echo_conn *c)
         return;
     }
     c->admitted = 1;
-    if (s->phase >= UE_FLUSHING) ue_shut_input(c);
 }
 
+/* Most peers have sent a request by now. To read at once, rather than to wait for the poller's word, saves such a
+   connection a system call. */
 static void ue_conn_open(uds_echo_server *s, int fd)
 {
     uds_echo_conn *c = ue_take_slot(s, fd);
     if (ue_set_options(c)) ue_admit(c);
     else ue_fail_conn(c, ue_error_of(errno));
-    ue_conn_update(c);
+    if (ue_takes_input(c) && s->left) ue_conn_read(c);
+    else ue_conn_update(c);
 }
 
 UDS_ECHO_API uds_echo_error uds_echo_conn_send(uds_echo_conn *conn, const void *bytes, size_t size)
@@ -3033,9 +3115,11 @@ static int ue_is_full(const uds_echo_server *s)
     return s->stats.connections >= s->conns_max && s->desc.when_full == UDS_ECHO_FULL_QUEUE;
 }
 
+/* Who only has to end its side goes first. */
 static void ue_evict(uds_echo_server *s)
 {
-    ue_abort(&s->conns[s->lru_head], UDS_ECHO_ERR_EVICTED);
+    unsigned slot = s->lingering.first != UE_NIL ? s->lingering.first : s->idle.first;
+    ue_abort(&s->conns[slot], UDS_ECHO_ERR_EVICTED);
 }
 
 /* Where descriptors run out the table is as full as it can be. */
@@ -3154,11 +3238,12 @@ static void ue_log_path_left(uds_echo_server *s, uds_echo_error why)
     ue_log(s, UDS_ECHO_LOG_INFO, why, "the socket file stays behind, stale");
 }
 
-static void ue_shut_all_input(uds_echo_server *s)
+/* What a drain may end now. */
+static void ue_drain_all(uds_echo_server *s)
 {
     unsigned i;
     for (i = 0; i < s->conns_used; i++)
-        if (s->conns[i].state != UE_FREE && s->conns[i].state != UE_DISCARDING) ue_shut_input(&s->conns[i]);
+        if (s->conns[i].state == UE_READING) ue_conn_update(&s->conns[i]);
 }
 
 /* From the time that was last looked at. Where the clock failed then, they are set again when it works: nobody is
@@ -3166,6 +3251,7 @@ static void ue_shut_all_input(uds_echo_server *s)
 UE_COLD void ue_set_drain_deadlines(uds_echo_server *s)
 {
     if (s->desc.drain_ms >= 0) s->drain_until = s->now + s->desc.drain_ms;
+    s->finish_until = s->now + (s->desc.drain_ms >= 0 ? s->desc.drain_ms / 2 : UE_FINISH_MS);
     s->unlink_until = s->now + UE_UNLINK_MS;
     s->grace_until = s->now + UE_GRACE_MS;
     s->drain_is_unsure = s->clock_failed;
@@ -3187,7 +3273,7 @@ UE_COLD void ue_begin_drain(uds_echo_server *s)
     } else {
         ue_release_listener(s, last);
         s->phase = UE_DRAINING;
-        ue_shut_all_input(s);
+        ue_drain_all(s);
     }
 }
 
@@ -3204,7 +3290,7 @@ UE_COLD void ue_end_grace(uds_echo_server *s)
     ue_unregister_listener(s); /* it would be reported ready for ever now */
     if (UDS_ECHO_SYS(shutdown)(s->listener->fd, SHUT_RD)) ue_log(s, UDS_ECHO_LOG_INFO, ue_error_of(errno), "shutdown");
     s->phase = UE_FLUSHING;
-    ue_shut_all_input(s);
+    ue_drain_all(s);
 }
 
 UE_COLD void ue_accept_remaining(uds_echo_server *s)
@@ -3235,25 +3321,39 @@ UE_COLD void ue_abort_all(uds_echo_server *s)
 }
 
 // >>loop
-/* By the time at which the events were taken, for what came since has not been looked at. Who reads may be so slow that
-   the socket is not yet called writable (most of it has to be free), and takes some more all the same. */
-static void ue_abort_idle(uds_echo_server *s)
+/* Cuts those whose time is up, each after one more look. A reader
+   may be so slow that the socket is not yet called writable (most of it has to be free), and takes some more all the
+   same. */
+static void ue_abort_overdue(uds_echo_server *s, ue_queue *q, int ms, uds_echo_error why)
 {
-    if (s->desc.idle_ms <= 0 || ue_poller_is_full(&s->poller) || s->unfinished) return;
-    while (s->lru_head != UE_NIL) {
-        uds_echo_conn *c = &s->conns[s->lru_head];
-        if (s->wait_end - c->last_io_ms < s->desc.idle_ms) return;
-        if (c->deferred || c->more) ue_touch_if_idle_limit(c);
-        else if (c->state == UE_SENDING) ue_conn_send_unsent(c);
-        if (s->lru_head == ue_index(c) && s->wait_end - c->last_io_ms >= s->desc.idle_ms)
-            ue_abort(c, UDS_ECHO_ERR_IDLE);
+    long long now = s->now;
+    if (ms <= 0) return;
+    while (q->first != UE_NIL && now - q->places[q->first].since >= ms) {
+        unsigned slot = q->first;
+        long long since = q->places[slot].since;
+        uds_echo_conn *c = &s->conns[slot];
+        if (c->deferred) ue_touch_if_idle_limit(c);
+        else ue_conn_look(c);
+        if (q->first == slot && q->places[slot].since == since) ue_abort(c, why);
     }
+}
+
+/* The end of a drain that takes too long: one more look at the wakeup and at each connection, and a few messages
+   more. */
+UE_COLD void ue_end_drain(uds_echo_server *s)
+{
+    unsigned i;
+    ue_on_wakeup(s);
+    s->left = UE_TURN;
+    ue_set_look(s);
+    for (i = 0; i < s->conns_used; i++) ue_conn_look(&s->conns[i]);
+    ue_abort_all(s);
 }
 
 /* 0: this connection has input that was read, and this step hands over no more. */
 static int ue_has_turn(const uds_echo_conn *c)
 {
-    return !c->more || !ue_takes_input(c) || c->server->left;
+    return !ue_takes_input(c) || c->server->left;
 }
 
 /* Looks once at each connection that was listed when it began; what they add is for the next step, behind those whose
@@ -3281,19 +3381,43 @@ UE_COLD void ue_run_todo(uds_echo_server *s)
         if (s->todo.first == UE_NIL) s->todo.last = left.last;
         s->todo.first = left.first;
     }
-    if (ue_is_over(s)) ue_abort_all(s);
+    if (s->stop_mode == UDS_ECHO_STOP_NOW) ue_abort_all(s);
+}
+
+UE_COLD void ue_abort_all_overdue(uds_echo_server *s)
+{
+    ue_abort_overdue(s, &s->idle, s->desc.idle_ms, UDS_ECHO_ERR_IDLE);
+    ue_abort_overdue(s, &s->messages, s->desc.message_ms, UDS_ECHO_ERR_TIMEOUT);
+    ue_abort_overdue(s, &s->lingering, s->desc.linger_ms, UDS_ECHO_ERR_LINGER);
+}
+
+/* What a stop has to begin, or to break off. */
+UE_COLD void ue_heed_stop(uds_echo_server *s)
+{
+    if (s->stop_mode == UDS_ECHO_STOP_NOW) ue_abort_all(s);
+    else if (ue_is_over(s)) ue_end_drain(s);
+    else if (s->phase == UE_SERVING) ue_begin_drain(s);
+}
+
+/* The next phase, once this one has done its work or its time is up. */
+UE_COLD void ue_advance_drain(uds_echo_server *s)
+{
+    if (s->phase > UE_GRACE && s->finish_until != UE_NONE && s->now >= s->finish_until) {
+        s->finish_until = UE_NONE;
+        ue_drain_all(s);
+    }
+    if (s->phase == UE_FLUSHING) ue_accept_remaining(s);
+    if (s->phase == UE_GRACE && s->now >= s->grace_until) ue_end_grace(s);
+    if (s->phase == UE_DRAINING && !s->stats.connections) s->phase = UE_STOPPED;
 }
 
 /* What is due though no descriptor says so. */
 static void ue_tick(uds_echo_server *s)
 {
-    if (ue_is_over(s)) ue_abort_all(s);
-    else if (s->stop_mode == UDS_ECHO_STOP_DRAIN && s->phase == UE_SERVING) ue_begin_drain(s);
+    if (s->stop_mode >= 0) ue_heed_stop(s);
     if (s->todo.first != UE_NIL) ue_run_todo(s);
-    ue_abort_idle(s);
-    if (s->phase == UE_FLUSHING) ue_accept_remaining(s);
-    if (s->phase == UE_GRACE && s->now >= s->grace_until) ue_end_grace(s);
-    if (s->phase == UE_DRAINING && !s->stats.connections) s->phase = UE_STOPPED;
+    if (ue_is_any_queued(s)) ue_abort_all_overdue(s);
+    if (s->stop_mode >= 0) ue_advance_drain(s);
     if (s->phase > UE_GRACE || s->listener_registered) return;
     ue_update_pause(s);
     if (s->accept_paused) return;
@@ -3303,17 +3427,16 @@ static void ue_tick(uds_echo_server *s)
 /* Half of the messages are for those that were read already, where there are such. */
 UE_COLD void ue_share_step(uds_echo_server *s)
 {
-    s->put_off = (s->left + (int)(s->steps & 1)) / 2;
+    s->put_off = s->left / 2 + (s->left & (int)(s->steps & 1));
     s->left -= s->put_off;
-    ue_set_look(s);
 }
 
 static void ue_begin_step(uds_echo_server *s)
 {
     s->steps++;
     s->left = s->desc.step_messages;
-    s->look_at = s->first_look;
     if (s->todo.first != UE_NIL) ue_share_step(s);
+    ue_set_look(s);
 }
 
 static void ue_event(uds_echo_server *s, unsigned long long token)
@@ -3329,6 +3452,13 @@ static void ue_event(uds_echo_server *s, unsigned long long token)
     }
 }
 
+UE_COLD long long ue_earliest_due(const uds_echo_server *s, long long due)
+{
+    due = ue_earlier(due, ue_queue_due(&s->idle, s->desc.idle_ms));
+    due = ue_earlier(due, ue_queue_due(&s->messages, s->desc.message_ms));
+    return ue_earlier(due, ue_queue_due(&s->lingering, s->desc.linger_ms));
+}
+
 UE_HOT int ue_timeout(const uds_echo_server *s)
 {
     long long due = s->drain_until;
@@ -3337,8 +3467,8 @@ UE_HOT int ue_timeout(const uds_echo_server *s)
         return 0;
     if (s->accept_paused) due = ue_earlier(due, s->accept_resume_at);
     if (s->phase == UE_GRACE) due = ue_earlier(due, s->grace_until);
-    if (s->desc.idle_ms > 0 && s->lru_head != UE_NIL)
-        due = ue_earlier(due, s->conns[s->lru_head].last_io_ms + s->desc.idle_ms);
+    if (s->phase > UE_GRACE) due = ue_earlier(due, s->finish_until);
+    if (ue_is_any_queued(s)) due = ue_earliest_due(s, due);
     return due == UE_NONE ? -1 : ue_remaining_ms(due, ue_clock(s));
 }
 
@@ -3386,7 +3516,6 @@ static uds_echo_error ue_run(uds_echo_server *s, int timeout_ms, int once)
             count = s->unfinished = 0;
         } else {
             count = due < 0 ? ue_wait(s, timeout_ms) : ue_timed_wait(s, due, timeout_ms);
-            s->wait_end = s->now;
         }
         s->os_error = count < 0 && errno != EINTR ? errno : 0;
         s->in_callback = 1;
@@ -3425,6 +3554,8 @@ static uds_echo_error ue_validate_desc(const uds_echo_server_desc *d, int wants_
                       d->step_messages < 0 ? "desc.step_messages" :
                       d->send_buffer < 0 ? "desc.send_buffer" :
                       d->idle_ms < -1 ? "desc.idle_ms" :
+                      d->message_ms < -1 ? "desc.message_ms" :
+                      d->linger_ms < 0 ? "desc.linger_ms" :
                       d->drain_ms < -1 ? "desc.drain_ms" :
                       d->busy_poll_us < -1 || d->busy_poll_us > 1000000 ? "desc.busy_poll_us" : NULL;
     // clang-format on
@@ -3442,8 +3573,9 @@ static uds_echo_error ue_apply_defaults(uds_echo_server *s, uds_echo_failure *fa
     if (!d->backlog) d->backlog = 4096;
     if (!d->message_max) d->message_max = 65536;
     if (!d->step_messages) d->step_messages = 1024;
-    s->first_look = d->step_messages > UE_TURN ? d->step_messages - UE_TURN : 0;
     if (d->idle_ms < 0) d->idle_ms = 0;
+    if (d->message_ms < 0) d->message_ms = 0;
+    if (!d->linger_ms) d->linger_ms = 30000;
     if (!d->drain_ms) d->drain_ms = 5000;
     if (!d->connections_max) d->connections_max = 1024;
     if (d->connections_max < 0) {
@@ -3454,7 +3586,6 @@ static uds_echo_error ue_apply_defaults(uds_echo_server *s, uds_echo_failure *fa
     s->conns_max = (unsigned)d->connections_max;
     s->message_max = (size_t)d->message_max;
     s->memory_max = d->memory_max > 0 ? (unsigned long long)d->memory_max : ULLONG_MAX;
-    s->track_idle = d->idle_ms > 0 || d->when_full == UDS_ECHO_FULL_EVICT;
     return UDS_ECHO_OK;
 }
 
@@ -3463,22 +3594,36 @@ static void ue_server_free(uds_echo_server *s)
     ue_poller_close(&s->poller);
     ue_wakeup_close(&s->wakeup);
     UDS_ECHO_SYS(free)(s->conns);
+    UDS_ECHO_SYS(free)(s->idle.places);
+    UDS_ECHO_SYS(free)(s->messages.places);
+    UDS_ECHO_SYS(free)(s->lingering.places);
     UDS_ECHO_SYS(free)(s->scratch);
     UDS_ECHO_SYS(free)(s->input);
     UDS_ECHO_SYS(free)(s);
+}
+
+/* 0: there is no memory. */
+static int ue_queue_alloc(ue_queue *q, unsigned slots)
+{
+    q->places = (ue_place *)UDS_ECHO_SYS(calloc)(slots, sizeof *q->places);
+    return q->places != NULL;
 }
 
 /* What is allocated for as long as the server lives: all but answers and messages that have to wait. */
 static uds_echo_error ue_server_alloc(uds_echo_server *s, uds_echo_failure *failure)
 {
     int i, framed = s->desc.frame != NULL;
+    int idle = s->desc.idle_ms > 0 || s->desc.when_full == UDS_ECHO_FULL_EVICT;
     if (!ue_poller_open(&s->poller, (size_t)s->conns_max + UE_INDEX_CONN))
         return ue_fail_os(failure, UDS_ECHO_HAVE_EPOLL ? "epoll_create1" : "calloc");
     s->conns = (uds_echo_conn *)UDS_ECHO_SYS(calloc)(s->conns_max, sizeof *s->conns);
+    if (!s->conns || !ue_queue_alloc(&s->lingering, s->conns_max) ||
+        (idle && !ue_queue_alloc(&s->idle, s->conns_max)) ||
+        (s->desc.message_ms > 0 && framed && !ue_queue_alloc(&s->messages, s->conns_max)))
+        return ue_fail(failure, UDS_ECHO_ERR_NO_MEMORY, ENOMEM, "calloc");
     s->scratch = (unsigned char *)UDS_ECHO_SYS(malloc)(s->message_max * (framed ? 2 : 1));
     if (framed) s->input = (unsigned char *)UDS_ECHO_SYS(malloc)(s->message_max);
-    if (!s->conns || !s->scratch || (framed && !s->input))
-        return ue_fail(failure, UDS_ECHO_ERR_NO_MEMORY, ENOMEM, s->conns ? "malloc" : "calloc");
+    if (!s->scratch || (framed && !s->input)) return ue_fail(failure, UDS_ECHO_ERR_NO_MEMORY, ENOMEM, "malloc");
     if (!ue_wakeup_open(&s->wakeup)) return ue_fail_os(failure, UDS_ECHO_HAVE_EVENTFD ? "eventfd" : "pipe");
     for (i = 0; i < UE_WAKEUP_FDS; i++)
         if (!ue_poller_set(&s->poller, s->wakeup.rfd[i], (unsigned)i, 0, UE_IN))
@@ -3496,9 +3641,11 @@ static uds_echo_error ue_server_new(uds_echo_server **server, const uds_echo_ser
     s->desc = *desc;
     s->pid = (long)UDS_ECHO_SYS(getpid)();
     s->now = ue_now();
-    s->free_slot = s->lru_head = s->lru_tail = s->todo.first = s->todo.last = UE_NIL;
+    s->free_slot = s->todo.first = s->todo.last = UE_NIL;
+    s->idle.first = s->idle.last = s->messages.first = s->messages.last = UE_NIL;
+    s->lingering.first = s->lingering.last = UE_NIL;
     s->stop_mode = -1;
-    s->accept_resume_at = s->grace_until = s->drain_until = UE_NONE;
+    s->accept_resume_at = s->grace_until = s->finish_until = s->drain_until = UE_NONE;
     for (i = 0; i < UE_WAKEUP_FDS; i++) s->wakeup.rfd[i] = s->wakeup.wfd[i] = -1;
     error = s->now == UE_NO_CLOCK ? ue_fail_os(failure, "clock_gettime") : ue_apply_defaults(s, failure);
     if (error) {
@@ -3712,23 +3859,58 @@ UDS_ECHO_API uds_echo_error uds_echo_server_close(uds_echo_server *server)
 }
 
 // >>client
-/* A socket whose queue is full says EAGAIN, and poll(2) then calls it writable though it is not connected
-   (connect(2)): the only way to wait is to try again. */
+/* SO_SNDTIMEO is how long connect(2) waits for a place in a full queue (unix(7)); 0: not at all, as before. NULL, or
+   the call that failed. */
+static const char *ue_set_connect_wait(int fd, int wait_ms)
+{
+    struct timeval t;
+    int flags = UDS_ECHO_SYS(fcntl)(fd, F_GETFL);
+    t.tv_sec = wait_ms / 1000;
+    t.tv_usec = wait_ms % 1000 * 1000l;
+    if (wait_ms && UDS_ECHO_SYS(setsockopt)(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof t)) return "setsockopt";
+    flags = wait_ms ? flags & ~O_NONBLOCK : flags | O_NONBLOCK;
+    return flags < 0 || UDS_ECHO_SYS(fcntl)(fd, F_SETFL, flags) ? "fcntl" : NULL;
+}
+
+static int ue_try_connect(int fd, const struct sockaddr_un *address, socklen_t size)
+{
+    return UDS_ECHO_SYS(connect)(fd, (const struct sockaddr *)address, size) ? errno : 0;
+}
+
+/* Waits in the kernel's line for a place in the queue, as everybody else does: who only tries again and again gets none
+   while others wait. A wait ends early, after as long as all waits before it together, for by then the path may lead to
+   another server. *os_error is what connect(2) said last; the result as of ue_set_connect_wait(). */
+UE_COLD const char *ue_connect_in_line(int fd, const struct sockaddr_un *address, socklen_t size, long long deadline,
+                                       int *os_error)
+{
+    const char *call;
+    int left, wait_ms = deadline < UE_NONE ? INT_MAX : 100; /* without a clock: one wait */
+    while (ue_is_transient(*os_error) && (left = ue_remaining_ms_now(deadline)) != 0) {
+        call = ue_set_connect_wait(fd, left > 0 && left < wait_ms ? left : wait_ms);
+        if (call) return call;
+        *os_error = ue_try_connect(fd, address, size);
+        if (deadline < UE_NONE) break;
+        if (*os_error != EINTR && wait_ms < INT_MAX / 2) wait_ms *= 2;
+    }
+    call = ue_set_connect_wait(fd, 0);
+    if (!call && ue_is_transient(*os_error)) *os_error = ue_try_connect(fd, address, size);
+    return call;
+}
+
 static uds_echo_error ue_connect(int fd, const ue_path *p, long long deadline, uds_echo_failure *failure)
 {
     struct sockaddr_un address;
     socklen_t size;
-    int pause_ms = 1, left;
+    const char *call = NULL;
+    int os_error;
     if (!ue_address(&address, &size, p, "")) return ue_fail(failure, UDS_ECHO_ERR_BAD_PATH, 0, p->arg_name);
-    for (;;) {
-        if (!UDS_ECHO_SYS(connect)(fd, (struct sockaddr *)&address, size)) return UDS_ECHO_OK;
-        if (!ue_is_transient(errno)) return ue_fail_path(failure, errno, "connect");
-        left =
-            deadline < UE_NONE ? 0 : ue_remaining_ms_now(deadline); /* without a clock a full queue is not waited for */
-        if (!left) return ue_fail(failure, UDS_ECHO_ERR_TIMEOUT, errno, "connect");
-        ue_sleep_ms(left > 0 && left < pause_ms ? left : pause_ms);
-        if (pause_ms < 16) pause_ms *= 2;
-    }
+    os_error = ue_try_connect(fd, &address, size);
+    if (ue_is_transient(os_error) && ue_remaining_ms_now(deadline))
+        call = ue_connect_in_line(fd, &address, size, deadline, &os_error);
+    if (call) return ue_fail_os(failure, call);
+    if (!os_error) return UDS_ECHO_OK;
+    if (ue_is_transient(os_error)) return ue_fail(failure, UDS_ECHO_ERR_TIMEOUT, os_error, "connect");
+    return ue_fail_path(failure, os_error, "connect");
 }
 
 static uds_echo_error ue_trust(int fd, const uds_echo_client_desc *desc, uds_echo_failure *failure)
@@ -3789,6 +3971,8 @@ typedef struct ue_xfer {
     int can_out, can_in; /* worth a try */
     int overflow;        /* bytes came for which there is no space */
     int waited_out;      /* the last wait took all its time */
+    int looks;           /* waits that may still find something once the time is up, for the process may have been
+                            stopped while a reply came; 1 where there is no time at all */
     int os_error;        /* of the call that failed; 0: none did */
 } ue_xfer;
 
@@ -3852,7 +4036,8 @@ static int ue_xfer_wait(ue_xfer *t, long long deadline)
 {
     struct pollfd p;
     int count = 0, any = POLLHUP | POLLERR | POLLNVAL;
-    int timeout_ms = ue_remaining_ms_now(deadline);
+    int timeout_ms = deadline < UE_NONE && t->waited_out ? 0 : ue_remaining_ms_now(deadline);
+    int is_over = timeout_ms == 0;
     long long until = ue_busy_poll_until(t->client->busy_poll_us, &timeout_ms);
     p.fd = t->client->fd;
     p.events = (short)uds_echo_client_events(t->client, t->io);
@@ -3861,6 +4046,7 @@ static int ue_xfer_wait(ue_xfer *t, long long deadline)
     if (!count) count = UDS_ECHO_SYS(poll)(&p, 1, timeout_ms);
     if (count < 0 && errno != EINTR) return 0;
     t->waited_out = count == 0;
+    if (is_over) t->looks = count ? t->looks - 1 : 0;
     t->can_out = count > 0 && p.revents & (POLLOUT | any);
     t->can_in = count > 0 && p.revents & (POLLIN | any);
     return 1;
@@ -3871,13 +4057,12 @@ static uds_echo_error ue_xfer_run(ue_xfer *t, int timeout_ms)
 {
     long long deadline = ue_deadline(timeout_ms);
     uds_echo_error verdict = UDS_ECHO_OK;
-    int waits = 0;
     t->can_out = t->until_eof || ue_has_output(t->client, t->io);
     t->can_in = !t->can_out;
-    for (;; waits++) {
+    for (;;) {
         if ((t->can_out && !ue_xfer_out(t)) || (t->can_in && !ue_xfer_in(t))) break;
         if (ue_xfer_done(t, &verdict)) return verdict;
-        if (waits && ue_is_past(deadline, t->waited_out)) return UDS_ECHO_ERR_TIMEOUT;
+        if (!t->looks) return UDS_ECHO_ERR_TIMEOUT;
         if (!ue_xfer_wait(t, deadline)) break;
     }
     t->os_error = errno;
@@ -3894,6 +4079,7 @@ UDS_ECHO_API uds_echo_error uds_echo_client_exchange(uds_echo_client *client, ud
     memset(&t, 0, sizeof t);
     t.client = client;
     t.io = io;
+    t.looks = timeout_ms ? UE_READS : 1;
     return ue_xfer_run(&t, timeout_ms);
 }
 
@@ -3952,6 +4138,7 @@ UDS_ECHO_API uds_echo_error uds_echo_call(const char *path, const void *msg, siz
     t.client = &client;
     t.io = &io;
     t.until_eof = 1;
+    t.looks = timeout_ms ? UE_READS : 1;
     error = ue_xfer_run(&t, ue_remaining_ms_now(deadline));
     if (error) ue_fail(failure, error, t.os_error, "exchange");
     if (got) *got = io.got;

@@ -114,7 +114,6 @@ static void wait_now(int interrupted)
     CHECK((count < 0) == interrupted, "a wait that failed without reason");
     for (n = 0; interrupted && n < PLACES; n++) places[n].due = 0, places[n].was = 0; /* nothing may be told */
     CHECK(count < 0 || (count >= least && count <= PLACES), "the number of events");
-    CHECK(!ue_poller_is_full(&poller), "more than 256 of twelve");
 }
 
 static void act(unsigned char what, unsigned char with)

@@ -214,14 +214,22 @@ static int on_open(uds_echo_conn *conn, void *user)
     return 0;
 }
 
-/* 1: no byte moved so long before the events were taken, for what came while handlers ran has not been looked at. What
-   is thrown away at the end does not count as moving. */
-ORACLE static int is_idle(const peer *p, const uds_echo_conn *conn)
+/* 1: no byte moved for so long. */
+ORACLE static int is_idle(const uds_echo_conn *conn)
 {
     long long moved;
     (void)fake_moved(conn->fd, &moved);
-    if (conn->state == UE_DISCARDING) moved = p->moved_ms;
-    return fake_now_ms() - slow - moved >= server->desc.idle_ms;
+    return fake_now_ms() - moved >= server->desc.idle_ms;
+}
+
+/* Since when it is in this queue its time was up, and its socket was looked at once more. */
+ORACLE static void check_overdue(const ue_queue *q, const uds_echo_conn *conn, int ms)
+{
+    const long long since = q->places[conn - server->conns].since;
+    CHECK(ms > 0 && since != UE_NONE, "cut for a time that it has not");
+    CHECK(fake_now_ms() - since >= ms || fuzz_fatal[FAKE_clock_gettime], "cut too soon");
+    CHECK(conn->state != UE_READING || !fake_unread(conn->fd) || fake_strikes() != struck_before,
+          "cut, and its input was not looked at");
 }
 
 /* By which call a byte last moved; who was let in for one that was evicted takes its place when it is opened. */
@@ -253,7 +261,8 @@ ORACLE static int is_idlest(const uds_echo_conn *conn)
 {
     const unsigned long order = order_of(conn);
     unsigned i;
-    if (conn->state == UE_DISCARDING) return 1;
+    if (conn->state == UE_LINGERING) return 1;
+    if (server->lingering.first != UE_NIL) return 0;
     for (i = 0; i < server->conns_used; i++) {
         const uds_echo_conn *other = &server->conns[i];
         if (other->state != UE_FREE && !may_have_waited(other) && order_of(other) < order) return 0;
@@ -277,11 +286,24 @@ ORACLE static void check_reason(const peer *p, const uds_echo_conn *conn, uds_ec
 {
     const uds_echo_server_desc *d = &server->desc;
     const int over = p->half_closed || p->id < 0 || asked >= 0;
-    const int late = drained_at >= 0 && !prompt && fake_now_ms() - drained_at >= d->drain_ms;
+    const int late =
+        drained_at >= 0 && (!prompt || conn->state == UE_LINGERING) && fake_now_ms() - drained_at >= d->drain_ms;
     switch (why) {
     case UDS_ECHO_OK:
         CHECK(p->ended || over, "an end that nobody asked for");
         CHECK(p->ended || p->handed == p->sent_size, "an orderly end, and not all was handled");
+        CHECK(!p->ended || p->half_closed || p->id < 0 || conn->input_shut || p->struck,
+              "it ends before its peer does");
+        CHECK(p->ended || p->half_closed || p->id < 0 || p->handed || server->finish_until == UE_NONE,
+              "a drain ends who has not spoken yet");
+        break;
+    case UDS_ECHO_ERR_LINGER:
+        CHECK(p->ended && conn->state == UE_LINGERING, "cut as lingering, and it is not");
+        check_overdue(&server->lingering, conn, d->linger_ms);
+        break;
+    case UDS_ECHO_ERR_TIMEOUT:
+        CHECK(d->frame && (p->sent[p->handed] & 7u) + 1 > ue_buf_size(conn->unhandled), "it has all of the message");
+        check_overdue(&server->messages, conn, d->message_ms);
         break;
     case UDS_ECHO_ERR_UNEXPECTED_EOF:
         CHECK(d->frame && over && p->handed < p->sent_size, "no message is cut short");
@@ -290,11 +312,12 @@ ORACLE static void check_reason(const peer *p, const uds_echo_conn *conn, uds_ec
     case UDS_ECHO_ERR_BAD_HANDLER: CHECK(p->faithless, "the handler kept its contract"); break;
     case UDS_ECHO_ERR_IDLE:
         CHECK(d->idle_ms && (!p->owed || p->ended), "cut as idle, and an answer is owed");
-        CHECK(is_idle(p, conn) || fuzz_fatal[FAKE_clock_gettime], "cut as idle too soon");
+        CHECK(is_idle(conn) || fuzz_fatal[FAKE_clock_gettime], "cut as idle too soon");
+        check_overdue(&server->idle, conn, d->idle_ms);
         CHECK(!conn->unsent || !fake_room(conn->fd) || p->struck || fake_strikes() != struck_before,
               "cut as idle, and its socket takes more");
         CHECK(!p->waited || p->ended, "cut as idle, and it waited for us");
-        CHECK(p->ended || fake_now_ms() - slow - p->waited_until >= d->idle_ms || fuzz_fatal[FAKE_clock_gettime],
+        CHECK(p->ended || fake_now_ms() - p->waited_until >= d->idle_ms || fuzz_fatal[FAKE_clock_gettime],
               "cut as idle, and it waited for us until just now");
         break;
     case UDS_ECHO_ERR_EVICTED:
@@ -480,7 +503,8 @@ ORACLE static void check_reset(const peer *p)
 {
     const unsigned long long *closed = server->stats.closed;
     const int cut = asked == UDS_ECHO_STOP_NOW || (asked >= 0 && !prompt) || closed[UDS_ECHO_ERR_IDLE] ||
-                    closed[UDS_ECHO_ERR_EVICTED] || fuzz_fatal_any;
+                    closed[UDS_ECHO_ERR_EVICTED] || closed[UDS_ECHO_ERR_LINGER] || closed[UDS_ECHO_ERR_STOPPED] ||
+                    fuzz_fatal_any;
     CHECK(!p->closed || p->why || p->struck, "an orderly end that resets the peer");
     CHECK(!p->known || p->welcome || cut, "who is refused is reset");
 }
@@ -570,7 +594,8 @@ ORACLE static void check_share(const uds_echo_stats *before, const uds_echo_stat
 {
     const unsigned long long accepted = now->accepted - before->accepted;
     CHECK(accepted <= ACCEPTS_MAX, "a step that does nothing but accept");
-    CHECK(now->bytes_in - before->bytes_in <= (before->connections + accepted) * READS_MAX * server->message_max,
+    /* who is looked at once more is read once more */
+    CHECK(now->bytes_in - before->bytes_in <= (before->connections + accepted) * 2 * READS_MAX * server->message_max,
           "a step that does nothing but read");
     /* one who comes, or one who could not be accepted for want of a descriptor */
     CHECK(now->closed[UDS_ECHO_ERR_EVICTED] - before->closed[UDS_ECHO_ERR_EVICTED] <= accepted + lacked,
@@ -611,7 +636,7 @@ ORACLE static void note_peers(int ends, long long woken_at)
     for (i = 0; i < PEERS; i++) {
         peer *p = &peers[i];
         const uds_echo_conn *conn = slot_of(p);
-        if (conn && conn->state != UE_DISCARDING) (void)fake_moved(conn->fd, &p->moved_ms);
+        if (conn && conn->state != UE_LINGERING) (void)fake_moved(conn->fd, &p->moved_ms);
         if (ends) {
             CHECK(!p->broken || !conn || p->broke == steps, "it broke, and on_close does not follow in the next step");
             if (p->waited) it_waited(p, woken_at);
@@ -633,7 +658,7 @@ ORACLE static long long deadline(void)
     for (i = 0; i < PEERS && d->idle_ms; i++) {
         const peer *p = &peers[i];
         const uds_echo_conn *conn = slot_of(p);
-        if (!conn || conn->state == UE_DISCARDING || may_have_waited(conn)) continue;
+        if (!conn || conn->state == UE_LINGERING || may_have_waited(conn)) continue;
         if (due < 0 || p->moved_ms + d->idle_ms < due) due = p->moved_ms + d->idle_ms;
     }
     return due;
@@ -645,6 +670,15 @@ ORACLE static void note_drain(long long began)
     drained_by = fake_now_ms();
     drained_at = fake.calls_per_ms ? began : drained_by;
     for (i = 0; i < PEERS; i++) peers[i].queued = peers[i].id >= 0 && !peers[i].known;
+}
+
+/* Over poll(2) no call shows that the server looks away: from one that it owes a reply, and which has said something; or
+   from the queue, for which there is no place. */
+ORACLE static int may_look_away(const uds_echo_stats *before, const uds_echo_stats *now)
+{
+    int i, away = before->pauses_full != now->pauses_full;
+    for (i = 0; i < PEERS; i++) away |= peers[i].waited;
+    return away && !UDS_ECHO_HAVE_EPOLL;
 }
 
 /* Law 5: where nothing was to be done it slept for as long as it may. */
@@ -689,7 +723,8 @@ ORACLE static uds_echo_error step(int timeout_ms)
     CHECK(due < 0 || awake - began <= due || faulted, "it slept past what is due");
     CHECK(must < 0 || awake <= (must > began ? must : began) + 1 || fuzz_fatal[FAKE_clock_gettime] || faulted,
           "it slept past a deadline");
-    if (error == UDS_ECHO_OK && !faulted && !handed_now && work == fuzz_calls_of_work())
+    if (error == UDS_ECHO_OK && !faulted && !handed_now && work == fuzz_calls_of_work() &&
+        !may_look_away(&before, &now))
         check_sleep(fake_now_ms() - began, timeout_ms, due);
     check_share(&before, &now, fake_lacks() - lacked);
     goes_on = server->unfinished && !went_on;
@@ -715,7 +750,7 @@ static void trickle(peer *p, int in_want)
     if (in_want) fill(p);
     (void)listen_to(p, 64);
     (void)step(0);
-    if (in_want) fuzz_fault(server->track_idle ? 1 : 0, 0); /* behind a look at the clock */
+    if (in_want) fuzz_fault(server->idle.places ? 1 : 0, 0); /* behind a look at the clock */
     push(conn_of(p), 1);
 }
 
@@ -800,6 +835,8 @@ static uds_echo_server_desc describe(const uint8_t *config)
     desc.step_messages = config[2] & 1 ? config[2] / 2 % 4 + 1 : 0;
     desc.memory_max = config[2] & 16 ? (config[2] / 32 + 1) * desc.message_max : 0;
     desc.idle_ms = config[3] & 1 ? config[3] * 4 : 0;
+    desc.message_ms = config[1] & 4 ? 100 : 0;
+    desc.linger_ms = config[1] & 8 ? 40 : config[1] & 16 ? 1500 : 0;
     desc.frame = config[4] & 1 ? frame : NULL;
     desc.drain_ms = config[4] & 2 ? 500 : 0;
     desc.busy_poll_us = config[4] & 32 ? 25000 : 0;
@@ -900,7 +937,7 @@ static void finish(unsigned char how)
     CHECK(error == UDS_ECHO_ERR_STOPPED, "a drain that does not end");
     for (i = 0; i < PEERS; i++)
         while (listen_to(&peers[i], 64)) continue;
-    if (asked == UDS_ECHO_STOP_DRAIN && prompt) everybody_is_known();
+    if (asked == UDS_ECHO_STOP_DRAIN && prompt && !server->stats.closed[UDS_ECHO_ERR_STOPPED]) everybody_is_known();
     nobody_is_left_queued();
 }
 

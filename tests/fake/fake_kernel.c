@@ -37,6 +37,7 @@ typedef struct descriptor {
     unsigned long worked;      /* the same, and calls that failed count */
     unsigned long last_wait;   /* an epoll set: which was its last */
     int watch;                 /* the first of its watches + 1 */
+    int connects;              /* a thread waits in connect(2) for it: it blocks meanwhile */
     int dozes;                 /* an epoll set: a thread sleeps in it */
     int struck;                /* by a fault: its error */
     unsigned long moved;       /* by which call a byte last moved, or it was accepted */
@@ -47,7 +48,9 @@ typedef struct descriptor {
 typedef struct sock {
     int used, type, listening, backlog, connected;
     int queue[QUEUE], queued;
-    int peer; /* -1: none (any more) */
+    int line[QUEUE], waiting; /* who waits in connect(2) for a place in the queue, in that order */
+    long long wait_us;        /* SO_SNDTIMEO; 0: without end */
+    int peer;                 /* -1: none (any more) */
     unsigned char *bytes;
     size_t from, size, room; /* received and unread: a ring */
     size_t flight;           /* the last so many of them have not arrived yet */
@@ -137,6 +140,8 @@ static unsigned char kept[CALLS_KEPT];
 static unsigned long long hash;
 static char complaints[COMPLAINTS][160];
 static int complaint_count, in_world;
+static unsigned long stop_at; /* before which call the process is stopped; 0: never */
+static int stop_ms;
 
 /* ---- calls, faults and laws -------------------------------------------------------------------------------------- */
 
@@ -233,10 +238,16 @@ static int gate(fake_call what)
     calls_of[what]++;
     if (fake.calls_per_ms && calls % fake.calls_per_ms == 0) now_us += 1000;
     mix((long)what);
+    if (calls == stop_at) {
+        now_us += stop_ms * 1000ll;
+        if (fake.meanwhile) fake.meanwhile();
+        interrupted = what == FAKE_epoll_wait || what == FAKE_poll;
+    }
     if (fake.before) fake.before(what); /* which may let this very call fail */
     aim(&faults[0], what);
     aim(&faults[1], what);
-    errno = calls % 2 ? fake_errors_of(what)[0] : ENOANO; /* as if it had failed, for whoever looks at that alone */
+    /* as if it had failed, for whoever looks at that alone */
+    errno = calls % 3 == 0 ? ENOMEM : calls % 3 == 1 ? fake_errors_of(what)[0] : ENOSYS;
     os_error = strike(&faults[0], what);
     if (!os_error) os_error = strike(&faults[1], what);
     if (!os_error && refused[what]) os_error = refused[what], refusals++;
@@ -292,6 +303,12 @@ static int done(long result)
 {
     mix(result);
     return (int)result;
+}
+
+void fake_stop_at(unsigned long call, int ms)
+{
+    stop_at = call;
+    stop_ms = ms;
 }
 
 static void schedule(fault *f, unsigned long call, int os_error, int for_ever)
@@ -569,6 +586,12 @@ size_t fake_room(int fd)
     return to && !s->no_out ? to->room - to->size : 0;
 }
 
+size_t fake_unread(int fd)
+{
+    const sock *s = get_sock(fd);
+    return s ? s->size - s->flight : 0;
+}
+
 static long put_bytes(sock *s, const unsigned char *bytes, size_t size)
 {
     sock *to = s->peer >= 0 ? &socks[s->peer] : NULL;
@@ -639,6 +662,11 @@ static int sock_ready(const sock *s)
     return bits;
 }
 
+static int is_full(const sock *l)
+{
+    return l->queued > l->backlog || l->queued >= QUEUE;
+}
+
 static int connect_to(int from, int listener)
 {
     sock *s = &socks[from], *l = &socks[listener];
@@ -646,7 +674,7 @@ static int connect_to(int from, int listener)
     if (s->type != l->type) return fail(EPROTOTYPE);
     if (s->type == SOCK_DGRAM) return 0;
     if (!l->listening || l->no_in) return fail(ECONNREFUSED);
-    if (l->queued > l->backlog || l->queued >= QUEUE) return fail(EAGAIN);
+    if (is_full(l)) return fail(EAGAIN);
     if (s->connected) return fail(EISCONN);
     if (s->listening) return fail(EINVAL);
     n = new_sock(l->type);
@@ -667,6 +695,28 @@ static int connect_to(int from, int listener)
     connections++;
     wake(l, EPOLLIN);
     return 0;
+}
+
+static void leave_line(sock *l, int who)
+{
+    int i;
+    for (i = 0; i < l->waiting && l->line[i] != who; i++) continue;
+    if (i == l->waiting) return;
+    memmove(l->line + i, l->line + i + 1, sizeof *l->line * (size_t)(l->waiting - i - 1));
+    l->waiting--;
+}
+
+/* A place in the queue is free: it goes to the first in the line at once, and not to whoever asks next. */
+static void let_in(int listener)
+{
+    sock *l = &socks[listener];
+    int was = errno;
+    while (l->waiting && !is_full(l)) {
+        int who = l->line[0];
+        leave_line(l, who);
+        (void)connect_to(who, listener);
+    }
+    errno = was;
 }
 
 /* ---- files ------------------------------------------------------------------------------------------------------- */
@@ -1075,6 +1125,22 @@ int fake_peer_connect(const char *path)
     return -1;
 }
 
+int fake_peer_wait(const char *path)
+{
+    int s, listener = listener_at(path);
+    if (listener < 0) return -1;
+    s = new_sock(SOCK_STREAM);
+    socks[s].pid = fake.peer_pid;
+    socks[listener].line[socks[listener].waiting++] = s;
+    let_in(listener);
+    return s;
+}
+
+int fake_peer_waits(int peer)
+{
+    return !socks[peer].connected;
+}
+
 long fake_peer_send(int peer, const void *bytes, size_t size)
 {
     return put_bytes(&socks[peer], (const unsigned char *)bytes, size);
@@ -1110,6 +1176,7 @@ int fake_peer_accept(int listener)
     if (!l->queued) return fail(EAGAIN);
     n = l->queue[0];
     memmove(l->queue, l->queue + 1, (size_t)--l->queued * sizeof l->queue[0]);
+    let_in(listener);
     return n;
 }
 
@@ -1239,15 +1306,48 @@ int fake_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
     return accept_some(FAKE_accept4, fd, flags);
 }
 
+static int idle(int timeout, int *worlds);
+
+/* connect(2) of a blocking socket whose server has a full queue (unix(7), SO_SNDTIMEO). Whenever it wakes it looks anew
+   where the path leads, and once more when its time is up. */
+static int wait_in_line(int who, int listener, const char *path)
+{
+    sock *s = &socks[who];
+    long long until = s->wait_us ? now_us + s->wait_us : -1;
+    int more = 1, worlds = 0;
+    while (more > 0) {
+        int at = listener;
+        if (socks[at].waiting == QUEUE) return fail(EAGAIN);
+        socks[at].line[socks[at].waiting++] = who;
+        while (!s->connected && more > 0 && at == listener) {
+            int left = until < 0 ? -1 : until > now_us ? (int)((until - now_us + 999) / 1000) : 0;
+            more = idle(left, &worlds);
+            listener = listener_at(path);
+        }
+        if (s->connected) return done(0);
+        leave_line(&socks[at], who);
+        if (more < 0) return fail(EINTR);
+        if (listener < 0) return -1;
+        if (!connect_to(who, listener)) return done(0);
+        if (errno != EAGAIN) return -1;
+    }
+    return -1;
+}
+
 int fake_connect(int fd, const struct sockaddr *address, socklen_t size)
 {
     char path[109];
-    int listener;
+    int listener, result;
     if (gate_fd(FAKE_connect, fd)) return -1;
     if (!get_sock(fd) || path_of(address, size, path)) return -1;
     listener = listener_at(path);
     if (listener < 0) return -1;
-    return connect_to(fds[fd].index, listener) ? -1 : done(0);
+    if (!connect_to(fds[fd].index, listener)) return done(0);
+    if (errno != EAGAIN || fds[fd].nonblock) return -1;
+    fds[fd].connects = 1;
+    result = wait_in_line(fds[fd].index, listener, path);
+    fds[fd].connects = 0;
+    return result;
 }
 
 int fake_shutdown(int fd, int how)
@@ -1276,10 +1376,10 @@ ssize_t fake_recv(int fd, void *bytes, size_t size, int flags)
     if (fds[fd].ended) complain_fd("recv after the end", fd);
     if (fds[fd].broken_in) complain_fd("recv after a fatal error", fd);
     n = take_bytes(s, (unsigned char *)bytes, size, flags & MSG_PEEK);
-    if (n > 0) moved(fd);
+    if (n > 0 && !(flags & MSG_PEEK)) moved(fd);
     if (n < 0 && errno == EAGAIN && !fds[fd].nonblock) complain_fd("recv would block", fd);
     if (n < 0 && errno != EAGAIN) fds[fd].broken_in = 1;
-    if (n == 0 && size) fds[fd].ended = 1;
+    if (n == 0 && size && !(flags & MSG_PEEK)) fds[fd].ended = 1;
     mix(n);
     return n;
 }
@@ -1351,6 +1451,13 @@ int fake_setsockopt(int fd, int level, int option, const void *value, socklen_t 
     s = get_sock(fd);
     if (!s) return -1;
     if (level != SOL_SOCKET) return fail(EOPNOTSUPP);
+    if (option == SO_SNDTIMEO) {
+        struct timeval t;
+        if (size != sizeof t) return fail(EINVAL);
+        memcpy(&t, value, sizeof t);
+        s->wait_us = t.tv_sec * 1000000ll + t.tv_usec;
+        return done(0);
+    }
     if (size < sizeof number) return fail(EINVAL);
     memcpy(&number, value, sizeof number);
     if (option == SO_OOBINLINE) s->urgent_inline = number != 0;
@@ -1619,7 +1726,7 @@ int fake_fstatat(int fd, const char *path, struct stat *st, int flags)
     static const mode_t kinds[] = {0, S_IFDIR, S_IFREG, S_IFIFO, S_IFLNK, S_IFSOCK};
     spot at;
     int node;
-    memset(st, 0xff, sizeof *st); /* what a call that failed leaves there is anybody's guess */
+    memset(st, calls % 2 ? 0xff : 0, sizeof *st); /* what a call that failed leaves there is anybody's guess */
     if (gate(FAKE_fstatat)) return -1;
     if (locate(fd, path, !(flags & AT_SYMLINK_NOFOLLOW), &at)) return -1;
     node = node_at(&at);
@@ -1862,7 +1969,7 @@ static void law_of_waiting(void)
         if (!fds[fd].kind) continue;
         if (fd < 3) complain_fd("a standard stream's number", fd);
         if (!fds[fd].cloexec) complain_fd("not close-on-exec", fd);
-        if (!fds[fd].nonblock && fds[fd].kind != K_EPOLL) complain_fd("not nonblocking", fd);
+        if (!fds[fd].nonblock && fds[fd].kind != K_EPOLL && !fds[fd].connects) complain_fd("not nonblocking", fd);
     }
 }
 
@@ -1911,6 +2018,10 @@ static int ask_world(void)
 /* Nothing is ready: the world moves, or time passes. 0: the wait is over; -1: with errno. */
 static int idle(int timeout, int *worlds)
 {
+    if (interrupted) {
+        interrupted = 0;
+        return fail(EINTR);
+    }
     if (timeout && ask_world()) {
         if (++*worlds > WORLDS_MAX) give_up("livelock: the world goes on, the process does not");
         if (!interrupted) return 1;
@@ -2277,6 +2388,7 @@ void fake_reset(void)
     waits = 1;
     hash = 14695981039346656037ull;
     fake_fault(0, 0, 0);
+    fake_stop_at(0, 0);
     fake_escape_set = 0;
     fake.descriptors_max = 64;
     fake.queue_bytes = 256;

@@ -107,6 +107,7 @@ typedef struct fake_config {
     void *user;
     long peer_pid;                  /* of the next peers, as SO_PEERCRED tells it; default 4242 */
     void (*before)(fake_call what); /* told of each call before it is carried out: somebody else may be faster */
+    void (*meanwhile)(void);        /* asked while the process is stopped, see fake_stop_at(): others go on */
 } fake_config;
 
 extern fake_config fake;
@@ -131,6 +132,9 @@ void fake_fault_too(unsigned long call, int os_error, int for_ever); /* after fa
 /* The call with this number, whatever it is, fails with one of the errors that fit it; which: 0 and up. for_ever as above,
    where that error is a lack of something; else once. */
 void fake_fault_any(unsigned long call, int which, int for_ever);
+/* The process is stopped before the call with this number, and goes on so much later (SIGSTOP, SIGCONT). A wait in which
+   nothing is ready then ends with EINTR (signal(7)). */
+void fake_stop_at(unsigned long call, int ms);
 /* A sandbox refuses a call from now on, whoever makes it; 0: no longer. */
 void fake_refuse(fake_call what, int os_error);
 unsigned long fake_refusals(void); /* strikes by it, in this run */
@@ -161,8 +165,9 @@ size_t fake_peak_bytes(void);
 int fake_touched(void); /* descriptors on which a call was made since the last wait began */
 /* The number of the call by which a byte last moved through this descriptor, or it was accepted; and when that was. */
 unsigned long fake_moved(int fd, long long *ms);
-size_t fake_room(int fd); /* how many bytes a send would take now */
-void fake_hold(int fd);   /* another process has this socket, too: closing it here ends nothing */
+size_t fake_room(int fd);   /* how many bytes a send would take now */
+size_t fake_unread(int fd); /* how many bytes a recv could take now */
+void fake_hold(int fd);     /* another process has this socket, too: closing it here ends nothing */
 /* A thread sleeps in this epoll set, though no call shows it, until something wakes it; who waits with a timeout and asks
    the world sleeps, too. */
 void fake_doze(int epoll);
@@ -194,6 +199,9 @@ void fake_set_identity(const char *path, long device, unsigned long number);
 
 /* Peers: the other ends of connections, and other people's listeners. -1 with errno where the real call would fail. */
 int fake_peer_connect(const char *path);
+/* One that waits in connect(2) for a place in a full queue: places go to those who wait in the order in which they came. */
+int fake_peer_wait(const char *path);
+int fake_peer_waits(int peer); /* still */
 int fake_peer_listen(const char *path, unsigned mode, int backlog);
 long fake_peer_send(int peer, const void *bytes, size_t size);
 long fake_peer_send_urgent(int peer, unsigned char byte); /* with MSG_OOB */

@@ -197,7 +197,7 @@ check "it stops" stops TERM
 # ---- arguments -------------------------------------------------------------------------------------------------------
 
 for arguments in 'echo_server -x' 'echo_server a b' 'echo_server -q a b' 'echo_client -x' handler 'handler a b' \
-    http 'http a b' worker 'worker a b' own_loop 'own_loop -x' threads 'threads a 0' 'threads a b c'; do
+    http 'http a b' worker 'worker a b' own_loop 'own_loop -x' threads 'threads a 0' 'threads a b c' activated; do
     # shellcheck disable=SC2086 # program and arguments
     check "$arguments: exit status 2" says 2 usage.err $arguments
     check "$arguments: usage" has usage.err 'usage: '

@@ -442,6 +442,13 @@ static inline void os_server_main(const os_plan *plan)
     _exit(error == UDS_ECHO_ERR_STOPPED ? 0 : (int)error);
 }
 
+/* A server counts what it did as the step ends, which may be after its peer has seen it: waits until it is so. */
+#define OS_SOON(is_so)                                                                                                 \
+    do {                                                                                                               \
+        double os_soon_until = os_now() + OS_REPLY_MS;                                                                 \
+        while (!(is_so) && os_now() < os_soon_until) os_sleep(1);                                                      \
+    } while (0)
+
 /* Starts one and waits until it is ready or says why not. */
 static inline pid_t os_try_serve(const os_plan *plan, os_report *report)
 {

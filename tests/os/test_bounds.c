@@ -508,8 +508,10 @@ static void a_drain_ends_idle_connections_at_once(void **state)
     int fds[CLIENTS], i, ends = 0;
     double began;
     (void)state;
-    for (i = 0; i < CLIENTS; i++) fds[i] = os_connect();
-    assert_true(os_ping(fds[CLIENTS - 1]));
+    for (i = 0; i < CLIENTS; i++) {
+        fds[i] = os_connect();
+        assert_true(os_ping(fds[i])); /* one that has said nothing yet may still do so */
+    }
     began = os_now();
     assert_int_equal(os_stop(server), 0);
     os_at_most("ms of the drain", os_now() - began, 500 * OS_SLOW);
@@ -558,8 +560,9 @@ static size_t spoil(const uds_echo_server_desc *desc, const void *bytes, size_t 
     assert_int_equal(os_write(good, "\0\n", 2), 2);
     os_settle(server);
     assert_true(os_readable(good, 0)); /* others are served */
-    assert_int_equal(closes, 1);
     (void)close(bad);
+    os_settle(server);
+    assert_int_equal(closes, 1);
     (void)close(good);
     assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
     return got;

@@ -453,6 +453,7 @@ static void ten_thousand_idle_clients(void **state)
     server = os_serve(&plan);
     for (i = 0; i < CROWD; i++) fds[i] = os_connect();
     assert_true(os_ping(fds[CROWD - 1]));
+    OS_SOON(os.shared->stats.connections == CROWD);
     os_exactly("connections", (double)os.shared->stats.connections, CROWD);
     cpu = os_cpu_ms(server);
     os_sleep(200);

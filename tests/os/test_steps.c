@@ -439,7 +439,9 @@ static void p03_a_fresh_start_holds_the_lock(void **state)
     assert_int_equal(rival.ahead, 0);
     assert_int_equal(read(rival.report, &report, sizeof report), sizeof report);
     assert_int_equal(report.error, UDS_ECHO_ERR_IN_USE);
-    assert_int_equal(report.pid, getpid());
+    /* It looked while it waited for the lock: the first may have bound again and not listened yet, and then nobody can
+       be asked who that is. */
+    assert_true(report.pid == getpid() || report.pid == INT_MAX);
     (void)close(rival.report);
     (void)os_reap(rival.pid, OS_REPLY_MS);
     fd = os_connect();

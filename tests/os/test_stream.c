@@ -459,20 +459,21 @@ static int last_word_is_readable(const os_plan *plan)
 {
     pid_t server = os_serve(plan);
     char block[4 * KIB], in[8];
-    int trial, readable = 0, ends = 0, pipes = 0;
+    int trial, i, readable = 0, ends = 0, pipes = 0;
     memset(block, 'b', sizeof block);
     for (trial = 0; trial < 200; trial++) {
         int fd = os_connect();
-        while (os_write(fd, block, (size_t)(1 + trial * 20)) > 0 && errno != EPIPE) errno = 0;
-        pipes += errno == EPIPE;
-        errno = 0;
+        for (i = 0; i < 100; i++) {
+            const size_t size = (size_t)(1 + trial * 20);
+            pipes += os_write(fd, block, size) != size;
+        }
         readable += os_read(fd, in, 8) == 8 && !memcmp(in, "go away\n", 8);
         ends += os_read_end(fd) == 0;
         (void)close(fd);
     }
     os_exactly("last words read by a client in mid-send", readable, 200);
     os_exactly("ends of stream, without ECONNRESET", ends, 200);
-    os_exactly("sends that were told EPIPE", pipes, 200);
+    os_exactly("sends that were told EPIPE", pipes, 0);
     assert_int_equal(os_stop(server), 0);
     return readable;
 }

@@ -404,6 +404,7 @@ typedef struct glance {
     unsigned long strikes, work;
     unsigned long long waits, messages, exhausted, ended;
     int due, scarce, goes_on;
+    long long began;
 } glance;
 
 static unsigned long work_done(void)
@@ -423,6 +424,7 @@ static glance look_at(int s)
     g.scarce = fake.descriptors_max < 1024;
     g.messages = servers[s]->stats.messages;
     g.goes_on = servers[s]->unfinished;
+    g.began = fake_now_ms();
     return g;
 }
 
@@ -433,18 +435,24 @@ static long long moved_at(const uds_echo_conn *conn)
     return ms;
 }
 
-/* Nobody is left that was idle so long, but whom we keep waiting. From then on its own clock counts. */
-static void idle_are_cut(int s)
+/* Nobody is left in a queue whose time was up before the step began. */
+static void nobody_is_overdue(const ue_queue *q, int ms, long long began)
+{
+    if (ms <= 0 || !q->places || q->first == UE_NIL) return;
+    check(q->places[q->first].since <= fake_now_ms(), "a time in the future");
+    check(began - q->places[q->first].since < ms, "its time is up, and it is not cut");
+}
+
+/* Nobody is left that was idle for so long, but whom we keep waiting. */
+static void idle_are_cut(int s, long long began)
 {
     const uds_echo_server *server = servers[s];
-    const long long woken = server->wait_end;
     unsigned i;
-    check(woken <= fake_now_ms(), "a wait that ends in the future");
     for (i = 0; i < server->conns_used && descs[s].idle_ms > 0; i++) {
         const uds_echo_conn *c = &server->conns[i];
-        if (c->state == UE_FREE || c->more || c->deferred) continue;
-        check(c->last_io_ms <= fake_now_ms(), "a byte moved in the future");
-        check(woken - c->last_io_ms < descs[s].idle_ms || woken - moved_at(c) < descs[s].idle_ms,
+        if (c->state == UE_FREE || c->state == UE_LINGERING || c->more || c->deferred) continue;
+        check(server->idle.places[i].since != UE_NONE, "nobody asks whether it is idle");
+        check(began - moved_at(c) < descs[s].idle_ms || began - server->idle.places[i].since < descs[s].idle_ms,
               "idle, and it is not cut");
     }
 }
@@ -479,7 +487,12 @@ static void judge_step(int s, const glance *g)
     const int unharmed = faults.strikes == g->strikes;
     check(server->stats.waits == g->waits + !g->goes_on, "a step that does not wait once, or goes on");
     judge_rest(s, g);
-    if (unharmed && !server->unfinished) idle_are_cut(s);
+    if (unharmed && server->phase != UE_STOPPED) {
+        idle_are_cut(s, g->began);
+        nobody_is_overdue(&server->idle, descs[s].idle_ms, g->began);
+        nobody_is_overdue(&server->messages, descs[s].message_ms, g->began);
+        nobody_is_overdue(&server->lingering, descs[s].linger_ms, g->began);
+    }
     if (g->due || !unharmed || work_done() != g->work || server->stats.messages != g->messages) in_vain[s] = 0;
     else if (!uds_echo_server_timeout(server)) in_vain[s]++;
     check(in_vain[s] < 3, "it spins");
@@ -536,12 +549,20 @@ static uds_echo_error step(int s)
 
 /* ---- why connections end ----------------------------------------------------------------------------------------- */
 
-/* No byte moved so long before the events were taken, for what came while handlers ran has not been looked at; what is
-   thrown away at the end does not count as moving. */
 static int is_idle(int s, const uds_echo_conn *conn)
 {
     const long long moved = moved_at(conn);
-    return conn->state == UE_DISCARDING || fake_now_ms() - slow - moved >= descs[s].idle_ms || clock_failed_at(moved);
+    return fake_now_ms() - moved >= descs[s].idle_ms || clock_failed_at(moved);
+}
+
+/* Since when it is in this queue its time was up, and its socket was looked at once more. */
+static void judge_overdue(const ue_queue *q, const uds_echo_conn *conn, int ms, const peer *p)
+{
+    const long long since = q->places[conn - conn->server->conns].since;
+    check(ms > 0 && since != UE_NONE, "cut for a time that it has not");
+    check(fake_now_ms() - since >= ms, "cut too soon");
+    check(conn->state != UE_READING || !fake_unread(conn->fd) || p->struck || fake_struck(conn->fd),
+          "cut, and its input was not looked at");
 }
 
 /* By which call a byte last moved; a new one takes its place in the order when it is opened. */
@@ -558,7 +579,8 @@ static int is_idlest(const uds_echo_conn *conn)
     const uds_echo_server *server = conn->server;
     const unsigned long order = order_of(conn);
     unsigned i;
-    if (conn->state == UE_DISCARDING) return 1;
+    if (conn->state == UE_LINGERING) return 1;
+    if (server->lingering.first != UE_NIL) return 0;
     for (i = 0; i < server->conns_used; i++)
         if (server->conns[i].state != UE_FREE && order_of(&server->conns[i]) < order) return 0;
     return 1;
@@ -587,6 +609,19 @@ static void judge_end(int s, const peer *p, const uds_echo_conn *conn, uds_echo_
         check(p->ending || over, "an end that nobody asked for");
         check(p->ending || p->handed == p->sent, "an orderly end, and not all was handled");
         check(!p->owed || p->ending, "an orderly end, and an answer is owed");
+        check(!p->ending || p->half_closed || p->left || conn->input_shut || p->struck || fake_struck(conn->fd),
+              "it ends before its peer does");
+        check(p->ending || p->half_closed || p->left || p->handed || conn->server->finish_until == UE_NONE,
+              "a drain ends who has not spoken yet");
+        break;
+    case UDS_ECHO_ERR_LINGER:
+        check(p->ending && conn->state == UE_LINGERING, "cut as lingering, and it is not");
+        judge_overdue(&conn->server->lingering, conn, d->linger_ms, p);
+        break;
+    case UDS_ECHO_ERR_TIMEOUT:
+        check(d->frame && (byte_of(p, p->handed) & 31u) + 1 > ue_buf_size(conn->unhandled),
+              "it has all of the message");
+        judge_overdue(&conn->server->messages, conn, d->message_ms, p);
         break;
     case UDS_ECHO_ERR_UNEXPECTED_EOF: check(d->frame && over && is_cut_short(p), "no message is cut short"); break;
     case UDS_ECHO_ERR_RESET: check(p->left || fault_explains(p, conn, why), "a reset of one who is there"); break;
@@ -594,6 +629,7 @@ static void judge_end(int s, const peer *p, const uds_echo_conn *conn, uds_echo_
     case UDS_ECHO_ERR_IDLE:
         check(d->idle_ms > 0 && !p->owed, "cut as idle, and an answer is owed");
         check(is_idle(s, conn), "cut as idle too soon");
+        judge_overdue(&conn->server->idle, conn, d->idle_ms, p);
         check(!conn->unsent || !fake_room(conn->fd) || fault_explains(p, conn, why),
               "cut as idle, and its socket takes more");
         break;
@@ -946,6 +982,8 @@ static uds_echo_server_desc describe(int s)
     desc.idle_ms = rnd(2) ? 1 + (int)rnd(rnd(2) ? 200 : 60000) : 0;
     desc.step_messages = rnd(2) ? 1 + (int)rnd(rnd(2) ? 4 : 200) : 0;
     desc.send_buffer = rnd(3) ? 0 : 4096;
+    desc.message_ms = rnd(2) ? 1 + (int)rnd(rnd(2) ? 200 : 60000) : 0;
+    desc.linger_ms = 1 + (int)rnd(rnd(2) ? 200 : 60000);
     desc.drain_ms = 100 + (int)rnd(4000);
     desc.lock_ms = 20;
     desc.frame = rnd(2) ? frame : NULL;

@@ -19,7 +19,7 @@ static void hear_client(void)
 }
 
 /* a accept, r read all, s say "0123456789", u say "u" with MSG_OOB, b say and read, e half-close, h hush (SHUT_RD), c close, C read and close,
-   . nothing. */
+   z sleep 60 ms, . nothing. */
 static int play(void *user)
 {
     const char what = *script;
@@ -30,6 +30,7 @@ static int play(void *user)
     if (what == 's' || what == 'b') (void)fake_peer_send(peer, "0123456789", 10);
     if (what == 'u') (void)fake_peer_send_urgent(peer, 'u');
     if (what == 'r' || what == 'b' || what == 'C') hear_client();
+    if (what == 'z') fake_sleep(60);
     if (what == 'e') (void)fake_peer_shutdown(peer, SHUT_WR);
     if (what == 'h') (void)fake_peer_shutdown(peer, SHUT_RD);
     if (what == 'c' || what == 'C') fake_peer_close(peer);

@@ -61,6 +61,20 @@ MAY_BE_UNUSED static void closed_for(uds_echo_server *server, uds_echo_error why
     assert_int_equal(uds_echo_server_close(server), UDS_ECHO_OK);
 }
 
+/* This side has ended, and the peer sees that; it ends its side, and only then is the connection told to be closed. */
+MAY_BE_UNUSED static void lingers_for(uds_echo_server *server, int id, uds_echo_error why)
+{
+    char byte;
+    assert_int_equal(ended, 0);
+    assert_int_equal(fake_peer_recv(id, &byte, 1), 0);
+    assert_int_equal(fake_peer_send(id, "and more", 8), 8);
+    settle(server);
+    assert_int_equal(ended, 0);
+    fake_peer_close(id);
+    settle(server);
+    closed_for(server, why);
+}
+
 /* It sleeps for as long as it says: who forgets what is due hangs here. */
 MAY_BE_UNUSED static void until_stopped(uds_echo_server *server)
 {

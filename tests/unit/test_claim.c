@@ -1355,7 +1355,7 @@ static void a_sharer_that_is_full(void **state)
         assert_false(two[1]->listener_registered);
         assert_int_equal(uds_echo_server_timeout(two[1]), -1);
         while (stats_of(two[0]).connections < CROWD - 1) (void)uds_echo_server_step(two[0], 1);
-        uds_echo_conn_close(&two[1]->conns[0]); /* and is again, once it has a place */
+        ue_abort(&two[1]->conns[0], UDS_ECHO_ERR_IDLE); /* and is again, once it has a place */
         settle(two[1]);
         assert_true(two[1]->listener_registered);
     }
@@ -1581,6 +1581,256 @@ static void escapes(void **state)
     assert_string_equal(text, "");
 }
 
+/* So many calls of this kind fail, from this one on: after a call of another kind was made, where one is named. */
+static fake_call failing_call, failing_after;
+static int failing_skips, failing_times, failing_errno;
+
+static void fail_one(fake_call what)
+{
+    if (what == failing_after) failing_after = FAKE_CALL_COUNT;
+    if (failing_after != FAKE_CALL_COUNT || what != failing_call || !failing_times || failing_skips-- > 0) return;
+    failing_times--;
+    fake_fault(fake_calls(), failing_errno, 0);
+}
+
+static void fails(fake_call what, fake_call after, int skips, int times, int os_error)
+{
+    failing_call = what;
+    failing_after = after;
+    failing_skips = skips;
+    failing_times = times;
+    failing_errno = os_error;
+    fake.before = fail_one;
+}
+
+/* What somebody else does before the first call of a kind that follows another. */
+static fake_call act_after;
+
+static void act_in_between(fake_call what)
+{
+    if (what == act_after) act_after = FAKE_CALL_COUNT;
+    else if (act_after == FAKE_CALL_COUNT) act_now(what);
+}
+
+static void between(fake_call after, fake_call what, void (*does)(void))
+{
+    meanwhile(what, does);
+    act_after = after;
+    fake.before = act_in_between;
+}
+
+/* Without the lock, and with no time left to wait for it, a start that finds its staged file gone tries again. */
+static void a_retry_without_the_lock(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    (void)state;
+    fake.foreign_lock = 1;
+    desc.lock_ms = -1;
+    meanwhile(publishing(), clear_staged);
+    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_OK);
+    assert_null(act);
+    fake.foreign_lock = 0;
+    (void)uds_echo_server_close(server);
+    no_litter();
+}
+
+/* That the path leads elsewhere is no sign of a file system without sockets, however often. */
+static void a_path_that_is_taken_twice(void **state)
+{
+    uds_echo_server *server;
+    (void)state;
+    fails(FAKE_connect, FAKE_listen, 0, UDS_ECHO_HAVE_PROC_FD ? 4 : 2, ENOENT);
+    assert_int_equal(start(&server, PATH), UDS_ECHO_OK);
+    assert_int_equal(failing_times, 0);
+    (void)uds_echo_server_close(server);
+    no_litter();
+}
+
+/* A folder that lets no file be removed: said where the start would only try again, and leave another file each time;
+   another reason to fail is said as it is. */
+static void a_folder_that_keeps_what_is_staged(void **state)
+{
+    uds_echo_server *server;
+    (void)state;
+    fails(publishing(), FAKE_listen, publishing() == FAKE_linkat, 1,
+          EEXIST); /* the first link is tried beside the path */
+    fake_refuse(FAKE_unlinkat, EACCES);
+    assert_int_equal(start(&server, PATH), UDS_ECHO_ERR_DENIED);
+    assert_string_equal(why.call, "unlinkat");
+    assert_int_equal(fake_calls_of(FAKE_bind), 1);
+    fake_remove(PATH "~0");
+    fake_remove(PATH "~9");
+    fails(FAKE_listen, FAKE_CALL_COUNT, 0, 1, EOPNOTSUPP);
+    assert_int_equal(start(&server, PATH), UDS_ECHO_ERR_SYSTEM);
+    assert_string_equal(why.call, "listen");
+    assert_int_equal(why.os_error, EOPNOTSUPP);
+    fake_refuse(FAKE_unlinkat, 0);
+    fake_remove(PATH "~0");
+}
+
+static void swap_staged(void)
+{
+    fake_remove(PATH "~0");
+    fake_put_file(PATH "~0");
+    fake_set_mode(PATH "~0", 0640);
+}
+
+/* The mode is set by the file that is held open: another that came to its name keeps its own. */
+static void a_file_that_came_before_the_mode_was_set(void **state)
+{
+    uds_echo_server *server;
+    const char *where;
+    (void)state;
+    if (!UDS_ECHO_HAVE_PROC_FD) return;
+    meanwhile(FAKE_fchmodat, swap_staged);
+    (void)start(&server, PATH);
+    assert_null(act);
+    where = fake_exists(PATH "~0") ? PATH "~0" : PATH;
+    assert_int_equal(fake_mode(where) & 0777, 0640);
+    if (server) (void)uds_echo_server_close(server);
+    fake_remove(where);
+}
+
+/* Where links are copies and no rename refuses to replace, a plain rename under the lock brings the file to its path. */
+static void a_rename_where_links_are_copies(void **state)
+{
+    uds_echo_server *server;
+    (void)state;
+    fake.no_renameat2 = 1;
+    fake.links_are_copies = 1;
+    assert_int_equal(start(&server, PATH), UDS_ECHO_OK);
+    assert_int_equal(fake_calls_of(FAKE_bind), 1);
+    (void)uds_echo_server_close(server);
+    no_litter();
+    fails(FAKE_fstatat, FAKE_unlinkat, 0, 1, EACCES); /* the look at the path */
+    assert_int_equal(start(&server, PATH), UDS_ECHO_ERR_DENIED);
+    assert_int_equal(why.os_error, EACCES);
+    no_litter();
+    between(FAKE_unlinkat, FAKE_fstatat, take_path);
+    assert_int_equal(start(&server, PATH), UDS_ECHO_ERR_IN_USE);
+    assert_null(act);
+    no_litter();
+}
+
+/* A link that cannot be made is the end of a start, by its own error. */
+static void a_link_that_cannot_be_made(void **state)
+{
+    uds_echo_server *server;
+    (void)state;
+    fake.no_renameat2 = 1;
+    fails(FAKE_linkat, FAKE_CALL_COUNT, 1, 100, ENOSPC);
+    assert_int_equal(start(&server, PATH), UDS_ECHO_ERR_SYSTEM);
+    assert_int_equal(why.os_error, ENOSPC);
+    assert_int_equal(failing_times, 99);
+    no_litter();
+}
+
+/* The staged file went away before its mode was set: another is staged. */
+static void a_file_that_went_before_the_mode_was_set(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    (void)state;
+    desc.mode = 0666; /* the umask takes some of it away, so that it has to be set */
+    fails(FAKE_fchmodat, FAKE_CALL_COUNT, 0, 1, ENOENT);
+    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_OK);
+    assert_int_equal(failing_times, 0);
+    (void)uds_echo_server_close(server);
+    no_litter();
+}
+
+static void widen_staged(void)
+{
+    fake_set_mode(PATH "~0", 01777);
+}
+
+static void stage_a_folder(void)
+{
+    fake_remove(PATH "~0");
+    fake_put_dir(PATH "~0");
+    fake_set_mode(PATH "~0", 01600);
+}
+
+/* What is at the staged name and wider than it was made, or no socket at all, is somebody else's, whatever bits it has. */
+static void what_is_not_like_what_was_staged(void **state)
+{
+    static void (*const does[])(void) = {widen_staged, stage_a_folder};
+    static const unsigned modes[] = {01777, 01600};
+    uds_echo_server *server;
+    int i;
+    (void)state;
+    for (i = 0; i < 2; i++) {
+        between(FAKE_bind, FAKE_open, does[i]);
+        assert_int_equal(start(&server, PATH), UDS_ECHO_OK);
+        assert_null(act);
+        assert_int_equal(fake_mode(PATH "~0") & 01777, modes[i]);
+        (void)uds_echo_server_close(server);
+        fake_remove(PATH "~0");
+    }
+}
+
+/* The path leads elsewhere once it is bound, and there is no /proc: what was bound is not believed to be at the path. */
+static void a_folder_is_switched_after_binding(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    uds_echo_server *server;
+    char name[32];
+    int i;
+    (void)state;
+    fake.no_proc = 1;
+    desc.path = "/w/now/sock";
+    desc.lock_ms = -1;
+    fake_put_dir("/w/old");
+    fake_put_dir("/w/new");
+    fake_put_link("/w/now", "/w/old");
+    between(FAKE_bind, FAKE_open, lead_elsewhere);
+    assert_int_equal(uds_echo_server_open(&server, &desc, &why), UDS_ECHO_ERR_BUSY);
+    assert_null(act);
+    assert_int_equal(fake_calls_of(FAKE_listen), 0);
+    for (i = 0; i < 20; i++) {
+        (void)snprintf(name, sizeof name, "/w/%s/sock~%d", i % 2 ? "old" : "new", i / 2);
+        fake_remove(name);
+    }
+    fake_remove("/w/old");
+    fake_remove("/w/new");
+    fake_remove("/w/now");
+}
+
+/* A look that fails at the file that is held open says so. */
+static void a_held_file_that_cannot_be_looked_at(void **state)
+{
+    uds_echo_server *server;
+    (void)state;
+    if (!UDS_ECHO_HAVE_PROC_FD) return;
+    fails(FAKE_fstatat, FAKE_bind, 3, 1, EACCES); /* the link, the name, the address, and the link again */
+    assert_int_equal(start(&server, PATH), UDS_ECHO_ERR_DENIED);
+    assert_string_equal(why.call, "fstatat");
+    assert_int_equal(why.os_error, EACCES);
+    fake_remove(PATH "~0");
+}
+
+/* Litter that may not be removed, in a folder that cannot be looked at: nothing says that removing is forbidden. */
+static void litter_in_a_folder_that_tells_nothing(void **state)
+{
+    uds_echo_server *server;
+    struct rlimit limit;
+    int odd;
+    (void)state;
+    for (odd = 0; odd < 2; odd++) { /* what a failed call leaves behind is another thing each time */
+        if (odd) assert_int_equal(fake_getrlimit(RLIMIT_NOFILE, &limit), 0);
+        fake_put_stale(PATH "~0");
+        fake_refuse(FAKE_unlinkat, EACCES);
+        fails(FAKE_fstatat, FAKE_unlinkat, 9, 1, EACCES); /* nine more names are looked at */
+        assert_int_equal(start(&server, PATH), UDS_ECHO_OK);
+        assert_int_equal(failing_times, 0);
+        fake_refuse(FAKE_unlinkat, 0);
+        (void)uds_echo_server_close(server);
+        fake_remove(PATH "~0");
+        fake_reset();
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 /* An unlock that fails once is tried again: the server keeps the folder open, and with it would keep the lock. */
@@ -1669,6 +1919,17 @@ int main(void)
                                        TEST(serve_and_stop_at_once),
                                        TEST(failures_explain_themselves),
                                        TEST(escapes),
-                                       TEST(a_failed_unlock_is_repeated)};
+                                       TEST(a_failed_unlock_is_repeated),
+                                       TEST(a_retry_without_the_lock),
+                                       TEST(a_path_that_is_taken_twice),
+                                       TEST(a_folder_that_keeps_what_is_staged),
+                                       TEST(a_file_that_came_before_the_mode_was_set),
+                                       TEST(a_rename_where_links_are_copies),
+                                       TEST(a_link_that_cannot_be_made),
+                                       TEST(a_file_that_went_before_the_mode_was_set),
+                                       TEST(what_is_not_like_what_was_staged),
+                                       TEST(a_folder_is_switched_after_binding),
+                                       TEST(a_held_file_that_cannot_be_looked_at),
+                                       TEST(litter_in_a_folder_that_tells_nothing)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

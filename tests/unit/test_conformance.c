@@ -1395,6 +1395,31 @@ static void full_backlog(void)
     }
 }
 
+static long long now_ms(void);
+
+/* connect(2) of a blocking socket: SO_SNDTIMEO (socket(7), unix(7)) is how long it waits for a place, and EAGAIN says that
+   it got none. The socket can be used anew. */
+static void waiting_for_a_place(void)
+{
+    int listener = listening(in("sock"), 0), client = new_socket(SOCK_STREAM);
+    struct timeval t = {0, 30000};
+    long long began;
+    (void)connected(in("sock"));
+    WORKS(k->setsockopt(client, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof t));
+    began = now_ms();
+    FAILS(connect_to(client, in("sock")), EAGAIN); /* it is nonblocking */
+    assert_in_range(now_ms() - began, 0, 25);
+    WORKS(k->fcntl(client, F_SETFL, 0));
+    began = now_ms();
+    FAILS(connect_to(client, in("sock")), EAGAIN);
+    assert_in_range(now_ms() - began, 29, 10000);
+    (void)accepted(listener);
+    WORKS(connect_to(client, in("sock")));
+    WORKS(k->fcntl(client, F_SETFL, O_NONBLOCK));
+    FAILS(receive_some(client), EAGAIN);
+    FAILS(k->setsockopt(client, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(int)), EINVAL);
+}
+
 static void queue_is_first_come_first_served(void)
 {
     int listener = listening(in("sock"), 4), a = connected(in("sock")), b = connected(in("sock"));
@@ -2665,7 +2690,7 @@ static void trace_hash(void)
     X(inode_of_an_open_socket_is_not_reused) X(renamed_socket_is_found) X(name_of_the_unnamed)                         \
     X(rename_without_replacing) X(exchange) X(rename_replaces) X(rename_of_two_names_of_one) X(another_device) X(second_name)            \
     X(unlink_takes_the_name_only) X(change_of_mode) X(lock_on_a_folder) X(open_a_folder) X(folder_outlives_its_name)   \
-    X(full_backlog) X(queue_is_first_come_first_served) X(listener_is_readable_when_somebody_waits)                    \
+    X(full_backlog) X(waiting_for_a_place) X(queue_is_first_come_first_served) X(listener_is_readable_when_somebody_waits)                    \
     X(drained_listener) X(closing_a_listener_resets_the_queued) X(client_that_left_before_accept)                      \
     X(only_a_listener_accepts) X(only_a_bound_stream_listens) X(flags_of_what_is_accepted)                             \
     X(no_descriptor_for_accept) X(options) X(options_that_are_unknown) X(descriptors_that_are_refused) X(options_that_are_not_inherited) X(send_buffer) X(credentials) X(bytes_come_in_order) X(peek_takes_nothing)  \

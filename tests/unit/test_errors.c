@@ -272,6 +272,7 @@ static void what_is_due_when(void **state)
     server = open_server(&desc);
     assert_int_equal(uds_echo_server_timeout(server), -1);
     peer = fake_peer_connect(PATH);
+    say(peer, "hello");
     settle(server);
     assert_int_equal(uds_echo_server_timeout(server), 500);
     fake_sleep(200);

@@ -75,10 +75,12 @@ static void defaults(void **state)
     assert_int_equal(s.desc.step_messages, 1024);
     assert_int_equal(s.desc.drain_ms, 5000);
     assert_int_equal(s.desc.idle_ms, 0);
-    assert_int_equal(s.track_idle, 0);
+    assert_int_equal(s.desc.message_ms, 0);
+    assert_int_equal(s.desc.linger_ms, 30000);
     desc.mode = 0640;
     desc.backlog = 7;
-    desc.lock_ms = desc.idle_ms = desc.drain_ms = -1;
+    desc.lock_ms = desc.idle_ms = desc.message_ms = desc.drain_ms = -1;
+    desc.linger_ms = 7;
     desc.when_full = UDS_ECHO_FULL_EVICT;
     desc.connections_max = -1;
     desc.memory_max = -1;
@@ -90,7 +92,8 @@ static void defaults(void **state)
     assert_int_equal(s.desc.drain_ms, -1);
     assert_int_equal(s.conns_max, 64 - UE_INDEX_CONN); /* poll(2) takes no more places than the limit */
     assert_true(s.memory_max == ULLONG_MAX);
-    assert_int_equal(s.track_idle, 1);
+    assert_int_equal(s.desc.message_ms, 0);
+    assert_int_equal(s.desc.linger_ms, 7);
     fake.descriptors_max = 2000000;
     assert_int_equal(resolved(&s, desc), UDS_ECHO_OK);
     assert_int_equal(s.conns_max, 1000000);

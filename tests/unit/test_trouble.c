@@ -326,9 +326,7 @@ static void close_waits_for_the_rest(void **state)
     settle(server);
     assert_string_equal(heard(peer), "uvwxyzABCD");
     settle(server);
-    assert_int_equal(fake_peer_recv(peer, &peer, 0), 0);
-    closed_for(server, UDS_ECHO_OK);
-    fake_peer_close(peer);
+    lingers_for(server, peer, UDS_ECHO_OK);
 }
 
 /* '!' announces more than a message may be. */
@@ -397,8 +395,7 @@ static void a_negative_verdict(void **state)
     peer = joined(server);
     say(peer, "x");
     settle(server);
-    closed_for(server, UDS_ECHO_ERR_BAD_HANDLER);
-    fake_peer_close(peer);
+    lingers_for(server, peer, UDS_ECHO_ERR_BAD_HANDLER);
 }
 
 /* Law 5: at most 16 reads and 16 accepts a step, however much there is. */
@@ -459,7 +456,7 @@ static void a_large_read_is_the_last(void **state)
 }
 
 /* A connection that is being discarded is listed, shut and resumed like any other, and stays what it is. */
-static void discarding_is_left_alone(void **state)
+static void lingering_is_left_alone(void **state)
 {
     uds_echo_server_desc desc = plain_desc();
     uds_echo_server *server;
@@ -474,18 +471,16 @@ static void discarding_is_left_alone(void **state)
     assert_int_equal(fake_peer_send(peer, flood, sizeof flood), sizeof flood);
     uds_echo_conn_close(&server->conns[0]);
     assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK); /* the event finds it listed */
-    assert_int_equal(server->conns[0].state, UE_DISCARDING);
+    assert_int_equal(server->conns[0].state, UE_LINGERING);
     shutdowns = fake_calls_of(FAKE_shutdown);
-    ue_shut_all_input(server);
+    ue_drain_all(server);
     assert_int_equal(fake_calls_of(FAKE_shutdown), shutdowns);
     settle(server);
-    assert_int_equal(fake_peer_recv(peer, flood, sizeof flood), 0);
-    closed_for(server, UDS_ECHO_OK);
-    fake_peer_close(peer);
+    lingers_for(server, peer, UDS_ECHO_OK);
 }
 
 /* What was queued behind the end is thrown away over several steps; an interruption does not end that. */
-static void discarding_is_interrupted(void **state)
+static void lingering_is_interrupted(void **state)
 {
     uds_echo_server *server = serve(plain_desc());
     int peer = joined(server);
@@ -497,9 +492,7 @@ static void discarding_is_interrupted(void **state)
     assert_int_equal(fail_times, 0);
     assert_true(fake_open_descriptors() > 0);
     settle(server);
-    assert_int_equal(fake_peer_recv(peer, &peer, 0), 0);
-    closed_for(server, UDS_ECHO_OK);
-    fake_peer_close(peer);
+    lingers_for(server, peer, UDS_ECHO_OK);
 }
 
 static int welcome_not(uds_echo_conn *conn, void *user)
@@ -1010,8 +1003,8 @@ int main(void)
                                        TEST(a_negative_verdict),
                                        TEST(a_step_is_bounded),
                                        TEST(a_large_read_is_the_last),
-                                       TEST(discarding_is_left_alone),
-                                       TEST(discarding_is_interrupted),
+                                       TEST(lingering_is_left_alone),
+                                       TEST(lingering_is_interrupted),
                                        TEST(what_cannot_be_watched_is_closed),
                                        TEST(what_cannot_be_ignored_is_closed),
                                        TEST(stale_events_are_dropped),

@@ -54,7 +54,7 @@ static void leave(uds_echo_server *server, int count)
    many steps later all have been handed over, and no sooner than that. */
 static void turns_and_steps_are_bounded(void **state)
 {
-    static const int counts[] = {1, 3, 250, MANY}, sizes[] = {1, 2, 63, 64, 65, 1000, 0};
+    static const int counts[] = {1, 3, 250, MANY}, sizes[] = {1, 2, 63, 64, 65, 1000, INT_MAX, 0};
     size_t i, k;
     int n, before[MANY], handled_before, steps, most;
     (void)state;
@@ -240,7 +240,8 @@ static void a_drain_ends_in_time(void **state)
     takes_ms = 10;
     uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
     assert_int_equal(uds_echo_server_run(server), UDS_ECHO_OK);
-    assert_in_range(handled, 100, 100 + 2 * 64); /* the drain itself is heard after 64 */
+    /* the drain itself is heard after 64, and each socket is looked at once more, for 64 together */
+    assert_in_range(handled, 100, 100 + 3 * 64);
     leave(server, 250);
 }
 
@@ -511,6 +512,327 @@ static void a_slow_reader_with_more_input_is_idle(void **state)
     leave(the_server, 1);
 }
 
+/* A step in which nobody waits for a turn is all for those who speak now. */
+static void a_step_without_a_line_is_whole(void **state)
+{
+    uds_echo_server *server = flooded(0, 8);
+    int i;
+    (void)state;
+    for (i = 0; i < 8; i++) peers[i] = joined(server);
+    for (i = 0; i < 8; i++) say(peers[i], "\n");
+    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
+    assert_int_equal(handled, 8);
+    leave(server, 8);
+}
+
+/* Half of each step is for those whose input was read already, however many others speak. */
+static void half_of_a_step_is_for_those_in_line(void **state)
+{
+    enum { SPEAKERS = 20, LINES = 300 };
+    static char flood[LINES];
+    uds_echo_server *server = flooded(0, 8);
+    int i, steps;
+    (void)state;
+    memset(flood, '\n', sizeof flood);
+    for (i = 0; i <= SPEAKERS; i++) peers[i] = joined(server);
+    assert_int_equal(fake_peer_send(peers[0], flood, sizeof flood), sizeof flood);
+    for (steps = 0; steps < LINES / 4 + 5; steps++) {
+        for (i = 1; i <= SPEAKERS; i++) say(peers[i], "\n");
+        assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
+        assert_in_range(handled, 0, 8 * (steps + 1));
+    }
+    assert_in_range(calls_of[0], LINES / (SPEAKERS + 1), LINES);
+    assert_in_range(calls_of[0], 4 * (steps - 2) / 8, LINES); /* it shares the half with those who came after it */
+    leave(server, SPEAKERS + 1);
+}
+
+/* What a step may not hand over it does not read either: of a connection, of the next one, or of one that is new. */
+static void a_step_that_is_used_up_reads_no_more(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    int i;
+    (void)state;
+    desc.step_messages = 1;
+    desc.message_max = 8;
+    the_server = serve(desc);
+    for (i = 0; i < 3; i++) peers[i] = joined(the_server);
+    for (i = 0; i < 3; i++) say(peers[i], "0123456789abcdef");
+    for (i = 1; i <= 6; i++) {
+        assert_int_equal(uds_echo_server_step(the_server, 0), UDS_ECHO_OK);
+        assert_int_equal(stats_of(the_server).bytes_in, 8 * i);
+    }
+    for (i = 0; i < 3; i++) assert_string_equal(heard(peers[i]), "0123456789abcdef");
+    peers[3] = fake_peer_connect(PATH);
+    say(peers[3], "01234567");
+    say(peers[0], "01234567");
+    for (i = 1; i <= 2; i++) { /* whichever is reported first */
+        assert_int_equal(uds_echo_server_step(the_server, 0), UDS_ECHO_OK);
+        assert_int_equal(stats_of(the_server).bytes_in, 6 * 8 + 8 * i);
+    }
+    assert_int_equal(stats_of(the_server).accepted, 4);
+    assert_string_equal(heard(peers[3]), "01234567");
+    leave(the_server, 4);
+}
+
+/* Nor what has to wait for a deferred reply. */
+static void behind_a_deferred_reply_nothing_is_read(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    (void)state;
+    desc.message_max = 8;
+    desc.on_message = later_if_asked;
+    the_server = serve(desc);
+    peers[0] = joined(the_server);
+    say(peers[0], "????????and more");
+    settle(the_server);
+    assert_int_equal(stats_of(the_server).bytes_in, 8);
+    assert_int_equal(uds_echo_conn_send(&the_server->conns[0], "!", 1), UDS_ECHO_OK);
+    settle(the_server);
+    assert_string_equal(heard(peers[0]), "!and more");
+    leave(the_server, 1);
+}
+
+/* A caller that waits by itself is told not to wait where events are left, and to wait where none are. */
+static void the_timeout_after_a_step_that_is_used_up(void **state)
+{
+    uds_echo_server *server = flooded(0, 1);
+    int i;
+    (void)state;
+    for (i = 0; i < 3; i++) peers[i] = joined(server);
+    say(peers[1], "\n");
+    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
+    assert_int_equal(handled, 1);
+    assert_int_equal(uds_echo_server_timeout(server), -1);
+    say(peers[0], "\n");
+    say(peers[1], "\n");
+    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
+    assert_int_equal(handled, 2);
+    assert_int_equal(uds_echo_server_timeout(server), 0);
+    leave(server, 3);
+}
+
+/* The time that is left until a connection is idle is told by the clock, which never goes back. */
+static void the_timeout_follows_the_clock(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    (void)state;
+    desc.idle_ms = 100;
+    the_server = serve(desc);
+    peers[0] = joined(the_server);
+    assert_int_equal(uds_echo_server_timeout(the_server), 100);
+    fake_sleep(40);
+    assert_int_equal(uds_echo_server_timeout(the_server), 60);
+    fake_set_clock((fake_now_ms() - 90) * 1000);
+    assert_int_equal(uds_echo_server_timeout(the_server), 100);
+    leave(the_server, 1);
+}
+
+/* While the clock fails nobody becomes idle, however many steps there are. */
+static void no_step_is_a_millisecond_to_those_served(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    int i;
+    (void)state;
+    desc.idle_ms = 50;
+    the_server = serve(desc);
+    peers[0] = joined(the_server);
+    fail_next(FAKE_clock_gettime, 0, 1000000, EINVAL);
+    for (i = 0; i < 200; i++) assert_int_equal(uds_echo_server_step(the_server, 0), UDS_ECHO_OK);
+    fake.before = NULL;
+    assert_int_equal(ended, 0);
+    leave(the_server, 1);
+}
+
+static uds_echo_conn *the_other;
+
+static uds_echo_verdict reply_to_the_other(uds_echo_conn *conn, uds_echo_message *m, void *user)
+{
+    (void)user;
+    calls_of[uds_echo_conn_id(conn) & 0xffffffff]++;
+    if (conn == the_other) return m->data[0] == '?' ? UDS_ECHO_DEFER : UDS_ECHO_NO_REPLY;
+    assert_int_equal(uds_echo_conn_send(the_other, "!", 1), UDS_ECHO_OK);
+    return UDS_ECHO_NO_REPLY;
+}
+
+/* An event that a step left may be of a connection that got its reply meanwhile and has input in line: that comes first,
+   and nothing more is read. */
+static void an_event_of_one_in_line(void **state)
+{
+    uds_echo_server *server = flooded(0, 1);
+    (void)state;
+    server->desc.on_message = reply_to_the_other;
+    peers[0] = joined(server);
+    peers[1] = joined(server);
+    the_other = &server->conns[1];
+    say(peers[1], "?\n2\n3\n4\n5\n");
+    settle(server);
+    assert_int_equal(calls_of[1], 1);
+    say(peers[0], "go\n");
+    say(peers[1], "6\n");
+    while (calls_of[1] < 4) {
+        assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
+        assert_int_equal(stats_of(server).bytes_in, 13);
+    }
+    settle(server);
+    assert_int_equal(calls_of[1], 6);
+    leave(server, 2);
+}
+
+static uds_echo_verdict close_the_other(uds_echo_conn *conn, uds_echo_message *m, void *user)
+{
+    (void)m, (void)user;
+    if (uds_echo_conn_id(conn) == uds_echo_conn_id(&the_server->conns[2])) uds_echo_conn_close(the_other);
+    return UDS_ECHO_NO_REPLY;
+}
+
+/* One in line that is closed ends in that step, though the step hands over no more. */
+static void one_in_line_is_closed_at_once(void **state)
+{
+    static char flood[600];
+    int i, warm;
+    char byte;
+    (void)state;
+    memset(flood, '\n', sizeof flood);
+    for (warm = 4; warm <= 7; warm++) {
+        uds_echo_server *server;
+        (void)setup(NULL);
+        server = flooded(0, 4);
+        server->desc.on_message = close_the_other;
+        for (i = 0; i < 3; i++) peers[i] = joined(server);
+        the_other = &server->conns[1];
+        for (i = 0; i < 2; i++) assert_int_equal(fake_peer_send(peers[i], flood, sizeof flood), sizeof flood);
+        for (i = 0; i < warm; i++) assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
+        say(peers[2], "\n\n");
+        assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
+        assert_int_equal(fake_peer_recv(peers[1], &byte, 1), 0);
+        leave(server, 3);
+        (void)teardown(NULL);
+    }
+}
+
+static void drain_it(uds_echo_server *server, void *user)
+{
+    (void)user;
+    uds_echo_server_stop(server, UDS_ECHO_STOP_DRAIN);
+}
+
+/* Who has been told to stop now does not drain, whatever is asked for later. */
+static void a_drain_does_not_undo_a_stop(void **state)
+{
+    uds_echo_server *server = flooded(3, 0);
+    (void)state;
+    server->desc.on_wake = drain_it;
+    uds_echo_server_stop(server, UDS_ECHO_STOP_NOW);
+    uds_echo_server_wake(server);
+    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_ERR_STOPPED);
+    leave(server, 3);
+}
+
+/* A drain begins within 64 messages of being asked for, and so does its next phase when the time has come. */
+static void the_phases_of_a_drain_begin_in_time(void **state)
+{
+    uds_echo_server *server = flooded(250, 0);
+    long long until;
+    (void)state;
+    server->desc.drain_ms = 60000;
+    server->desc.on_message = echo_and_stop;
+    assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
+    assert_in_range(handled, 10, 10 + 64);
+    assert_int_equal(server->phase, UE_GRACE);
+    until = server->grace_until;
+    server->desc.on_message = count_it;
+    takes_ms = 10;
+    while (server->phase == UE_GRACE) assert_int_equal(uds_echo_server_step(server, 0), UDS_ECHO_OK);
+    assert_in_range(fake_now_ms(), until, until + 64 * takes_ms);
+    leave(server, 250);
+}
+
+/* What a slow reader has let through is sent at most sixteen times a step, and not tried in vain. */
+static void a_reader_that_catches_up_is_not_all(void **state)
+{
+    enum { PUSH = 5000, PUSHES = 100 };
+    static const struct {
+        size_t queue;
+        unsigned long sends;
+    } rows[] = {{PUSH + PUSH / 2 - 500, 2}, {PUSHES / 2 * PUSH, UE_READS}};
+    static char push[PUSH], rest[PUSHES * PUSH];
+    size_t k;
+    (void)state;
+    for (k = 0; k < 2; k++) {
+        uds_echo_server_desc desc = plain_desc();
+        unsigned long sends;
+        int i;
+        (void)setup(NULL);
+        memset(push, 'p', sizeof push);
+        fake.queue_bytes = rows[k].queue;
+        desc.message_max = 1 << 20;
+        the_server = serve(desc);
+        peers[0] = joined(the_server);
+        for (i = 0; i < PUSHES; i++)
+            assert_int_equal(uds_echo_conn_send(&the_server->conns[0], push, PUSH), UDS_ECHO_OK);
+        settle(the_server);
+        assert_int_equal(fake_peer_recv(peers[0], rest, sizeof rest), rows[k].queue);
+        sends = fake_calls_of(FAKE_send);
+        assert_int_equal(uds_echo_server_step(the_server, 0), UDS_ECHO_OK);
+        assert_int_equal(fake_calls_of(FAKE_send) - sends, rows[k].sends);
+        leave(the_server, 1);
+        (void)teardown(NULL);
+    }
+}
+
+/* Short pushes to a slow reader share blocks. */
+static void short_pushes_share_blocks(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    unsigned long blocks;
+    int i;
+    (void)state;
+    fake.queue_bytes = 1;
+    desc.message_max = 4096;
+    the_server = serve(desc);
+    peers[0] = joined(the_server);
+    for (i = 0; i < 3; i++) assert_int_equal(uds_echo_conn_send(&the_server->conns[0], "xy", 2), UDS_ECHO_OK);
+    blocks = fake_calls_of(FAKE_malloc);
+    for (i = 0; i < 1000; i++) assert_int_equal(uds_echo_conn_send(&the_server->conns[0], "xy", 2), UDS_ECHO_OK);
+    assert_int_equal(fake_calls_of(FAKE_malloc) - blocks, 0);
+    leave(the_server, 1);
+}
+
+static uds_echo_verdict reply_slowly(uds_echo_conn *conn, uds_echo_message *m, void *user)
+{
+    (void)user;
+    handled++;
+    if (conn == the_other) return m->data[0] == '?' ? UDS_ECHO_DEFER : UDS_ECHO_REPLY;
+    assert_int_equal(uds_echo_conn_send(the_other, "!", 1), UDS_ECHO_OK);
+    fake_sleep(150);
+    return UDS_ECHO_REPLY;
+}
+
+/* Nor is one whose deferred reply was given in a step that is used up, and took long. */
+static void who_got_its_reply_as_a_step_ended_is_not_idle(void **state)
+{
+    uds_echo_server_desc desc = plain_desc();
+    (void)state;
+    handled = 0;
+    desc.step_messages = 1;
+    desc.idle_ms = 100;
+    desc.frame = lines;
+    desc.on_message = reply_slowly;
+    the_server = serve(desc);
+    peers[0] = joined(the_server);
+    peers[1] = joined(the_server);
+    the_other = &the_server->conns[1];
+    say(peers[1], "?\n2\n");
+    settle(the_server);
+    assert_int_equal(handled, 1);
+    say(peers[0], "go\n");
+    settle(the_server);
+    assert_int_equal(handled, 3);
+    assert_int_equal(ended, 0);
+    assert_string_equal(heard(peers[1]), "!2\n");
+    leave(the_server, 2);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -533,6 +855,20 @@ int main(void)
         TEST(who_had_its_turn_is_idle_from_then_on),
         TEST(a_second_flood_is_bounded_too),
         TEST(a_slow_reader_with_more_input_is_idle),
+        TEST(a_step_without_a_line_is_whole),
+        TEST(half_of_a_step_is_for_those_in_line),
+        TEST(a_step_that_is_used_up_reads_no_more),
+        TEST(behind_a_deferred_reply_nothing_is_read),
+        TEST(the_timeout_after_a_step_that_is_used_up),
+        TEST(the_timeout_follows_the_clock),
+        TEST(no_step_is_a_millisecond_to_those_served),
+        TEST(an_event_of_one_in_line),
+        TEST(one_in_line_is_closed_at_once),
+        TEST(who_got_its_reply_as_a_step_ended_is_not_idle),
+        TEST(a_drain_does_not_undo_a_stop),
+        TEST(the_phases_of_a_drain_begin_in_time),
+        TEST(a_reader_that_catches_up_is_not_all),
+        TEST(short_pushes_share_blocks),
     };
     return cmocka_run_group_tests_name("turns", tests, NULL, NULL);
 }
