@@ -3,7 +3,11 @@
    It sends and receives at the same time, so that a message of any size passes, and it gives up on a server that falls
    silent.
 
-       cc -o echo_client examples/echo_client.c && ./echo_client ./uds_socket "hello" "and goodbye" */
+       cc -o echo_server examples/echo_server.c
+       cc -o echo_client examples/echo_client.c
+       ./echo_server ./uds_socket & sleep 1
+       ./echo_client ./uds_socket "hello" "and goodbye"
+       kill $! */
 
 #define _GNU_SOURCE 1
 #define UDS_ECHO_IMPLEMENTATION

@@ -2,7 +2,11 @@
 
    It drains and stops on SIGINT or SIGTERM; a second one stops it at once.
 
-       cc -o echo_server examples/echo_server.c && ./echo_server        (then, elsewhere: ./echo_client) */
+       cc -o echo_server examples/echo_server.c
+       cc -o echo_client examples/echo_client.c
+       ./echo_server & sleep 1
+       ./echo_client
+       kill $! */
 
 #define _GNU_SOURCE 1
 #define UDS_ECHO_IMPLEMENTATION

@@ -4,8 +4,12 @@
        wait MS        answers "waited MS" after so many milliseconds; meanwhile everybody else is served
        bye            answers "bye" and ends the connection
 
-       cc -o handler examples/handler.c && ./handler ./lines &
-       printf 'upper hello\nwait 500\nbye\n' | nc -U ./lines        (or any other client of a Unix-domain socket) */
+   Any client of a Unix-domain socket will do:
+
+       cc -o handler examples/handler.c
+       ./handler ./lines & sleep 1
+       printf 'upper hello\nwait 500\nbye\n' | socat -t 5 - UNIX-CONNECT:./lines
+       kill $! */
 
 #define _GNU_SOURCE 1
 #define UDS_ECHO_IMPLEMENTATION

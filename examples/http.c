@@ -3,11 +3,13 @@
        GET PATH       answers with a line that names PATH
        POST PATH      answers with the body it got (at most 1 MiB), byte for byte
 
-       cc -o http examples/http.c && ./http ./web &
+       cc -o http examples/http.c
+       ./http ./web & sleep 1
        curl --unix-socket ./web http://localhost/hello
+       kill $!
 
-   It shows framing with a length that is announced, not the whole of RFC 9112: a request whose body comes in chunks is
-   refused. SIGTERM drains. */
+   It shows framing with a length that is announced, not the whole of RFC 9112: a request whose body comes in chunks, or
+   is too long, is refused. SIGTERM drains. */
 
 #define _GNU_SOURCE 1
 #define UDS_ECHO_IMPLEMENTATION
@@ -44,18 +46,28 @@ static const char *field(const unsigned char *head, size_t size, const char *nam
     return NULL;
 }
 
-/* A message is the head and as many bytes as it announces. What can not be right is said to be longer than any message
-   may be, which ends the connection. */
+/* How many bytes of body the head announces: more than BODY_MAX are BODY_MAX + 1; -1: that is no number. */
+static long body_length(const unsigned char *bytes, size_t head)
+{
+    const char *text = field(bytes, head, "Content-Length");
+    long length = 0;
+    if (!text) return 0;
+    for (; *text >= '0' && *text <= '9'; text++) {
+        length = length * 10 + (*text - '0');
+        if (length > BODY_MAX) return BODY_MAX + 1;
+    }
+    return *text == '\r' ? length : -1;
+}
+
+/* A message is the head and as many bytes as it announces. Where the head is too long or refused, what has come of it
+   is a message of its own, so that the handler can say why. */
 static size_t frame(const unsigned char *bytes, size_t size, void *user)
 {
     size_t head = head_length(bytes, size);
-    const char *text = head ? field(bytes, head, "Content-Length") : NULL;
-    unsigned long body = 0;
+    long body = head ? body_length(bytes, head) : 0;
     (void)user;
-    if (!head) return size < HEAD_MAX ? 0 : (size_t)-1;
-    for (; text && *text >= '0' && *text <= '9' && body <= BODY_MAX; text++)
-        body = body * 10 + (unsigned long)(*text - '0');
-    return (text && *text != '\r') || body > BODY_MAX ? (size_t)-1 : head + body;
+    if (!head) return size < HEAD_MAX ? 0 : HEAD_MAX;
+    return body < 0 || body > BODY_MAX ? head : head + (size_t)body;
 }
 
 /* Puts the answer's head before its body, which is already in place, size bytes after what is at body. */
@@ -72,19 +84,28 @@ static uds_echo_verdict answer(uds_echo_message *m, const char *status, const un
     return ends ? UDS_ECHO_REPLY_AND_CLOSE : UDS_ECHO_REPLY;
 }
 
+/* Refused, with a word why. The connection ends, for where the next request begins cannot be told. */
+static uds_echo_verdict refuse(uds_echo_message *m, const char *status)
+{
+    return answer(m, status, (const unsigned char *)"", 0, 1);
+}
+
 static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *m, void *user)
 {
     size_t head = head_length(m->data, m->size);
     const char *connection = field(m->data, head, "Connection");
     int ends = connection && !strncasecmp(connection, "close", 5);
+    long body = body_length(m->data, head);
     char line[HEAD_MAX + 16];
     const unsigned char *path, *end;
     (void)conn;
     (void)user;
-    if (field(m->data, head, "Transfer-Encoding"))
-        return answer(m, "411 Length Required", (const unsigned char *)"", 0, 1);
+    if (!head) return refuse(m, "431 Request Header Fields Too Large");
+    if (field(m->data, head, "Transfer-Encoding")) return refuse(m, "411 Length Required");
+    if (body < 0) return refuse(m, "400 Bad Request");
+    if (body > BODY_MAX) return refuse(m, "413 Content Too Large");
     if (!memcmp(m->data, "POST ", 5)) return answer(m, "200 OK", m->data + head, m->size - head, ends);
-    if (memcmp(m->data, "GET ", 4)) return answer(m, "405 Method Not Allowed", (const unsigned char *)"", 0, 1);
+    if (memcmp(m->data, "GET ", 4)) return refuse(m, "405 Method Not Allowed");
     path = m->data + 4;
     for (end = path; *end != ' ' && *end != '\r'; end++) continue;
     (void)snprintf(line, sizeof line, "you asked for %.*s\n", (int)(end - path), (const char *)path);

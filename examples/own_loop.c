@@ -3,7 +3,11 @@
    Beside it are a timer, which every 200 ms says what happened if anything did, and a signalfd, which takes SIGINT and
    SIGTERM, so that no signal handler is needed.
 
-       cc -o own_loop examples/own_loop.c && ./own_loop ./uds_socket        (then, elsewhere: ./echo_client) */
+       cc -o own_loop examples/own_loop.c
+       cc -o echo_client examples/echo_client.c
+       ./own_loop ./uds_socket & sleep 1
+       ./echo_client
+       kill $! */
 
 #define _GNU_SOURCE 1
 #define UDS_ECHO_IMPLEMENTATION

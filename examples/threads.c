@@ -2,7 +2,11 @@
 
    SIGINT or SIGTERM drains and stops them all. Then each says how many connections it had.
 
-       cc -pthread -o threads examples/threads.c && ./threads ./uds_socket 4        (then, elsewhere: ./echo_client) */
+       cc -pthread -o threads examples/threads.c
+       cc -o echo_client examples/echo_client.c
+       ./threads ./uds_socket 4 & sleep 1
+       ./echo_client
+       kill $! */
 
 #define _GNU_SOURCE 1
 #define UDS_ECHO_IMPLEMENTATION

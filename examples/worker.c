@@ -4,8 +4,10 @@
    A line is a number of at least 2; its answer is the smallest factor of it. SIGINT or SIGTERM drains: what is worked
    out within drain_ms (5 s) is still answered, and what is not is given up.
 
-       cc -pthread -o worker examples/worker.c && ./worker ./numbers &
-       printf '1000000016000000063\n' | nc -U ./numbers */
+       cc -pthread -o worker examples/worker.c
+       ./worker ./numbers & sleep 1
+       printf '1000000016000000063\n' | socat -t 5 - UNIX-CONNECT:./numbers
+       kill $! */
 
 #define _GNU_SOURCE 1
 #define UDS_ECHO_IMPLEMENTATION

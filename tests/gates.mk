@@ -34,7 +34,7 @@ $(BUILD)/interop/exchange: tests/compat/interop/exchange.c uds_echo.h Makefile
 
 # Its helpers are on the machine or are installed by the scripts; what is missing all the same is named and skipped.
 interop: all $(BUILD)/interop/exchange ## other systems: socat, Node, asyncio, Perl, curl, libuv, libevent
-	@sh tests/tools/need.sh socat ncat curl python3 perl node || true
+	@sh tests/tools/need.sh socat ncat systemd-socket-activate=systemd curl python3 perl node || true
 	@CC='$(CC)' sh bench/peers/build.sh $(BUILD)
 	@if command -v python3 >/dev/null; then python3 -B tests/compat/interop/interop.py $(BUILD); \
 	 else echo "interop: python3 is missing"; echo "0 passed, 0 failed, 1 skipped"; fi

@@ -92,6 +92,15 @@ def seed_client(path, where):
     tally.check('our server, the tutorial\'s client: the next one is served', status == 0 and out == STANDARD)
 
 
+SENT = ['--data-binary', '@-']
+HTTP_REFUSALS = [
+    ('a body over its limit', b'413', SENT, 2 * MIB),
+    ('a body in chunks', b'411', SENT + ['-H', 'Transfer-Encoding: chunked'], 900 * KIB),
+    ('a length that is no number', b'400', ['-H', 'Content-Length: 1x'], 0),
+    ('a head that is too long', b'431', ['-H', 'X-Long: ' + 'x' * 9000], 0),
+]
+
+
 def curl(build, where):
     if not have('curl'):
         return tally.skip('our HTTP handler, curl', 'no curl')
@@ -109,9 +118,10 @@ def curl(build, where):
                    some_bytes(size))
         status, out, err, _ = run(base + ['-i', '-X', 'DELETE', 'http://localhost/'], b'')
         tally.check('our HTTP handler, curl: DELETE is refused', status == 0 and b' 405 ' in out.split(b'\n')[0])
-        status, out, err, _ = run(base + ['--data-binary', '@-', 'http://localhost/'], some_bytes(2 * MIB))
-        tally.check('our HTTP handler, curl: a body over its limit ends the connection', status in (52, 55, 56),
-                    'exit status %s' % status)
+        told = base + ['-o', os.devnull, '-w', '%{http_code}']
+        for what, code, options, size in HTTP_REFUSALS:
+            right = sum(run(told + options + ['http://localhost/'], some_bytes(size))[1] == code for _ in range(20))
+            tally.check('our HTTP handler, curl: %s gets %s' % (what, code.decode()), right == 20, '%d of 20' % right)
         status, out, err, _ = run(base + ['http://localhost/after'], b'')
         tally.check('our HTTP handler, curl: the next one is served', status == 0 and out == b'you asked for /after\n')
         server.process.terminate()
@@ -133,6 +143,47 @@ def our_server(build, where):
         server.process.terminate()
         tally.check('our server: SIGTERM', server.ended(10) == 0 and not os.path.exists(path))
     curl(build, where)
+
+
+# ---- what the examples say how to run them --------------------------------------------------------------------------
+
+# A part of what is printed by the commands of each example's comment, and the programs that they need.
+COMMANDS = {
+    'activated': ('hello', ['socat', 'systemd-socket-activate']),
+    'echo_client': ('received [and goodbye]', []),
+    'echo_server': ('received [%s]' % STANDARD.decode(), []),
+    'handler': ('HELLO\nwaited 500\nbye\n', ['socat']),
+    'http': ('you asked for /hello\n', ['curl']),
+    'own_loop': ('received [%s]' % STANDARD.decode(), []),
+    'threads': ('received [%s]' % STANDARD.decode(), []),
+    'worker': ('1000000007\n', ['socat']),
+}
+
+
+def commands_of(source):
+    """The indented lines of the first comment, from the one that compiles to the one that ends the server."""
+    with open(source) as file:
+        comment = file.read().split('*/')[0]
+    lines = [line.strip() for line in comment.split('\n') if line.startswith('       ')]
+    first = next(i for i, line in enumerate(lines) if line.startswith('cc '))
+    return '\n'.join(lines[first:]) + '\nwait\n'
+
+
+def commands(where):
+    for name in sorted(entry[:-2] for entry in os.listdir('examples') if entry.endswith('.c')):
+        what = 'examples/%s.c: the commands in its comment' % name
+        expected, programs = COMMANDS.get(name, (None, []))
+        missing = [program for program in programs if not have(program)]
+        if missing:
+            tally.skip(what, 'no ' + missing[0])
+            continue
+        place = os.path.join(where, name)
+        shutil.copytree('examples', os.path.join(place, 'examples'))
+        shutil.copy('uds_echo.h', place)
+        script = 'cd "$0"\n' + commands_of('examples/%s.c' % name)
+        status, out, err, _ = run(['sh', '-e', '-c', script, place], b'', 30)
+        tally.check(what, status == 0 and expected is not None and expected in (out + err).decode(),
+                    'exit status %s, %r' % (status, (out + err)[-200:]))
 
 
 # ---- our clients -----------------------------------------------------------------------------------------------------
@@ -230,6 +281,7 @@ def main():
         our_server(build, where)
         ours_with_ours(build, where)
         our_clients(build, where)
+        commands(where)
     finally:
         shutil.rmtree(where, ignore_errors=True)
     return tally.end()
