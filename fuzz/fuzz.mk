@@ -3,7 +3,8 @@
 # over the other backend; pollers_agree is its own other half. The fake kernel is not what is explored: without counters of
 # its own it is several times as fast.
 FUZZERS    := $(patsubst fuzz/fuzz_%.c,%,$(wildcard fuzz/fuzz_*.c)) poller_poll
-FUZZ       ?= $(FUZZERS)
+# SHARD=0 to 3: every fourth of them.
+FUZZ       ?= $(if $(SHARD),$(shell echo $(FUZZERS) | tr ' ' '\n' | awk 'NR % 4 == $(SHARD)'),$(FUZZERS))
 FUZZ_CC    ?= clang
 FUZZ_FLAGS := $(STD) -O2 -g -fsanitize=address,undefined -fno-sanitize-recover=all -I. -Itests/fake $(CPPFLAGS)
 # What warnings somebody else's file may have is not for us to say.

@@ -4,6 +4,7 @@
 # as an ordinary user. After that come the checks of steps_of(), as root, with a C++ compiler and clang.
 #
 #   STEPS='demo test'   only these steps
+#   USERS=root          only as this user; somebody: the ordinary one
 #   MIRROR=URL          the archive; without it that of this machine's own apt
 #   STEP_SECONDS=7200   the most that a step may take
 #
@@ -150,8 +151,7 @@ try_system() {
         wanted "$name" || continue
         case $name in
         demo | test)
-            inside "$name" root "cd uds_echo && make $name"
-            inside "$name" somebody "cd uds_echo && make $name"
+            for user in ${USERS:-root somebody}; do inside "$name" "$user" "cd uds_echo && make $name"; done
             ;;
         *)
             [ -n "$compilers" ] || inside compilers root 'apt-get install -y -q --no-install-recommends g++ clang'

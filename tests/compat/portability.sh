@@ -106,7 +106,7 @@ install_missing() {
     command -v apt-get >/dev/null && { [ "$(id -u)" -eq 0 ] || sudo -n true 2>/dev/null; } || return
     echo "portability: installing with apt-get:$missing (NO_INSTALL=1: what needs them is skipped instead)"
     # shellcheck disable=SC2086 # packages are words
-    install $missing || { as_root apt-get -o DPkg::Lock::Timeout=300 update -q >>"$log" 2>&1 && install $missing; } ||
+    install $missing || { as_root flock /var/lib/apt/lists apt-get update -q >>"$log" 2>&1 && install $missing; } ||
         for package in $missing; do install "$package"; done
 }
 

@@ -72,10 +72,14 @@ may_install() {
     [ "$(id -u)" -eq 0 ] || sudo -n true 2>/dev/null
 }
 
+# One at a time: apt-get update does not wait for another.
+apt_get() {
+    as_root flock /var/lib/apt/lists env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -q "$@"
+}
+
 install_package() {
     # shellcheck disable=SC2086 # there may be several
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -q \
-        --no-install-recommends $package
+    apt_get install -y --no-install-recommends $package
 }
 
 # 0: it is here, or was installed.
@@ -92,7 +96,7 @@ need() {
     echo "need: $what: installing $package with apt-get (NO_INSTALL=1: skipped instead)"
     # A fresh machine has no package lists yet.
     if ! install_package >"$log" 2>&1; then
-        { as_root apt-get update -q && { install_package || { package=${instead:-$package} && install_package; }; }; } \
+        { apt_get update && { install_package || { package=${instead:-$package} && install_package; }; }; } \
             >>"$log" 2>&1 || true
     fi
     check "$1" && return 0
