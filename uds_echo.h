@@ -336,7 +336,7 @@ typedef struct uds_echo_server_desc {
        that needs more ends with UDS_ECHO_ERR_NO_MEMORY. 0 or -1: no limit. */
     long memory_max;
     /* Messages that one step hands to the handler at most, of all connections together. The others follow in the next
-       steps. 0: 1,024. */
+       steps. The step in which drain_ms is over may hand over 64 more. 0: 1,024. */
     int step_messages;
     int send_buffer; /* SO_SNDBUF of each connection in bytes, see socket(7); 0: the system's */
     /* Milliseconds after which a connection is cut on which no byte moved, unless it waits for a late answer or for its

@@ -427,7 +427,9 @@ static uds_echo_verdict on_message(uds_echo_conn *conn, uds_echo_message *m, voi
     last_handled = p;
     p->handed += m->size;
     CHECK(++p->turn <= UE_TURN, "more messages than a turn has");
-    CHECK(++handed_now <= server->desc.step_messages, "more messages than a step has");
+    /* the look that ends a drain may hand over a turn's worth more */
+    CHECK(++handed_now <= server->desc.step_messages + (server->now >= server->drain_until ? (int)UE_TURN : 0),
+          "more messages than a step has");
     CHECK(uds_echo_server_step(server, 0) == UDS_ECHO_ERR_REENTRANT, "a step inside a callback");
     verdict = by_manner(conn, m);
     if (verdict == UDS_ECHO_DEFER && debt_count == DEBTS) verdict = UDS_ECHO_NO_REPLY;
@@ -861,11 +863,18 @@ ORACLE static void everybody_is_known(void)
     for (i = 0; i < PEERS; i++) CHECK(peers[i].id < 0 || peers[i].known, "somebody is queued for ever");
 }
 
+/* At this time the drain had taken all of drain_ms. Where the clock failed the server's own time may have run ahead. */
+ORACLE static int drain_was_over(long long ms)
+{
+    return ms - drained_at >= server->desc.drain_ms ||
+           (fuzz_fatal[FAKE_clock_gettime] && server->now >= server->drain_until);
+}
+
 /* Who was queued when a drain began is let in by it, whatever ran out meanwhile, as long as it may last. */
 ORACLE static void nobody_is_left_queued(void)
 {
     int i;
-    if (asked != UDS_ECHO_STOP_DRAIN || fake_now_ms() - drained_at >= server->desc.drain_ms) return;
+    if (asked != UDS_ECHO_STOP_DRAIN || drain_was_over(fake_now_ms())) return;
     if (may_have_lost_one() || fuzz_denied || fuzz_refused < FAKE_CALL_COUNT) return;
     for (i = 0; i < PEERS; i++) CHECK(!peers[i].queued || peers[i].known, "a drain forgets who is queued");
 }
@@ -903,6 +912,7 @@ static void finish(unsigned char how)
     int pause; /* without a clock the server's time runs ahead by what it waited for: its rests end later */
     unsigned long before;
     int i, round, rounds, quiet = 0, moved, error = UDS_ECHO_OK;
+    long long stopped_at = -1;
     fuzz_fault_settle();
     if (!(how & HASTY)) fuzz_allow();
     pause = fuzz_fatal[FAKE_clock_gettime] ? 20 : 10;
@@ -927,6 +937,7 @@ static void finish(unsigned char how)
         if (!server->desc.busy_poll_us && !fake.staged && quiet > 2 && quiet < QUIET && asked == UDS_ECHO_STOP_DRAIN)
             error = (int)step(-1); /* nobody else has anything to do: it has to end by itself */
         else error = (int)step(0);
+        if (error == UDS_ECHO_ERR_STOPPED && stopped_at < 0) stopped_at = fake_now_ms();
         moved = debt_count + (fuzz_calls_of_work() != before) + (!error && !uds_echo_server_timeout(server));
         for (i = 0; i < PEERS && !unread; i++) moved += listen_to(&peers[i], 64);
         quiet = moved ? 0 : quiet + 1;
@@ -937,7 +948,10 @@ static void finish(unsigned char how)
     CHECK(error == UDS_ECHO_ERR_STOPPED, "a drain that does not end");
     for (i = 0; i < PEERS; i++)
         while (listen_to(&peers[i], 64)) continue;
-    if (asked == UDS_ECHO_STOP_DRAIN && prompt && !server->stats.closed[UDS_ECHO_ERR_STOPPED]) everybody_is_known();
+    /* Those who linger may keep all places until the drain is over. */
+    if (asked == UDS_ECHO_STOP_DRAIN && prompt && !server->stats.closed[UDS_ECHO_ERR_STOPPED] &&
+        !drain_was_over(stopped_at))
+        everybody_is_known();
     nobody_is_left_queued();
 }
 
