@@ -778,6 +778,27 @@ static void signals_do_not_bind_a_client_to_a_line(void **state)
     fake_peer_close(old);
 }
 
+/* A place that is free again is nobody's turn: its connection broke as it was put in line. */
+static void a_place_in_line_that_is_free(void **state)
+{
+    uds_echo_server_desc desc = line_desc();
+    (void)state;
+    desc.step_messages = 1;
+    desc.idle_ms = 100;
+    the_server = serve(desc);
+    peers[0] = joined(the_server);
+    say(peers[0], "a\nb\nc\n");
+    fake_peer_close(peers[0]);
+    assert_int_equal(uds_echo_server_step(the_server, 0), UDS_ECHO_OK);
+    assert_int_equal(ended, 1);
+    assert_int_equal(ends[0], UDS_ECHO_ERR_RESET);
+    settle(the_server);
+    fake_sleep(200);
+    settle(the_server);
+    assert_int_equal(ended, 1);
+    close_all(0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -801,6 +822,7 @@ int main(void)
         TEST(a_message_that_is_whole_is_not_cut),
         TEST(a_client_that_was_stopped_gets_its_reply),
         TEST(a_client_waits_in_line),
+        TEST(a_place_in_line_that_is_free),
         TEST(a_flood_gives_a_message_no_time),
         TEST(a_reply_that_comes_as_a_drain_ends),
         TEST(signals_do_not_bind_a_client_to_a_line),
