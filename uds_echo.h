@@ -3321,9 +3321,8 @@ UE_COLD void ue_abort_all(uds_echo_server *s)
 }
 
 // >>loop
-/* Cuts those whose time is up, each after one more look. A reader
-   may be so slow that the socket is not yet called writable (most of it has to be free), and takes some more all the
-   same. */
+/* Cuts those whose time is up, each after one more look: the socket of a slow reader is not called writable before most
+   of it is free, and takes some more all the same. */
 static void ue_abort_overdue(uds_echo_server *s, ue_queue *q, int ms, uds_echo_error why)
 {
     long long now = s->now;
